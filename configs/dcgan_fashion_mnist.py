@@ -1,0 +1,57 @@
+"""DCGAN, conditional, on Fashion-MNIST at 32x32.
+
+    ganjax train configs/dcgan_fashion_mnist.py --workdir runs/dcgan
+    ganjax train configs/dcgan_fashion_mnist.py --workdir runs/dcgan --path fashion_mnist.npz
+
+EXPECTED
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import jax.numpy as jnp
+
+from ganjax import GAN, Adam, Config, Run, losses
+from ganjax.data import Npz, Tfds
+from ganjax.models import dcgan
+
+
+def config(
+    *,
+    features: int = 64,
+    batch_size: int = 128,
+    total_images: int = 6_000_000,
+    learning_rate: float = 2e-4,
+    path: Path | None = None,
+    dtype: Literal["bfloat16", "float32"] = "float32",
+) -> Config:
+    """Radford et al., arXiv 1511.06434, with a projection discriminator.
+
+    Args:
+        features: channels at 16x16; twice as many at each halving.
+        batch_size: images an update.
+        total_images: images to train on.
+        learning_rate: of both networks.
+        path: an .npz with ``images`` and ``labels``, in place of TensorFlow Datasets' fashion_mnist.
+        dtype: what the layers compute in.
+    """
+    networks = {"image_shape": (32, 32, 1), "num_classes": 10, "features": features, "dtype": jnp.dtype(dtype)}
+    adam = Adam(learning_rate, b1=0.5)
+    gan = GAN(
+        generator=dcgan.Generator(**networks),
+        discriminator=dcgan.Discriminator(**networks),
+        generator_optimizer=adam,
+        discriminator_optimizer=adam,
+        loss=losses.non_saturating,
+    )
+    run = Run(
+        batch_size=batch_size,
+        total_images=total_images,
+        log_every=20_000,
+        sample_every=200_000,
+        checkpoint_every=500_000,
+        num_samples=100,
+    )
+    # The 28x28 originals are enlarged.
+    data = Npz(path, size=32, upsample=True) if path else Tfds("fashion_mnist", size=32, upsample=True)
+    return Config(gan=gan, data=data, run=run)

@@ -1,0 +1,34 @@
+"""Generative adversarial networks in JAX: one pure, jit-able train step, and what is needed around it.
+
+from ganjax import GAN, example_batch, init, sample, train_step
+"""
+
+from ganjax import losses
+from ganjax.config import Config, Run, load_config
+from ganjax.errors import UserError
+from ganjax.gan import GAN, Player, TrainState, draw_latents, example_batch, init, sample, train_step
+from ganjax.optimizers import Adam
+from ganjax.penalties import R1, R2, WGANGP
+from ganjax.schedules import CosineRamp, Schedule
+
+__all__ = [
+    "GAN",
+    "R1",
+    "R2",
+    "WGANGP",
+    "Adam",
+    "Config",
+    "CosineRamp",
+    "Player",
+    "Run",
+    "Schedule",
+    "TrainState",
+    "UserError",
+    "draw_latents",
+    "example_batch",
+    "init",
+    "load_config",
+    "losses",
+    "sample",
+    "train_step",
+]

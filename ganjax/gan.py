@@ -1,0 +1,378 @@
+"""The algorithm: a GAN's state, one training iteration, and samples. Everything here is pure.
+
+    gan = GAN(generator=..., discriminator=..., loss=losses.relativistic_pairing, penalties=(R1(0.5), R2(0.5)), ...)
+    state = init(gan, jax.random.key(0))
+    state, metrics = jax.jit(train_step, static_argnums=0)(gan, state, batch, key)
+
+One iteration: the discriminator's updates, each on fresh reals; then the generator's; then the average of its weights.
+Randomness is a function of (key, step, sample): noise belongs to a sample's place in the global batch, not to the
+device that computes it, so every way of spreading the work gives the same numbers.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+from ganjax import losses
+from ganjax.errors import UserError
+from ganjax.optimizers import Adam
+from ganjax.penalties import Penalty, Scored
+from ganjax.schedules import Number, Schedule, value_at
+
+Images = Float[Array, "batch height width channels"]
+Labels = Int[Array, " batch"]
+Batch = dict[str, Array]
+"""``images``: uint8, or float32 in [-1, 1], [rows, height, width, channels]; ``labels``: int32 [rows] where needed."""
+
+Metrics = dict[str, Float[Array, ""]]
+Augmentation = Callable[[Images, Key[Array, " batch"], Float[Array, ""]], Images]
+"""``(images, keys, strength) -> images``, differentiable twice; each sample draws from its own key."""
+
+
+@flax.struct.dataclass
+class Player:
+    """One network and its optimizer: arrays only. ``variables`` are Linen's other collections, {} when there are none."""
+
+    params: PyTree
+    variables: PyTree
+    opt_state: optax.OptState
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything that training changes: arrays only. ``step`` counts iterations."""
+
+    step: Int[Array, ""]
+    generator: Player
+    discriminator: Player
+    ema_params: PyTree
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GAN:
+    """Everything about a GAN that training does not change: hashable, and equal by value.
+
+    Attributes:
+        generator: Linen module ``(latents, labels, *, train, keys, axis_name) -> images``, with the attributes
+            ``image_shape``, ``latent_size`` and ``num_classes`` (0 when unconditional).
+        discriminator: Linen module ``(images, labels, *, train, keys, axis_name) -> logits``.
+        generator_optimizer: ``Adam``, or any optax optimizer.
+        discriminator_optimizer: likewise.
+        loss: the adversarial objective.
+        penalties: regularizers of the discriminator.
+        augmentation: applied to reals and fakes wherever the discriminator sees them.
+        augmentation_strength: its strength as a schedule.
+        discriminator_updates: how many in an iteration, each on a fresh batch of reals.
+        updates: ``alternating``: the generator meets the updated discriminator; ``simultaneous``: the one that the
+            iteration began with.
+        num_microbatches: each update's batch is worked through in so many parts, their gradients averaged.
+        ema_half_life: of the generator's averaged weights, in images; 0 makes the average the live weights.
+        ema_ramp_up: bounds the half-life by this share of the images seen (StyleGAN2-ADA: 0.05); None: no bound.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+    generator_optimizer: Adam | optax.GradientTransformation
+    discriminator_optimizer: Adam | optax.GradientTransformation
+    loss: losses.Loss = losses.non_saturating
+    penalties: tuple[Penalty, ...] = ()
+    augmentation: Augmentation | None = None
+    augmentation_strength: Schedule = 1.0
+    discriminator_updates: int = 1
+    updates: Literal["alternating", "simultaneous"] = "alternating"
+    num_microbatches: int = 1
+    ema_half_life: Schedule = 10_000.0
+    ema_ramp_up: Number | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("image_shape", "num_classes"):
+            ours, theirs = getattr(self.generator, name), getattr(self.discriminator, name)
+            if ours != theirs:
+                raise UserError(f"{name}: the generator has {ours} and the discriminator {theirs}; make them equal")
+        for name in ("discriminator_updates", "num_microbatches"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}; expected 1 or more")
+        if self.updates not in ("alternating", "simultaneous"):
+            raise UserError(f"updates is {self.updates!r}; expected 'alternating' or 'simultaneous'")
+
+    @property
+    def num_batches(self) -> int:
+        """How many batches of reals an iteration consumes, interleaved on the first axis of its ``batch``."""
+        return self.discriminator_updates + self.loss.generator_uses_reals
+
+
+class Noise(NamedTuple):
+    """One key a sample for each thing that is drawn for it in an update."""
+
+    latents: Key[Array, " batch"]
+    generator: Key[Array, " batch"]
+    real_augmentation: Key[Array, " batch"]
+    fake_augmentation: Key[Array, " batch"]
+    real_discriminator: Key[Array, " batch"]
+    fake_discriminator: Key[Array, " batch"]
+    penalty: Key[Array, " batch"]
+
+
+class Draw(NamedTuple):
+    """What one update of one player works on; every leaf has the samples on its first axis."""
+
+    reals: Images
+    labels: Labels | None
+    noise: Noise
+
+
+def init(gan: GAN, key: Key[Array, ""]) -> TrainState:
+    """The state before the first step. ``key`` is the run's one key."""
+    generator_key, discriminator_key = jax.random.split(jax.random.fold_in(key, 0xF1257))
+    labels = jnp.zeros((1,), jnp.int32) if gan.generator.num_classes else None
+
+    def player(module: nn.Module, key: Key[Array, ""], inputs: Array, optimizer: Any) -> Player:
+        variables = dict(module.init(key, inputs, labels, train=False))
+        params = variables.pop("params")
+        return Player(params=params, variables=variables, opt_state=optimizer.init(params))
+
+    latents = jnp.zeros((1, gan.generator.latent_size), jnp.float32)
+    images = jnp.zeros((1, *gan.generator.image_shape), jnp.float32)
+    generator = player(gan.generator, generator_key, latents, gan.generator_optimizer)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        generator=generator,
+        discriminator=player(gan.discriminator, discriminator_key, images, gan.discriminator_optimizer),
+        ema_params=jax.tree.map(jnp.copy, generator.params),  # a copy: the step donates its state
+    )
+
+
+def train_step(
+    gan: GAN, state: TrainState, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
+) -> tuple[TrainState, Metrics]:
+    """One whole GAN iteration.
+
+    Args:
+        gan: what is trained.
+        state: may be donated.
+        batch: ``gan.num_batches`` batches of reals, interleaved: row ``i * num_batches + j`` is sample ``i`` of batch
+            ``j``. The discriminator's updates take one each, the generator's takes the last.
+        key: the run's one key, the same at every step.
+        axis_name: the mapped axis under ``shard_map`` or ``pmap``, over which ``batch`` is split; gradients, batch
+            statistics and metrics are averaged over it.
+
+    Returns:
+        The next state, and float32 scalars of the global batch, as the networks were before their updates.
+    """
+    *discriminator_draws, generator_draw = _draw(gan, batch, jax.random.fold_in(key, state.step), axis_name)
+    batch_size = generator_draw.reals.shape[0] * (jax.lax.axis_size(axis_name) if axis_name else 1)
+    images_seen = state.step.astype(jnp.float32) * batch_size
+    strength = value_at(gan.augmentation_strength, images_seen)
+
+    def generate(params: PyTree, variables: PyTree, draw: Draw) -> tuple[Images, PyTree]:
+        latents = draw_latents(gan, draw.noise.latents)
+        return _apply(gan.generator, params, variables, latents, draw.labels, draw.noise.generator, axis_name)
+
+    def score(params: PyTree, variables: PyTree, images: Images, draw: Draw, side: Literal["real", "fake"]):
+        if gan.augmentation is not None:
+            images = gan.augmentation(images, getattr(draw.noise, f"{side}_augmentation"), strength)
+        keys = getattr(draw.noise, f"{side}_discriminator")
+        return _apply(gan.discriminator, params, variables, images, draw.labels, keys, axis_name)
+
+    def discriminator_loss(params: PyTree, variables: PyTree, draw: Draw):
+        fakes, _ = generate(state.generator.params, state.generator.variables, draw)
+        real_logits, after_reals = score(params, variables, draw.reals, draw, "real")
+        fake_logits, after_fakes = score(params, after_reals, fakes, draw, "fake")
+        total = loss = gan.loss.discriminator(real_logits, fake_logits)
+        metrics = {"d/loss": loss, "d/real": jnp.mean(real_logits), "d/fake": jnp.mean(fake_logits)}
+        # The compiler sees that these score the same images again and keeps one forward pass.
+        real = Scored(lambda images: score(params, variables, images, draw, "real")[0], draw.reals)
+        fake = Scored(lambda images: score(params, after_reals, images, draw, "fake")[0], fakes)
+        for penalty in gan.penalties:
+            value = _penalize(penalty, real, fake, draw.noise.penalty, state.step, axis_name)
+            total += value_at(penalty.weight, images_seen) * penalty.every * value
+            metrics[f"penalty/{penalty.name}"] = value
+        return total, (after_fakes, metrics)
+
+    def generator_loss(params: PyTree, variables: PyTree, draw: Draw):
+        fakes, variables = generate(params, variables, draw)
+        fake_logits, _ = score(opponent.params, opponent.variables, fakes, draw, "fake")
+        real_logits = None
+        if gan.loss.generator_uses_reals:
+            real_logits, _ = score(opponent.params, opponent.variables, draw.reals, draw, "real")
+        loss = gan.loss.generator(real_logits, fake_logits)
+        return loss, (variables, {"g/loss": loss, "g/fake": jnp.mean(fake_logits)})
+
+    discriminator, discriminator_metrics = state.discriminator, {}
+    for draw in discriminator_draws:
+        gradients, variables, metrics = _mean_gradients(gan, discriminator_loss, discriminator, draw, axis_name)
+        discriminator = _descend(gan.discriminator_optimizer, discriminator, gradients, variables, images_seen)
+        discriminator_metrics = {**metrics, "d/grad_norm": optax.global_norm(gradients)}
+
+    opponent = state.discriminator if gan.updates == "simultaneous" else discriminator
+    gradients, variables, metrics = _mean_gradients(gan, generator_loss, state.generator, generator_draw, axis_name)
+    generator = _descend(gan.generator_optimizer, state.generator, gradients, variables, images_seen)
+    generator_metrics = {**metrics, "g/grad_norm": optax.global_norm(gradients)}
+
+    half_life = value_at(gan.ema_half_life, images_seen)
+    if gan.ema_ramp_up is not None:
+        half_life = jnp.minimum(half_life, gan.ema_ramp_up * images_seen)
+    # 1 - 0.5^(batch / half-life), without the cancellation of float32 at long half-lives; 1 at a half-life of 0.
+    share = -jnp.expm1(-jnp.log(2.0) * batch_size / jnp.maximum(half_life, 1e-6))
+    ema_params = optax.incremental_update(generator.params, state.ema_params, share)
+
+    state = TrainState(step=state.step + 1, generator=generator, discriminator=discriminator, ema_params=ema_params)
+    return state, {**discriminator_metrics, **generator_metrics}
+
+
+def sample(
+    gan: GAN,
+    state: TrainState,
+    latents: Float[Array, "batch latent"],
+    labels: Labels | None = None,
+    *,
+    weights: Literal["ema", "live"] = "ema",
+) -> Images:
+    """Images in [-1, 1] (models without a final tanh may overshoot), float32, from the averaged or the live weights."""
+    params = state.ema_params if weights == "ema" else state.generator.params
+    return gan.generator.apply({"params": params, **state.generator.variables}, latents, labels, train=False)
+
+
+def draw_latents(gan: GAN, keys: Key[Array, " batch"]) -> Float[Array, "batch latent"]:
+    """Standard normal latents, each from its own key, so that sample i is the same in a batch of any size."""
+    return jax.vmap(lambda key: jax.random.normal(key, (gan.generator.latent_size,)))(keys)
+
+
+def example_batch(gan: GAN, batch_size: int) -> Batch:
+    """A batch for one iteration of ``batch_size`` images: right in structure, shapes and dtypes, random in content."""
+    rows = batch_size * gan.num_batches
+    rng = np.random.default_rng(0)
+    batch = {"images": jnp.asarray(rng.integers(0, 256, (rows, *gan.generator.image_shape), np.uint8))}
+    if gan.generator.num_classes:
+        batch["labels"] = jnp.asarray(rng.integers(0, gan.generator.num_classes, rows, np.int32))
+    return batch
+
+
+def _draw(gan: GAN, batch: Batch, key: Key[Array, ""], axis_name: str | None) -> list[Draw]:
+    """One draw for each of the discriminator's updates, and one, last, for the generator's."""
+    rows, *image_shape = batch["images"].shape
+    batch_size, remainder = divmod(rows, gan.num_batches)
+    if remainder or batch_size % gan.num_microbatches:
+        raise UserError(
+            f"a batch of {rows} rows cannot be dealt into {gan.num_batches} batches of reals and "
+            f"{gan.num_microbatches} microbatches; make it a multiple of {gan.num_batches * gan.num_microbatches}"
+        )
+    if tuple(image_shape) != gan.generator.image_shape:
+        raise UserError(f"images of shape {tuple(image_shape)}; the models expect {gan.generator.image_shape}")
+    if gan.generator.num_classes and "labels" not in batch:
+        raise UserError("the batch has no 'labels'; a conditional GAN needs one for each image (int32)")
+    images = batch["images"].reshape(batch_size, gan.num_batches, *image_shape)
+    labels = batch["labels"].reshape(batch_size, gan.num_batches) if gan.generator.num_classes else None
+
+    index = jnp.arange(batch_size, dtype=jnp.int32)
+    if axis_name:
+        index = index + jax.lax.axis_index(axis_name) * batch_size
+    # Adds zero, for no pixel exceeds 255, but computed from the reals: over a mesh, the partitioner therefore spreads the
+    # noise, and the fakes that are made of it, as the reals are. Else each device would generate the whole batch.
+    index = index + (images[:, 0, 0, 0, 0].astype(jnp.int32) > 255).astype(jnp.int32)
+
+    def draw(update: int, batch_index: int) -> Draw:
+        reals = images[:, batch_index]
+        if reals.dtype == jnp.uint8:
+            reals = reals.astype(jnp.float32) / 127.5 - 1
+        update_key = jax.random.fold_in(key, update)
+        keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(update_key, i), len(Noise._fields)))(index)
+        noise = Noise(*(keys[:, i] for i in range(len(Noise._fields))))
+        return Draw(reals, None if labels is None else labels[:, batch_index], noise)
+
+    draws = [draw(update, update) for update in range(gan.discriminator_updates)]
+    return [*draws, draw(gan.discriminator_updates, gan.num_batches - 1)]
+
+
+def _apply(
+    module: nn.Module,
+    params: PyTree,
+    variables: PyTree,
+    inputs: Array,
+    labels: Labels | None,
+    keys: Key[Array, " batch"],
+    axis_name: str | None,
+) -> tuple[Any, PyTree]:
+    """The network in training: its outputs, and its other collections afterwards."""
+    return module.apply(
+        {"params": params, **variables},
+        inputs,
+        labels,
+        train=True,
+        keys=keys,
+        axis_name=axis_name,
+        mutable=list(variables),
+    )
+
+
+def _penalize(
+    penalty: Penalty, real: Scored, fake: Scored, keys: Key[Array, " batch"], step: Array, axis_name: str | None
+) -> Float[Array, ""]:
+    """The penalty at the iterations at which it is due, 0 at the others."""
+    if penalty.every == 1:
+        return penalty(real, fake, keys)
+    zero = _per_device(jnp.zeros(()), axis_name)
+    return jax.lax.cond(step % penalty.every == 0, lambda: penalty(real, fake, keys), lambda: zero)
+
+
+def _mean_gradients(
+    gan: GAN, loss: Callable, player: Player, draw: Draw, axis_name: str | None
+) -> tuple[PyTree, PyTree, Metrics]:
+    """The gradients of ``loss`` and its metrics, averaged over microbatches and devices, and the other collections."""
+    params = _per_device(player.params, axis_name)
+
+    def part(variables: PyTree, draw: Draw) -> tuple[PyTree, tuple[PyTree, Metrics]]:
+        gradients, (variables, metrics) = jax.grad(loss, has_aux=True)(params, variables, draw)
+        return variables, (gradients, metrics)
+
+    if gan.num_microbatches == 1:
+        variables, means = part(player.variables, draw)
+    else:
+
+        def add_part(carry: tuple, draw: Draw) -> tuple[tuple, None]:
+            variables, sums = carry
+            variables, values = part(variables, draw)
+            return (variables, jax.tree.map(jnp.add, sums, values)), None
+
+        # Strided parts: under a mesh every device keeps the rows that it has.
+        parts = jax.tree.map(lambda leaf: _deal(leaf, gan.num_microbatches), draw)
+        first, rest = jax.tree.map(lambda leaf: leaf[0], parts), jax.tree.map(lambda leaf: leaf[1:], parts)
+        # On the CPU a convolution inside a loop is many times slower than outside.
+        unroll = gan.num_microbatches if jax.default_backend() == "cpu" else 1
+        (variables, sums), _ = jax.lax.scan(add_part, part(player.variables, first), rest, unroll=unroll)
+        means = jax.tree.map(lambda leaf: leaf / gan.num_microbatches, sums)
+    if axis_name:
+        variables, means = jax.lax.pmean((variables, means), axis_name)
+    gradients, metrics = means
+    return gradients, variables, metrics
+
+
+def _deal(leaf: Array, hands: int) -> Array:
+    """[batch, ...] to [hands, batch / hands, ...], row by row in turn."""
+    return jnp.moveaxis(leaf.reshape(leaf.shape[0] // hands, hands, *leaf.shape[1:]), 1, 0)
+
+
+def _per_device(tree: PyTree, axis_name: str | None) -> PyTree:
+    """Under a mapped axis, values that differ by device as far as differentiation knows: gradients stay local."""
+    return jax.lax.pcast(tree, axis_name, to="varying") if axis_name else tree
+
+
+def _descend(
+    optimizer: Adam | optax.GradientTransformation,
+    player: Player,
+    gradients: PyTree,
+    variables: PyTree,
+    images_seen: Float[Array, ""],
+) -> Player:
+    if isinstance(optimizer, optax.GradientTransformation):
+        optimizer = optax.with_extra_args_support(optimizer)
+    updates, opt_state = optimizer.update(gradients, player.opt_state, player.params, images_seen=images_seen)
+    return Player(params=optax.apply_updates(player.params, updates), variables=variables, opt_state=opt_state)

@@ -1,0 +1,90 @@
+"""Adversarial objectives: pairs of pure functions of the discriminator's logits (higher = more real).
+
+A new loss is one more ``Loss`` here. Every function takes ``(real_logits, fake_logits)``, float32 [batch], and returns
+the mean over the batch. A generator's objective gets ``None`` for ``real_logits`` unless ``generator_uses_reals``.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Logits = Float[Array, " batch"]
+Objective = Callable[[Logits, Logits], Float[Array, ""]]
+GeneratorObjective = Callable[[Logits | None, Logits], Float[Array, ""]]
+
+
+class Loss(NamedTuple):
+    """What each player minimises.
+
+    Attributes:
+        discriminator: ``(real_logits, fake_logits) -> scalar``.
+        generator: ``(real_logits, fake_logits) -> scalar``.
+        generator_uses_reals: whether the generator's update needs reals of its own, scored as ``real_logits``.
+    """
+
+    discriminator: Objective
+    generator: GeneratorObjective
+    generator_uses_reals: bool = False
+
+
+def _cross_entropy(real_logits: Logits, fake_logits: Logits) -> Float[Array, ""]:
+    return jnp.mean(jax.nn.softplus(-real_logits)) + jnp.mean(jax.nn.softplus(fake_logits))
+
+
+def _non_saturating(_, fake_logits: Logits) -> Float[Array, ""]:
+    return jnp.mean(jax.nn.softplus(-fake_logits))
+
+
+def _saturating(_, fake_logits: Logits) -> Float[Array, ""]:
+    return -jnp.mean(jax.nn.softplus(fake_logits))
+
+
+def _critic_hinge(real_logits: Logits, fake_logits: Logits) -> Float[Array, ""]:
+    return jnp.mean(jax.nn.relu(1 - real_logits)) + jnp.mean(jax.nn.relu(1 + fake_logits))
+
+
+def _critic_difference(real_logits: Logits, fake_logits: Logits) -> Float[Array, ""]:
+    return jnp.mean(fake_logits) - jnp.mean(real_logits)
+
+
+def _negative_score(_, fake_logits: Logits) -> Float[Array, ""]:
+    return -jnp.mean(fake_logits)
+
+
+def _critic_squares(real_logits: Logits, fake_logits: Logits) -> Float[Array, ""]:
+    return (jnp.mean((real_logits - 1) ** 2) + jnp.mean(fake_logits**2)) / 2
+
+
+def _generator_squares(_, fake_logits: Logits) -> Float[Array, ""]:
+    return jnp.mean((fake_logits - 1) ** 2) / 2
+
+
+def _fakes_above_reals(real_logits: Logits, fake_logits: Logits) -> Float[Array, ""]:
+    return jnp.mean(jax.nn.softplus(fake_logits - real_logits))
+
+
+def _reals_above_fakes(real_logits: Logits | None, fake_logits: Logits) -> Float[Array, ""]:
+    assert real_logits is not None, "a relativistic generator needs reals"
+    return jnp.mean(jax.nn.softplus(real_logits - fake_logits))
+
+
+non_saturating = Loss(_cross_entropy, _non_saturating)
+"""Cross-entropy; the generator maximises log D(G(z)) (Goodfellow et al., arXiv 1406.2661, section 3)."""
+
+minimax = Loss(_cross_entropy, _saturating)
+"""The two-player game as written (arXiv 1406.2661, Eq. 1): the generator minimises log(1 - D(G(z))); it saturates."""
+
+hinge = Loss(_critic_hinge, _negative_score)
+"""The hinge objective (Lim and Ye, arXiv 1705.02894; Miyato et al., arXiv 1802.05957, Eq. 16 and 17)."""
+
+wasserstein = Loss(_critic_difference, _negative_score)
+"""The dual of the earth mover's distance (arXiv 1701.07875, Eq. 2). Needs a Lipschitz penalty: ``WGANGP``."""
+
+least_squares = Loss(_critic_squares, _generator_squares)
+"""Least squares with targets 0 for fakes, 1 for reals and for the generator (arXiv 1611.04076, Eq. 9)."""
+
+relativistic_pairing = Loss(_fakes_above_reals, _reals_above_fakes, generator_uses_reals=True)
+"""Each fake against the real of the same index (R3GAN, arXiv 2501.05441, Eq. 2, in the non-saturating form)."""

@@ -1,0 +1,356 @@
+"""Layers whose best form depends on the hardware, and the few that every model family shares.
+
+A convolution with groups or a stride and a resampling can be written in several ways, which give the same numbers at
+very different speeds. Each is one function here, and ``FORMS`` says which way it takes on which platform:
+
+- XLA on CPU runs grouped and depthwise convolutions up to a hundred times slower than dense ones, and the derivatives
+  of strided ones several times slower than matrix products.
+- On GPU a grouped convolution under a sharded ``jit`` gathers the whole batch onto every device
+  (openxla/xla issue 47945), so it becomes dense convolutions.
+- The TPU's matrix unit is 128 wide and narrower groups waste it, so they are packed to 128 channels.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.nn.initializers import Initializer
+from jaxtyping import Array, Float, Int, Key
+
+from ganjax.errors import UserError
+
+_LAYOUT = ("NHWC", "HWIO", "NHWC")
+_FILTER = (0.125, 0.375, 0.375, 0.125)  # [1, 3, 3, 1] / 8 along one axis
+
+
+@dataclasses.dataclass(frozen=True)
+class Forms:
+    """How the layers are written for one platform; every choice gives the same numbers.
+
+    Attributes:
+      grouped: ``native`` is XLA's grouped convolution, ``packed`` the same with groups merged into wider ones, and
+        ``dense`` a convolution without groups for each merged group. Merging fills the kernel up with zeros.
+      block_channels: the most input channels that a merged group has.
+      resampling: ``shifts`` adds shifted copies, ``depthwise`` is a depthwise convolution.
+      strided: ``native`` is XLA's strided or dilated convolution, ``products`` a matrix product over the pixels' 2 x 2
+        phases and neighbours.
+      pointwise: ``product`` is a matrix product over the channels, ``convolution`` a convolution of size one.
+    """
+
+    grouped: Literal["native", "packed", "dense"]
+    block_channels: int
+    resampling: Literal["shifts", "depthwise"]
+    strided: Literal["native", "products"]
+    pointwise: Literal["product", "convolution"]
+
+
+FORMS = {
+    "cpu": Forms(grouped="dense", block_channels=32, resampling="shifts", strided="products", pointwise="product"),
+    "gpu": Forms(grouped="dense", block_channels=128, resampling="shifts", strided="native", pointwise="product"),
+    "tpu": Forms(
+        grouped="packed", block_channels=128, resampling="depthwise", strided="native", pointwise="convolution"
+    ),
+}
+
+# A context of JAX's own and not a ContextVar, because it is part of the key of jit's caches: a function that was traced
+# for the machine's own platform is traced again for another one.
+_forms_context = jax.make_user_context(None)
+
+
+@contextlib.contextmanager
+def target_forms(forms: Forms) -> Iterator[None]:
+    """Uses ``forms`` for everything that is traced inside, to compare and to measure them."""
+    with _forms_context(forms):
+        yield
+
+
+@contextlib.contextmanager
+def target_platform(platform: str) -> Iterator[None]:
+    """Uses the forms of ``platform`` for all that is traced inside, to compile ahead of time for another machine.
+
+    Args:
+      platform: ``cpu``, ``gpu`` (or ``cuda``, ``rocm``) or ``tpu``.
+
+    Raises:
+      UserError: for any other platform.
+    """
+    name = {"cuda": "gpu", "rocm": "gpu"}.get(platform, platform)
+    if name not in FORMS:
+        raise UserError(f"platform {platform!r} is not known: use one of {', '.join(FORMS)}")
+    with target_forms(FORMS[name]):
+        yield
+
+
+def current_forms() -> Forms:
+    """The forms in effect: the enclosing ``target_platform``'s, or those of JAX's default backend."""
+    forms = _forms_context.value
+    return forms if forms is not None else FORMS.get(jax.default_backend(), FORMS["gpu"])
+
+
+def grouped_convolution(
+    images: Float[Array, "batch height width in_channels"],
+    kernel: Float[Array, "kernel_height kernel_width group_channels out_channels"],
+    *,
+    groups: int,
+) -> Float[Array, "batch height width out_channels"]:
+    """A convolution in channel groups, stride one, zero-padded to the same size.
+
+    Args:
+      images: feature maps.
+      kernel: group i maps the i-th slice of ``group_channels`` input channels to the i-th slice of
+        ``out_channels / groups`` output channels.
+      groups: the number of groups; ``in_channels`` is ``groups * group_channels``.
+
+    Returns:
+      Feature maps in the dtype of the arguments.
+
+    Raises:
+      ValueError: when the channels do not split into ``groups``.
+    """
+    if images.shape[-1] != groups * kernel.shape[2] or kernel.shape[3] % groups:
+        raise ValueError(f"{groups} groups do not fit {images.shape[-1]} channels and a kernel of shape {kernel.shape}")
+    forms = current_forms()
+    merged = max(1, min(groups, forms.block_channels // kernel.shape[2]))
+    if forms.grouped == "native" or groups == 1:
+        return _same_convolution(images, kernel, groups=groups)
+    if forms.grouped == "packed":
+        while groups % merged:
+            merged -= 1
+        return _same_convolution(images, _merge_groups(kernel, groups, merged), groups=groups // merged)
+
+    def block(start: int) -> Float[Array, "batch height width block_channels"]:
+        count = min(merged, groups - start)  # the last block may be smaller
+        inputs, outputs = kernel.shape[2], kernel.shape[3] // groups
+        block_images = images[..., start * inputs : (start + count) * inputs]
+        block_kernel = kernel[..., start * outputs : (start + count) * outputs]
+        return _same_convolution(block_images, _merge_groups(block_kernel, count, count), groups=1)
+
+    return jnp.concatenate([block(start) for start in range(0, groups, merged)], axis=-1)
+
+
+def _same_convolution(images: Array, kernel: Array, *, groups: int) -> Array:
+    return lax.conv_general_dilated(
+        images, kernel, (1, 1), "SAME", dimension_numbers=_LAYOUT, feature_group_count=groups
+    )
+
+
+def _merge_groups(kernel: Array, groups: int, merged: int) -> Array:
+    """The kernel of the same convolution with each ``merged`` neighbouring groups as one, block-diagonal."""
+    height, width, inputs, channels = kernel.shape
+    outputs = channels // groups
+    blocks = kernel.reshape(height, width, inputs, groups // merged, merged, outputs)
+    # By padding and not by a product with an identity: the gradient is then slices and not sums over zeros, which
+    # jaxlib 0.10.2 on CPU fuses across all blocks into programs that crash.
+    rows = [
+        jnp.pad(
+            blocks[..., index, :], ((0, 0),) * 2 + ((index * inputs, (merged - 1 - index) * inputs),) + ((0, 0),) * 2
+        )
+        for index in range(merged)
+    ]
+    return jnp.stack(rows, axis=4).reshape(height, width, merged * inputs, channels)
+
+
+def pointwise_convolution(
+    images: Float[Array, "batch height width in_channels"], kernel: Float[Array, "in_channels out_channels"]
+) -> Float[Array, "batch height width out_channels"]:
+    """A 1 x 1 convolution: the same linear map of the channels at every pixel."""
+    if current_forms().pointwise == "convolution":
+        return _same_convolution(images, kernel[None, None], groups=1)
+    return jnp.einsum("bhwi,io->bhwo", images, kernel)
+
+
+def upsample(
+    images: Float[Array, "batch height width channels"],
+) -> Float[Array, "batch 2*height 2*width channels"]:
+    """Doubles height and width with the filter [1, 3, 3, 1] and gain 4, zeros outside.
+
+    Along one axis output 2m is 3/4 of input m and 1/4 of input m - 1, output 2m + 1 is 3/4 of m and 1/4 of m + 1.
+    """
+    if current_forms().resampling == "depthwise":
+        return _depthwise(images, gain=4.0, upsampling=2, stride=1, padding=2)
+    return _upsample_axis(_upsample_axis(images, axis=1), axis=2)
+
+
+def downsample(
+    images: Float[Array, "batch height width channels"],
+) -> Float[Array, "batch height//2 width//2 channels"]:
+    """Halves height and width with the filter [1, 3, 3, 1] / 8 along each axis, zeros outside.
+
+    Along one axis output m is (x[2m - 1] + 3 x[2m] + 3 x[2m + 1] + x[2m + 2]) / 8: a quarter of the adjoint of
+    ``upsample`` in two dimensions.
+    """
+    if current_forms().resampling == "depthwise":
+        return _depthwise(images, gain=1.0, upsampling=1, stride=2, padding=1)
+    return _downsample_axis(_downsample_axis(images, axis=1), axis=2)
+
+
+def _depthwise(images: Array, *, gain: float, upsampling: int, stride: int, padding: int) -> Array:
+    channels = images.shape[-1]
+    taps = jnp.asarray(_FILTER, images.dtype)
+    kernel = jnp.broadcast_to((gain * jnp.outer(taps, taps))[:, :, None, None], (4, 4, 1, channels))
+    return lax.conv_general_dilated(
+        images,
+        kernel,
+        (stride, stride),
+        [(padding, padding)] * 2,
+        lhs_dilation=(upsampling, upsampling),
+        dimension_numbers=_LAYOUT,
+        feature_group_count=channels,
+    )
+
+
+def _shift(values: Array, offset: int, axis: int) -> Array:
+    """``values`` moved by one along ``axis``: element m of the result is element m - offset, zero outside."""
+    edge = jnp.zeros_like(lax.slice_in_dim(values, 0, 1, axis=axis))
+    if offset > 0:
+        return jnp.concatenate([edge, lax.slice_in_dim(values, 0, -1, axis=axis)], axis=axis)
+    return jnp.concatenate([lax.slice_in_dim(values, 1, None, axis=axis), edge], axis=axis)
+
+
+def _upsample_axis(images: Array, axis: int) -> Array:
+    even = 0.75 * images + 0.25 * _shift(images, 1, axis)
+    odd = 0.75 * images + 0.25 * _shift(images, -1, axis)
+    shape = images.shape
+    return jnp.stack([even, odd], axis=axis + 1).reshape(*shape[:axis], 2 * shape[axis], *shape[axis + 1 :])
+
+
+def _downsample_axis(images: Array, axis: int) -> Array:
+    shape = images.shape
+    pairs = images.reshape(*shape[:axis], shape[axis] // 2, 2, *shape[axis + 1 :])
+    even, odd = (lax.index_in_dim(pairs, phase, axis=axis + 1, keepdims=False) for phase in (0, 1))
+    return 0.375 * (even + odd) + 0.125 * (_shift(odd, 1, axis) + _shift(even, -1, axis))
+
+
+def strided_convolution(
+    images: Float[Array, "batch height width in_channels"], kernel: Float[Array, "4 4 in_channels out_channels"]
+) -> Float[Array, "batch height//2 width//2 out_channels"]:
+    """A 4 x 4 convolution of stride 2, which halves an even size.
+
+    Along one axis output m is the sum over k of kernel[k] x[2m + k - 1], zeros outside.
+    """
+    if current_forms().strided == "native":
+        return lax.conv_general_dilated(images, kernel, (2, 2), [(1, 1)] * 2, dimension_numbers=_LAYOUT)
+    batch, height, width, inputs = images.shape
+    # Tap k of the kernel meets phase k % 2 of the pixel pair k // 2.
+    pairs = _pad_by_one(images).reshape(batch, height // 2 + 1, 2, width // 2 + 1, 2, inputs)
+    phases = pairs.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height // 2 + 1, width // 2 + 1, 4 * inputs)
+    taps = kernel.reshape(2, 2, 2, 2, inputs, -1).transpose(0, 2, 1, 3, 4, 5).reshape(16 * inputs, -1)
+    return jnp.einsum("bhwi,io->bhwo", _neighbours(phases), taps)
+
+
+def transposed_convolution(
+    images: Float[Array, "batch height width in_channels"], kernel: Float[Array, "4 4 in_channels out_channels"]
+) -> Float[Array, "batch 2*height 2*width out_channels"]:
+    """A 4 x 4 convolution of the images with zeros between their pixels, which doubles the size.
+
+    Along one axis output 2m is kernel[0] x[m - 1] + kernel[2] x[m], and output 2m + 1 is
+    kernel[1] x[m] + kernel[3] x[m + 1].
+    """
+    if current_forms().strided == "native":
+        return lax.conv_general_dilated(
+            images, kernel, (1, 1), [(2, 2)] * 2, lhs_dilation=(2, 2), dimension_numbers=_LAYOUT
+        )
+    batch, height, width, inputs = images.shape
+    # Sub-pixel convolution (Shi et al., arXiv 1609.05158): one product makes all four phases of the outputs.
+    taps = kernel.reshape(2, 2, 2, 2, inputs, -1).transpose(0, 2, 4, 1, 3, 5).reshape(4 * inputs, -1)
+    phases = jnp.einsum("bhwi,io->bhwo", _neighbours(_pad_by_one(images)), taps)
+    phases = phases.reshape(batch, height + 1, width + 1, 2, 2, -1)
+    rows = [
+        jnp.stack([phases[:, row : row + height, column : column + width, row, column] for column in (0, 1)], axis=3)
+        for row in (0, 1)
+    ]
+    return jnp.stack(rows, axis=2).reshape(batch, 2 * height, 2 * width, -1)
+
+
+def _pad_by_one(images: Array) -> Array:
+    return jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+
+
+def _neighbours(maps: Array) -> Array:
+    """The channels of each 2 x 2 neighbourhood beside each other: height and width shrink by one."""
+    height, width = maps.shape[1] - 1, maps.shape[2] - 1
+    return jnp.concatenate(
+        [maps[:, row : row + height, column : column + width] for row in (0, 1) for column in (0, 1)], axis=-1
+    )
+
+
+def one_hot_labels(labels: Int[Array, " batch"] | None, num_classes: int) -> Float[Array, "batch {num_classes}"]:
+    """The labels as rows of zeros with a one.
+
+    Raises:
+      UserError: when there are no labels, because only a model with ``num_classes=0`` does without them.
+    """
+    if labels is None:
+        raise UserError(f"the model has num_classes={num_classes} but got no labels: give labels, or use num_classes=0")
+    return jax.nn.one_hot(labels, num_classes, dtype=jnp.float32)
+
+
+def leaky_relu(values: Float[Array, "*shape"], slope: float = 0.2) -> Float[Array, "*shape"]:
+    """The values where positive, ``slope`` times them elsewhere; 0.2 is the slope of DCGAN and of R3GAN."""
+    return nn.leaky_relu(values, slope)
+
+
+def batch_norm(
+    features: Float[Array, "batch *features"],
+    *,
+    train: bool,
+    axis_name: str | None,
+    scale_init: Initializer = nn.initializers.ones,
+    name: str | None = None,
+) -> Float[Array, "batch *features"]:
+    """Batch normalisation of the last axis (Ioffe & Szegedy, arXiv 1502.03167), in float32 whatever the dtype.
+
+    To be called in a module's ``__call__``, to which its parameters and running statistics (momentum 0.9) belong.
+
+    Args:
+      features: of the whole batch, or of a device's part of it.
+      train: uses the statistics of the batch, else the running ones.
+      axis_name: of the mapped axis over which the batch is divided; under ``jit`` on a mesh there is none.
+      scale_init: of the scale.
+      name: of the layer among the parameters.
+    """
+    norm = nn.BatchNorm(
+        use_running_average=not train, momentum=0.9, scale_init=scale_init, axis_name=axis_name, name=name
+    )
+    return norm(features.astype(jnp.float32)).astype(features.dtype)
+
+
+class Dropout(nn.Module):
+    """Dropout, for training, whose mask belongs to the sample (Srivastava et al. 2014).
+
+    The mask is a function of the sample's key and of the layer, so that the same batch gives the same numbers however
+    it is divided over devices and microbatches.
+
+    Attributes:
+      rate: the probability that an element is dropped.
+      layer: a number that tells the dropout layers of a network apart.
+    """
+
+    rate: float
+    layer: int = 0
+
+    @nn.compact
+    def __call__(
+        self, features: Float[Array, "batch *features"], keys: Key[Array, " batch"] | None
+    ) -> Float[Array, "batch *features"]:
+        """Drops elements and scales up the others, so that the expected value stays.
+
+        Raises:
+          UserError: when there is something to drop and no keys.
+        """
+        if self.rate == 0.0:
+            return features
+        if keys is None:
+            raise UserError(
+                f"dropout of {self.rate} in training got no keys: give one key a sample, or use train=False"
+            )
+
+        def mask(key: Key[Array, ""]) -> Array:
+            return jax.random.bernoulli(jax.random.fold_in(key, self.layer), 1.0 - self.rate, features.shape[1:])
+
+        return jnp.where(jax.vmap(mask)(keys), features / (1.0 - self.rate), 0.0)

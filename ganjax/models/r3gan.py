@@ -1,0 +1,282 @@
+"""R3GAN's two networks (Huang et al., "The GAN is dead; long live the GAN!", arXiv 2501.05441, section 3).
+
+Generator and discriminator mirror each other: stages at 4 x 4, 8 x 8 and so on up to the image's size, each two
+residual blocks and a resampling. There is no normalisation; the initialisation keeps the residual branches small
+instead (Fixup, arXiv 1901.09321).
+"""
+
+import dataclasses
+import math
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax.nn.initializers import Initializer
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int, Key
+
+from ganjax.errors import UserError
+from ganjax.models.layers import (
+    downsample,
+    grouped_convolution,
+    leaky_relu,
+    one_hot_labels,
+    pointwise_convolution,
+    upsample,
+)
+
+_LEAK = 0.2
+
+
+def _normal(fan_in: int, gain: float = 1.0) -> Initializer:
+    return nn.initializers.normal(gain / math.sqrt(fan_in))
+
+
+class ResidualBlock(nn.Module):
+    """x + W3 a(GC(a(W1 x))): out to ``expansion`` times the channels, a grouped 3 x 3 convolution, and back.
+
+    a(h) is the leaky ReLU of h plus a bias. W3 starts at zero, so that a new block is the identity.
+
+    Attributes:
+      group_size: the channels of a group.
+      expansion: how many times more channels the grouped convolution has.
+      num_blocks: the residual blocks of the whole network: the more there are, the smaller the initial weights.
+      dtype: what the block computes in.
+    """
+
+    group_size: int
+    expansion: int
+    num_blocks: int
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(
+        self, features: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch height width channels"]:
+        """The features plus the block's change to them, in ``dtype``."""
+        width = features.shape[-1]
+        hidden = self.expansion * width
+        gain = math.sqrt(2 / (1 + _LEAK**2)) * self.num_blocks**-0.25
+        expand = self.param("expand", _normal(width, gain), (width, hidden))
+        expand_bias = self.param("expand_bias", nn.initializers.zeros, (hidden,))
+        grouped = self.param("grouped", _normal(9 * self.group_size, gain), (3, 3, self.group_size, hidden))
+        grouped_bias = self.param("grouped_bias", nn.initializers.zeros, (hidden,))
+        contract = self.param("contract", nn.initializers.zeros, (hidden, width))
+
+        def activate(maps: Array, bias: Array) -> Array:
+            return leaky_relu(maps + bias.astype(self.dtype).reshape(1, 1, 1, -1), slope=_LEAK)
+
+        features = features.astype(self.dtype)
+        maps = activate(pointwise_convolution(features, expand.astype(self.dtype)), expand_bias)
+        maps = grouped_convolution(maps, grouped.astype(self.dtype), groups=hidden // self.group_size)
+        maps = activate(maps, grouped_bias)
+        return features + pointwise_convolution(maps, contract.astype(self.dtype))
+
+
+class _Network(nn.Module):
+    """What the two networks have in common.
+
+    Attributes:
+      image_shape: height, width and channels of the images; the size is 4 * 2 ** (len(widths) - 1).
+      num_classes: of a conditional network; 0 is none.
+      widths: the channels of the stages, from 4 x 4 up to the image's size.
+      group_size: the channels of a group of the grouped convolutions.
+      expansion: how many times more channels the grouped convolutions have.
+      blocks_per_stage: the residual blocks of a stage.
+      dtype: what the highest stages compute in.
+      num_low_precision_stages: how many of the highest stages compute in ``dtype``; the others, and always the one at
+        4 x 4, compute in float32.
+    """
+
+    image_shape: tuple[int, int, int] = (32, 32, 3)
+    num_classes: int = 0
+    widths: tuple[int, ...] = (768, 768, 768, 768)
+    group_size: int = 16
+    expansion: int = 2
+    blocks_per_stage: int = 2
+    dtype: DTypeLike = jnp.float32
+    num_low_precision_stages: int = 4
+
+    def __post_init__(self) -> None:
+        height, width, _ = self.image_shape
+        size = 4 * 2 ** (len(self.widths) - 1)
+        if (height, width) != (size, size):
+            raise UserError(
+                f"r3gan with {len(self.widths)} widths makes {size} x {size} images, not {height} x {width}: "
+                "give one width for each size 4, 8, 16, ... up to the images'"
+            )
+        for channels in self.widths:
+            if self.expansion * channels % self.group_size:
+                raise UserError(
+                    f"r3gan width {channels} makes {self.expansion * channels} channels, which do not split into "
+                    f"groups of {self.group_size}: change the width or group_size"
+                )
+        super().__post_init__()
+
+    def _stage_dtype(self, stage: int) -> DTypeLike:
+        low_precision = min(self.num_low_precision_stages, len(self.widths) - 1)
+        return self.dtype if stage >= len(self.widths) - low_precision else jnp.float32
+
+    def _blocks(self, stage: int, features: Array) -> Array:
+        size = 4 * 2**stage
+        for index in range(self.blocks_per_stage):
+            features = ResidualBlock(
+                group_size=self.group_size,
+                expansion=self.expansion,
+                num_blocks=self.blocks_per_stage * len(self.widths),
+                dtype=self._stage_dtype(stage),
+                name=f"block_{size}x{size}_{index}",
+            )(features)
+        return features
+
+    def _transition(self, stage: int, features: Array, width: int) -> Array:
+        """The 1 x 1 convolution of a stage to ``width`` channels; nothing where they are so many already."""
+        if features.shape[-1] == width:
+            return features
+        size = 4 * 2**stage
+        kernel = self.param(f"transition_{size}x{size}", _normal(features.shape[-1]), (features.shape[-1], width))
+        return pointwise_convolution(features, kernel.astype(features.dtype))
+
+    def _embed(self, labels: Array | None, size: int, gain: float) -> Array:
+        """The rows of a table of label embeddings: a linear map of the one-hot label, which sets its initial scale."""
+        table = self.param("embedding", _normal(self.num_classes, gain), (self.num_classes, size))
+        return one_hot_labels(labels, self.num_classes) @ table
+
+
+class Generator(_Network):
+    """R3GAN's generator: a learned 4 x 4 basis times a linear map of the latents, then the stages.
+
+    Attributes:
+      latent_size: the number of latents of an image.
+      embedding_size: of the label beside the latents, conditional.
+    """
+
+    latent_size: int = 64
+    embedding_size: int = 64
+
+    @nn.compact
+    def __call__(
+        self,
+        latents: Float[Array, "batch latents"],
+        labels: Int[Array, " batch"] | None = None,
+        *,
+        train: bool,
+        keys: Key[Array, " batch"] | None = None,
+        axis_name: str | None = None,
+    ) -> Float[Array, "batch height width channels"]:
+        """Images from latents: float32, around [-1, 1] but not confined to it, because the output is linear.
+
+        Args:
+          latents: noise, ``latent_size`` numbers an image.
+          labels: the classes, when ``num_classes`` is not 0.
+          train: not used; there is nothing that training changes.
+          keys: not used; there is no noise.
+          axis_name: not used; no image depends on another.
+
+        Raises:
+          UserError: when a conditional generator gets no labels.
+        """
+        del train, keys, axis_name
+        inputs = latents
+        if self.num_classes:
+            inputs = jnp.concatenate([latents, self._embed(labels, self.embedding_size, gain=1.0)], axis=-1)
+        linear = self.param("linear", _normal(inputs.shape[-1]), (inputs.shape[-1], self.widths[0]))
+        basis = self.param("basis", nn.initializers.normal(1.0), (4, 4, self.widths[0]))
+        features = jnp.einsum("bc,hwc->bhwc", inputs @ linear, basis)
+        for stage, width in enumerate(self.widths):
+            features = features.astype(self._stage_dtype(stage))
+            if stage > 0:
+                features = upsample(self._transition(stage, features, width))
+            features = self._blocks(stage, features)
+        channels = self.image_shape[2]
+        output = self.param("output", _normal(self.widths[-1]), (self.widths[-1], channels))
+        # Low-precision features, but float32 sums: the images are not rounded to bfloat16.
+        return jnp.einsum("bhwi,io->bhwo", features, output.astype(features.dtype), preferred_element_type=jnp.float32)
+
+
+class Discriminator(_Network):
+    """R3GAN's discriminator: the stages downwards, then a depthwise 4 x 4 convolution and a linear map.
+
+    Conditional, the logit is the inner product of the features with an embedding of the label.
+    """
+
+    @nn.compact
+    def __call__(
+        self,
+        images: Float[Array, "batch height width channels"],
+        labels: Int[Array, " batch"] | None = None,
+        *,
+        train: bool,
+        keys: Key[Array, " batch"] | None = None,
+        axis_name: str | None = None,
+    ) -> Float[Array, " batch"]:
+        """Logits of images, float32, higher for more real.
+
+        Args:
+          images: in [-1, 1].
+          labels: the classes, when ``num_classes`` is not 0.
+          train: not used; there is nothing that training changes.
+          keys: not used; there is no noise.
+          axis_name: not used; no logit depends on another image.
+
+        Raises:
+          UserError: when a conditional discriminator gets no labels.
+        """
+        del train, keys, axis_name
+        highest = len(self.widths) - 1
+        channels = self.image_shape[2]
+        inputs = self.param("input", _normal(channels), (channels, self.widths[-1]))
+        dtype = self._stage_dtype(highest)
+        features = pointwise_convolution(images.astype(dtype), inputs.astype(dtype))
+        for stage in range(highest, -1, -1):
+            features = self._blocks(stage, features.astype(self._stage_dtype(stage)))
+            if stage > 0:
+                features = self._transition(stage, downsample(features), self.widths[stage - 1])
+        width = self.widths[0]
+        # A depthwise 4 x 4 convolution of a 4 x 4 map has one pixel: a weighted sum over the map.
+        depthwise = self.param("depthwise", _normal(16), (4, 4, width))
+        pooled = jnp.einsum("bhwc,hwc->bc", features.astype(jnp.float32), depthwise)
+        outputs = width if self.num_classes else 1
+        projected = pooled @ self.param("linear", _normal(width), (width, outputs))
+        if self.num_classes:
+            return jnp.sum(projected * self._embed(labels, width, gain=1 / math.sqrt(width)), axis=-1)
+        return projected[:, 0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """The size of the networks of one of the paper's experiments."""
+
+    image_shape: tuple[int, int, int]
+    widths: tuple[int, ...]
+    group_size: int = 16
+    num_classes: int = 0
+
+    def generator(self, *, dtype: DTypeLike = jnp.bfloat16) -> Generator:
+        """The experiment's generator."""
+        return Generator(
+            image_shape=self.image_shape,
+            num_classes=self.num_classes,
+            widths=self.widths,
+            group_size=self.group_size,
+            dtype=dtype,
+        )
+
+    def discriminator(self, *, dtype: DTypeLike = jnp.bfloat16) -> Discriminator:
+        """The experiment's discriminator."""
+        return Discriminator(
+            image_shape=self.image_shape,
+            num_classes=self.num_classes,
+            widths=self.widths,
+            group_size=self.group_size,
+            dtype=dtype,
+        )
+
+
+PRESETS = {
+    "stacked_mnist": Preset((32, 32, 3), (768,) * 4),
+    "cifar10": Preset((32, 32, 3), (768,) * 4, num_classes=10),
+    "ffhq64": Preset((64, 64, 3), (768,) * 4 + (384,)),
+    "ffhq256": Preset((256, 256, 3), (768,) * 4 + (384, 192, 96)),
+    "imagenet32": Preset((32, 32, 3), (1536,) * 4, group_size=32, num_classes=1000),
+    "imagenet64": Preset((64, 64, 3), (1536,) * 5, group_size=32, num_classes=1000),
+}

@@ -1,0 +1,77 @@
+"""What the experiments of a paper share, so that a config states only what sets it apart."""
+
+from typing import Literal
+
+import jax.numpy as jnp
+
+from ganjax import losses
+from ganjax.errors import UserError
+from ganjax.gan import GAN
+from ganjax.models import r3gan
+from ganjax.optimizers import Adam
+from ganjax.penalties import R1, R2
+from ganjax.schedules import CosineRamp, Number
+
+
+def r3gan_widths(width: int, size: int) -> tuple[int, ...]:
+    """FFHQ's channels from 4x4 up to ``size``: ``width`` as far as 32x32, then half as many at each doubling.
+
+    Raises:
+        UserError: ``size`` is not a power of two from 8.
+    """
+    if size < 8 or size & (size - 1):
+        raise UserError(f"size is {size}; expected a power of two from 8, such as 32 or 64")
+    sizes = [2**exponent for exponent in range(2, size.bit_length())]
+    return tuple(width // max(1, size // 32) for size in sizes)
+
+
+def r3gan_experiment(
+    *,
+    image_shape: tuple[int, int, int],
+    widths: tuple[int, ...],
+    group_size: int = 16,
+    num_classes: int = 0,
+    gamma: Number,
+    burn_in: Number,
+    ema_half_life: Number,
+    learning_rate: Number = 2e-4,
+    final_learning_rate: Number = 5e-5,
+    dtype: Literal["bfloat16", "float32"] = "bfloat16",
+    num_microbatches: int = 1,
+) -> GAN:
+    """R3GAN with its schedules: cosine ramps over the first ``burn_in`` images (arXiv 2501.05441, appendix).
+
+    Args:
+        image_shape: height, width, channels.
+        widths: channels of the stages, from 4x4 up.
+        group_size: channels a group of the grouped convolutions.
+        num_classes: 0 is unconditional.
+        gamma: weight of R1 and of R2, falling to a tenth.
+        burn_in: in images, the length of every ramp.
+        ema_half_life: in images, at the end of its ramp from zero.
+        learning_rate: of both networks.
+        final_learning_rate: what it falls to.
+        dtype: what the stages of high resolution compute in; bfloat16 is for accelerators.
+        num_microbatches: parts that a batch is worked through in, to save memory.
+    """
+    networks = {
+        "image_shape": image_shape,
+        "widths": widths,
+        "group_size": group_size,
+        "num_classes": num_classes,
+        "dtype": jnp.dtype(dtype),
+    }
+    adam = Adam(
+        learning_rate=CosineRamp(learning_rate, final_learning_rate, burn_in), b1=0.0, b2=CosineRamp(0.9, 0.99, burn_in)
+    )
+    weight = CosineRamp(gamma, gamma / 10, burn_in)
+    return GAN(
+        generator=r3gan.Generator(**networks),
+        discriminator=r3gan.Discriminator(**networks),
+        generator_optimizer=adam,
+        discriminator_optimizer=adam,
+        loss=losses.relativistic_pairing,
+        penalties=(R1(weight), R2(weight)),
+        ema_half_life=CosineRamp(0.0, ema_half_life, burn_in),
+        num_microbatches=num_microbatches,
+    )

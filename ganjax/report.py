@@ -1,0 +1,110 @@
+"""What a person looks at: grids of images, curves, and a progress line."""
+
+import json
+import math
+import sys
+
+import numpy as np
+import tensorboardX
+from etils import epath
+from jaxtyping import UInt8
+from PIL import Image
+from tqdm import tqdm
+
+
+def image_grid(
+    images: UInt8[np.ndarray, "batch height width channels"], *, columns: int, scale: int | None = None
+) -> Image.Image:
+    """Images in rows of ``columns`` on a dark ground, enlarged to whole multiples so that small ones can be seen.
+
+    Args:
+        images: one or three channels.
+        columns: images a row.
+        scale: how often a pixel is repeated; by default so that an image is at least 48 pixels high.
+    """
+    count, height, width, channels = images.shape
+    scale = scale or max(1, 48 // height)
+    rows, gap = math.ceil(count / columns), 2
+    images = images.repeat(scale, axis=1).repeat(scale, axis=2)
+    height, width = height * scale, width * scale
+    canvas = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, channels), 32, np.uint8)
+    for index, image in enumerate(images):
+        top, left = gap + index // columns * (height + gap), gap + index % columns * (width + gap)
+        canvas[top : top + height, left : left + width] = image
+    return image_from_array(canvas)
+
+
+def image_from_array(image: UInt8[np.ndarray, "height width channels"]) -> Image.Image:
+    """A grey or an RGB picture."""
+    return Image.fromarray(image[:, :, 0] if image.shape[-1] == 1 else image)
+
+
+class MetricsLog:
+    """Scalars in ``metrics.jsonl`` (an object a line: ``step``, ``images``, then scalars) and in TensorBoard's events."""
+
+    def __init__(self, workdir: epath.Path, *, resume_images: int) -> None:
+        """Opens the log, and forgets what an interrupted run wrote after the checkpoint it now goes on from."""
+        path = workdir / "metrics.jsonl"
+        kept = [line for line in _complete_lines(path) if json.loads(line)["images"] <= resume_images]
+        rewritten = workdir / "metrics.jsonl.new"
+        rewritten.write_text("".join(f"{line}\n" for line in kept))
+        rewritten.replace(path)
+        self._file = path.open("a")
+        self._events = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=resume_images + 1)
+
+    def write(self, *, step: int, images: int, scalars: dict[str, float]) -> None:
+        """Adds a line, flushed at once; curves are over images seen."""
+        self._file.write(json.dumps({"step": step, "images": images, **scalars}) + "\n")
+        self._file.flush()
+        for name, value in scalars.items():
+            self._events.add_scalar(name, value, images)
+
+    def __enter__(self) -> "MetricsLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._events.close()
+
+
+def _complete_lines(path: epath.Path) -> list[str]:
+    """The lines that a run which was killed while it wrote has left whole."""
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [line.rstrip("\n") for line in lines if line.endswith("}\n")]
+
+
+class Progress:
+    """One line on the terminal: how far, how fast, how long still, and some scalars."""
+
+    def __init__(self, *, initial: int, total: int) -> None:
+        # A log file gets a line now and then, a terminal a live one.
+        interval = 0.2 if sys.stderr.isatty() else 10.0
+        self._bar = tqdm(
+            initial=min(initial, total),
+            total=total,
+            unit="img",
+            unit_scale=True,
+            mininterval=interval,
+            maxinterval=interval,
+        )
+
+    def advance_to(self, images: int) -> None:
+        """Sets how many images have been seen."""
+        self._bar.update(min(images, self._bar.total) - self._bar.n)
+
+    def show(self, scalars: dict[str, float]) -> None:
+        """Sets the speed and the losses at the end of the line."""
+        shown = {"speed/steps_per_second": "steps/s", "d/loss": "d/loss", "g/loss": "g/loss"}
+        values = {label: f"{scalars[name]:.3g}" for name, label in shown.items() if name in scalars}
+        self._bar.set_postfix(values, refresh=False)
+
+    def say(self, line: str) -> None:
+        """Prints a line of its own above."""
+        tqdm.write(line, file=sys.stderr)
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.refresh()  # leave the last state of the line on the terminal
+        self._bar.close()

@@ -1,0 +1,199 @@
+"""``ganjax sample``: pictures from a checkpoint."""
+
+import dataclasses
+import functools
+import math
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+from jaxtyping import Array, Float, Int32, Key, UInt8
+from PIL import Image
+from tqdm import tqdm
+
+from ganjax.checkpoint import Checkpoints
+from ganjax.config import Config
+from ganjax.errors import UserError
+from ganjax.gan import GAN, TrainState, draw_latents, init, sample
+from ganjax.report import image_from_array, image_grid
+from ganjax.workdir import load_workdir
+
+BATCH_SIZE = 64
+"""Images that are computed at once: the same always, so that a sample does not depend on how many are asked for."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SampleOptions:
+    """Draws samples from a run's newest checkpoint.
+
+    Example: ganjax sample --workdir runs/quickstart --num 100 --seed 1 --out samples.png
+
+    Attributes:
+        workdir: the run's folder.
+        out: a name in .png for a grid (a row a class when conditional), in .npz for arrays, or a folder for one PNG each.
+        num: how many.
+        seed: of the latents; the same seed gives the same pictures.
+        label: draw this class alone.
+        weights: the averaged weights or the live ones.
+        truncation: more typical and less varied samples: a factor for the latents, or the bound they are drawn within.
+        truncation_mode: whether latents are scaled by the truncation, or drawn again until they lie within it.
+        step: the checkpoint after this many iterations instead of the newest.
+    """
+
+    workdir: str
+    out: str
+    num: int = 64
+    seed: int = 0
+    label: int | None = None
+    weights: Literal["ema", "live"] = "ema"
+    truncation: float | None = None
+    truncation_mode: Literal["scale", "resample"] = "scale"
+    step: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampler:
+    """Computes images from a state. Sample ``i`` depends on the seed, on ``i`` and on its label alone.
+
+    Attributes:
+        gan: what the state is a state of.
+        seed: of the latents.
+        weights: averaged or live.
+        truncation: makes samples more typical and less varied; None leaves the latents as they are.
+        truncation_mode: ``scale`` multiplies the latents by ``truncation``; ``resample`` draws each from the normal
+            distribution cut at plus and minus ``truncation`` (BigGAN, arXiv 1809.11096, section 3.1).
+    """
+
+    gan: GAN
+    seed: int = 0
+    weights: Literal["ema", "live"] = "ema"
+    truncation: float | None = None
+    truncation_mode: Literal["scale", "resample"] = "scale"
+
+    def __call__(
+        self, state: TrainState, labels: Int32[np.ndarray, " batch"], *, first: int = 0
+    ) -> UInt8[Array, "batch height width channels"]:
+        """Samples ``first`` and on, one a label (which an unconditional generator ignores)."""
+        indices = np.arange(first, first + len(labels), dtype=np.int32)
+        return _compute(self, state, *jax.device_put((indices, labels)))
+
+    def latents(self, keys: Key[Array, " batch"]) -> Float[Array, "batch latent"]:
+        """The latents that the keys stand for, truncated if asked."""
+        if self.truncation is not None and self.truncation_mode == "resample":
+            bound, shape = self.truncation, (self.gan.generator.latent_size,)
+            return jax.vmap(lambda key: jax.random.truncated_normal(key, -bound, bound, shape))(keys)
+        return draw_latents(self.gan, keys) * (1.0 if self.truncation is None else self.truncation)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _compute(sampler: Sampler, state: TrainState, indices: Array, labels: Array) -> Array:
+    keys = jax.vmap(lambda index: jax.random.fold_in(jax.random.key(sampler.seed), index))(indices)
+    images = sample(sampler.gan, state, sampler.latents(keys), labels, weights=sampler.weights)
+    return jnp.clip(jnp.round((images + 1) * 127.5), 0, 255).astype(jnp.uint8)
+
+
+def generate(
+    sampler: Sampler, state: TrainState, labels: Int32[np.ndarray, " num"]
+) -> UInt8[np.ndarray, "num height width channels"]:
+    """Any number of samples, one a label, in batches of one size; a progress bar if it takes a while."""
+    images = []
+    for first in tqdm(range(0, len(labels), BATCH_SIZE), unit="batch", delay=2, desc="sampling"):
+        part = labels[first : first + BATCH_SIZE]
+        padded = np.pad(part, (0, BATCH_SIZE - len(part)))
+        images.append(jax.device_get(sampler(state, padded, first=first))[: len(part)])
+    return np.concatenate(images)
+
+
+def spread_labels(num: int, num_classes: int, *, label: int | None = None) -> Int32[np.ndarray, " num"]:
+    """``num`` labels in ascending order, every class as often as the next give or take one; or all the given one."""
+    if label is not None:
+        return np.full(num, label, np.int32)
+    return (np.arange(num) * num_classes // num).astype(np.int32)
+
+
+def grid_columns(num: int, num_classes: int) -> int:
+    """Columns of a grid of ``num`` samples: a row a class where every class has as many, else about a square."""
+    if num_classes and num >= num_classes and num % num_classes == 0:
+        return num // num_classes
+    return math.ceil(math.sqrt(num))
+
+
+def save_images(
+    images: UInt8[np.ndarray, "num height width channels"],
+    labels: Int32[np.ndarray, " num"] | None,
+    out: epath.Path,
+    *,
+    columns: int,
+) -> None:
+    """Writes a grid (``.png``), arrays (``.npz``: ``images`` and ``labels``), or a folder of one PNG each (no suffix)."""
+    if out.suffix == ".png":
+        _save_png(image_grid(images, columns=columns), out)
+    elif out.suffix == ".npz":
+        with out.open("wb") as file:
+            np.savez_compressed(file, images=images, **({} if labels is None else {"labels": labels}))
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        for index, image in enumerate(images):
+            _save_png(image_from_array(image), out / f"{index:06}.png")
+
+
+def check_out(out: epath.Path) -> None:
+    """Raises ``UserError`` unless ``save_images`` can write there; to be called before the work is done."""
+    if out.suffix not in ("", ".png", ".npz"):
+        raise UserError(f"--out {out}: expected a name that ends in .png (a grid) or .npz (arrays), or a folder")
+    try:
+        (out.parent if out.suffix else out).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written: {error.strerror}; name another place") from error
+
+
+def _save_png(image: Image.Image, path: epath.Path) -> None:
+    with path.open("wb") as file:
+        image.save(file, format="png")
+
+
+def run_sample(options: SampleOptions) -> None:
+    """Restores a run's state, draws, and writes: what ``ganjax sample`` does."""
+    workdir, out = epath.Path(options.workdir), epath.Path(options.out)
+    config = load_workdir(workdir)
+    num_classes = config.gan.generator.num_classes
+    if options.num < 1:
+        raise UserError(f"--num is {options.num}; expected 1 or more")
+    if options.truncation is not None and options.truncation <= 0:
+        raise UserError(f"--truncation is {options.truncation}; expected a number above 0, such as 0.7")
+    if options.label is not None and not 0 <= options.label < num_classes:
+        known = f"a class from 0 to {num_classes - 1}" if num_classes else "none, for this GAN is unconditional"
+        raise UserError(f"--label is {options.label}; expected {known}")
+    check_out(out)
+    state = restore_state(config, workdir, step=options.step)
+    sampler = Sampler(
+        config.gan,
+        seed=options.seed,
+        weights=options.weights,
+        truncation=options.truncation,
+        truncation_mode=options.truncation_mode,
+    )
+    labels = spread_labels(options.num, num_classes, label=options.label)
+    images = generate(sampler, state, labels)
+    columns = grid_columns(options.num, 0 if options.label is not None else num_classes)
+    save_images(images, labels if num_classes else None, out, columns=columns)
+    print(f"{options.num} samples at {int(state.step) * config.run.batch_size:,} images: {out}")
+
+
+def restore_state(config: Config, workdir: epath.Path, *, step: int | None = None) -> TrainState:
+    """The state of a run's newest checkpoint, or of the one after ``step`` iterations, on the first device.
+
+    Raises:
+        UserError: there is none.
+    """
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    abstract = jax.eval_shape(lambda: init(config.gan, jax.random.key(0)))
+    abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), abstract)
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+        restored = checkpoints.restore(abstract, step=step)
+    if restored is None:
+        wanted = "no checkpoint yet" if step is None else f"no checkpoint of step {step}"
+        raise UserError(f"{workdir} has {wanted}; train on, or name another --workdir")
+    return restored[1]

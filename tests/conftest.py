@@ -1,0 +1,19 @@
+"""What every test runs under: eight devices, strict promotion, and shape annotations that are checked."""
+
+import os
+
+# Before JAX starts; a subprocess that runs the command line inherits only what it should.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+from jaxtyping import install_import_hook
+
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_default_matmul_precision", "highest")
+
+hook = install_import_hook("ganjax", "beartype.beartype")
+import ganjax  # noqa: E402, F401
+
+hook.uninstall()

@@ -1,0 +1,406 @@
+"""Checkpoints: exact, on any mesh, safe from donation, damage and kills; and what a user's mistake gets."""
+
+import errno
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from ganjax.checkpoint import Checkpoints
+from ganjax.errors import UserError
+from ganjax.gan import GAN, TrainState, example_batch, init, train_step
+from ganjax.models import mlp
+from ganjax.optimizers import Adam
+
+KEY = jax.random.key(0)
+STEP = jax.jit(train_step, static_argnums=0, donate_argnums=1)
+
+
+def make_gan(*, width: int = 8, adam: bool = True) -> GAN:
+    optimizer = Adam(1e-3) if adam else optax.sgd(1e-3)
+    return GAN(
+        generator=mlp.Generator((4, 4, 1), latent_size=4, hidden=(width,), batch_norm=True),
+        discriminator=mlp.Discriminator((4, 4, 1), hidden=(width,)),
+        generator_optimizer=optimizer,
+        discriminator_optimizer=optimizer,
+    )
+
+
+def abstract(gan: GAN) -> TrainState:
+    return jax.eval_shape(lambda key: init(gan, key), KEY)
+
+
+def advance(gan: GAN, state: TrainState, steps: int) -> TrainState:
+    for _ in range(steps):
+        state, _ = STEP(gan, state, example_batch(gan, 4), KEY)
+    return state
+
+
+def assert_same_bits(actual: object, expected: object) -> None:
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for one, other in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        assert (jnp.shape(one), jnp.result_type(one)) == (jnp.shape(other), jnp.result_type(other))
+        assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+
+
+def small(value: int) -> dict[str, jax.Array]:
+    return {"weights": jnp.full((64,), value, jnp.float32), "step": jnp.asarray(value, jnp.int32)}
+
+
+def save_small(folder: Path, *steps: int, **options: int) -> None:
+    with Checkpoints(folder, **options) as checkpoints:
+        for step in steps:
+            checkpoints.save(step, small(step))
+
+
+def data_file(checkpoint: Path) -> Path:
+    """The largest file of a checkpoint."""
+    return max((path for path in checkpoint.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+
+
+def test_a_resumed_run_ends_bit_for_bit_where_the_uninterrupted_one_does(tmp_path: Path) -> None:
+    gan = make_gan()
+    uninterrupted = advance(gan, init(gan, KEY), 5)
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        checkpoints.save(3, advance(gan, init(gan, KEY), 3))
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        restored = checkpoints.restore(abstract(gan))
+    assert restored is not None
+    step, state = restored
+    assert step == 3
+    assert isinstance(state, TrainState)
+    assert_same_bits(advance(gan, state, 2), uninterrupted)
+
+
+def test_every_bit_survives(tmp_path: Path) -> None:
+    bits = np.array([0x7FC00001, 0xFFC12345, 0x7F800000, 0x80000000, 0x00000001, 0x3F800000], np.uint32)
+    state = {
+        "floats": jnp.asarray(bits.view(np.float32)),  # not-a-numbers with a payload, infinity, -0, a denormal
+        "integers": jnp.asarray([-(2**31), 2**31 - 1, 0], jnp.int32),
+        "bfloats": jnp.asarray([1.5, -0.0], jnp.bfloat16),
+        "bytes": jnp.arange(256, dtype=jnp.uint8),
+        "flags": jnp.asarray([True, False]),
+        "scalar": jnp.asarray(7, jnp.int32),
+        "none": jnp.zeros((0, 3), jnp.float32),
+        "empty": {},
+    }
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state)
+        restored = checkpoints.restore(state)
+    assert restored is not None
+    assert_same_bits(restored[1], state)
+
+
+def test_the_state_may_be_donated_as_soon_as_save_returns(tmp_path: Path) -> None:
+    increment = jax.jit(lambda state: jax.tree.map(lambda leaf: leaf + 1, state), donate_argnums=0)
+    state = {f"{i}": jnp.zeros((512, 512), jnp.float32) for i in range(8)}
+    with Checkpoints(tmp_path, keep=4) as checkpoints:
+        for step in range(1, 5):
+            before = state = increment(state)
+            checkpoints.save(step, state)
+            for _ in range(20):
+                state = increment(state)
+            assert all(leaf.is_deleted() for leaf in before.values())
+        for step in range(1, 5):
+            restored = checkpoints.restore(state, step)
+            assert restored is not None
+            for leaf in restored[1].values():
+                np.testing.assert_array_equal(leaf, 21 * (step - 1) + 1)
+
+
+@pytest.mark.parametrize(("saved_on", "restored_on"), [(8, 1), (8, 2), (2, 8), (1, 4)])
+def test_restores_onto_another_mesh(tmp_path: Path, saved_on: int, restored_on: int) -> None:
+    if len(jax.devices()) < 8:
+        pytest.skip("needs 8 (virtual) devices")
+
+    def shardings(count: int) -> dict[str, NamedSharding]:
+        mesh = Mesh(np.array(jax.devices()[:count]), ("data",))
+        return {"split": NamedSharding(mesh, PartitionSpec("data")), "whole": NamedSharding(mesh, PartitionSpec())}
+
+    values = {
+        "split": np.random.default_rng(0).normal(size=(16, 5)).astype(np.float32),
+        "whole": np.arange(6, dtype=np.int32),
+    }
+    like = {
+        name: jax.ShapeDtypeStruct(values[name].shape, values[name].dtype, sharding=sharding)
+        for name, sharding in shardings(restored_on).items()
+    }
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, jax.device_put(values, shardings(saved_on)))
+        restored = checkpoints.restore(like)
+    assert restored is not None
+    assert_same_bits(restored[1], values)
+    assert {name: leaf.sharding for name, leaf in restored[1].items()} == shardings(restored_on)
+
+
+def test_keeps_the_last_and_those_at_an_interval(tmp_path: Path) -> None:
+    save_small(tmp_path, 1, 2, 3, 4, keep=2, keep_every=3)
+    with Checkpoints(tmp_path, keep=2, keep_every=3) as checkpoints:  # a resumed run keeps in the same way
+        assert checkpoints.steps() == [3, 4]
+        for step in range(5, 9):
+            checkpoints.save(step, small(step))
+        checkpoints.wait()
+        assert checkpoints.steps() == [3, 6, 7, 8]
+        assert checkpoints.latest_step == 8
+
+
+def test_looking_has_no_side_effects(tmp_path: Path) -> None:
+    folder = tmp_path / "absent"
+    with Checkpoints(folder) as checkpoints:
+        assert checkpoints.steps() == []
+        assert checkpoints.latest_step is None
+        assert checkpoints.restore(small(0)) is None
+    assert not folder.exists()
+
+
+def test_a_step_already_saved_is_not_written_again(tmp_path: Path) -> None:
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, small(1))
+        checkpoints.wait()
+        before = (tmp_path / "1").stat().st_ino
+        checkpoints.save(1, small(1))
+        checkpoints.wait()
+    assert (tmp_path / "1").stat().st_ino == before
+
+
+@pytest.mark.parametrize("moment", ["before the seal", "after the seal"])
+def test_a_save_that_was_killed_is_invisible_and_then_cleared_away(tmp_path: Path, moment: str) -> None:
+    program = """
+import os, signal, sys
+import jax.numpy as jnp
+from ganjax.checkpoint import Checkpoints
+checkpoints = Checkpoints(sys.argv[1])
+checkpoints.save(1, {"weights": jnp.ones(64), "step": jnp.asarray(1, jnp.int32)})
+checkpoints.wait()
+seal = checkpoints._seal
+def killed():
+    if sys.argv[2] == "after the seal":
+        seal()
+    os.kill(os.getpid(), signal.SIGKILL)
+checkpoints._seal = killed
+checkpoints.save(2, {"weights": jnp.zeros(64), "step": jnp.asarray(2, jnp.int32)})
+checkpoints.wait()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path), moment],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    leftover = [path for path in tmp_path.iterdir() if path.name != "1"]
+    assert len(leftover) == 1
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.steps() == [1]
+        restored = checkpoints.restore(small(0))
+        assert leftover[0].exists()  # another process may be writing it
+        assert restored is not None
+        assert_same_bits(restored[1], small(1))
+        checkpoints.save(2, small(2))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("damage", [remove, truncate, flip])
+@pytest.mark.parametrize("which", ["arrays", "manifest.ocdbt", "_METADATA", "seal.json"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
+    tmp_path: Path, which: str, damage, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    save_small(tmp_path, 1, 2)
+    files = [path for path in (tmp_path / "2").rglob("*") if path.is_file()]
+    damage(next((path for path in files if path.name == which), data_file(tmp_path / "2")))
+    with caplog.at_level(logging.INFO), Checkpoints(tmp_path) as checkpoints:
+        restored = checkpoints.restore(small(0))
+    assert restored is not None
+    assert restored[0] == 1
+    assert_same_bits(restored[1], small(1))
+    assert [(record.name, record.levelname) for record in caplog.records] == [("ganjax", "WARNING")]
+    assert str(tmp_path / "2") in caplog.text
+    assert "is missing" in caplog.text or "not as it was written" in caplog.text
+    assert capfd.readouterr().err == ""
+
+
+def test_no_flipped_bit_goes_unnoticed_or_harms(tmp_path: Path) -> None:
+    """Wherever a bit flips, what is restored is one of the states that were saved, in all its bits."""
+    rng = np.random.default_rng(0)
+    state = {step: {"weights": jnp.asarray(rng.normal(size=(64,)), jnp.float32)} for step in (1, 2)}
+    with Checkpoints(tmp_path) as checkpoints:
+        for step in state:
+            checkpoints.save(step, state[step])
+    for path in sorted(path for path in (tmp_path / "2").rglob("*") if path.is_file()):
+        original = path.read_bytes()
+        for place in rng.integers(0, len(original), 3) if original else ():
+            content = bytearray(original)
+            content[place] ^= 1 << int(rng.integers(8))
+            path.write_bytes(bytes(content))
+            with Checkpoints(tmp_path) as checkpoints:
+                restored = checkpoints.restore(state[1])
+            assert restored is not None
+            assert_same_bits(restored[1], state[restored[0]])
+            if path == data_file(tmp_path / "2"):
+                assert restored[0] == 1
+        path.write_bytes(original)
+
+
+def test_training_goes_on_past_a_damaged_checkpoint(tmp_path: Path) -> None:
+    save_small(tmp_path, 1, 2, 3, keep=3)
+    flip(data_file(tmp_path / "3"))
+    truncate(data_file(tmp_path / "2"))
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        assert checkpoints.restore(small(0)) is not None
+        checkpoints.save(2, small(20))  # replaces the damaged one; the later one goes, and would else outlive this
+        checkpoints.wait()
+        assert checkpoints.steps() == [2]
+        checkpoints.save(3, small(30))
+    with Checkpoints(tmp_path) as checkpoints:
+        restored = checkpoints.restore(small(0))
+    assert restored is not None
+    assert_same_bits(restored, (3, small(30)))
+
+
+def test_when_every_checkpoint_is_damaged_the_user_is_told(tmp_path: Path) -> None:
+    save_small(tmp_path, 1, 2)
+    for step in ("1", "2"):
+        truncate(data_file(tmp_path / step))
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(UserError, match=r"steps \[1, 2\].*not as it was written"):
+        checkpoints.restore(small(0))
+
+
+@pytest.mark.parametrize(
+    ("gan", "message"),
+    [
+        (make_gan(width=9), r"float32\[8\] in the checkpoint .* float32\[9\] in this config \(\d+ more differ\)"),
+        (make_gan(adam=False), r"opt_state\.\S+ is \S+ in the checkpoint .* absent in this config"),
+    ],
+)
+def test_another_configs_checkpoint_is_the_users_mistake(tmp_path: Path, gan: GAN, message: str) -> None:
+    with Checkpoints(tmp_path) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, init(make_gan(), KEY))
+        with pytest.raises(UserError, match=message) as caught:
+            checkpoints.restore(abstract(gan))
+    assert "\n" not in str(caught.value)
+    assert "2" in str(caught.value)
+
+
+def test_a_dtype_is_not_converted(tmp_path: Path) -> None:
+    save_small(tmp_path, 1)
+    like = small(0) | {"weights": jnp.zeros((64,), jnp.bfloat16)}
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(UserError, match=r"float32\[64\].*bfloat16\[64\]"):
+        checkpoints.restore(like)
+
+
+def test_a_step_that_is_not_there(tmp_path: Path) -> None:
+    save_small(tmp_path, 1, 2)
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(UserError, match=r"step 7 .*\[1, 2\]"):
+        checkpoints.restore(small(0), 7)
+
+
+@pytest.mark.parametrize("options", [{"keep": 0}, {"keep_every": 0}])
+def test_keeping_none_is_refused(tmp_path: Path, options: dict[str, int]) -> None:
+    with pytest.raises(UserError, match="is 0"):
+        Checkpoints(tmp_path, **options)
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with Checkpoints(tmp_path / "file" / "checkpoints") as checkpoints:
+        with pytest.raises(UserError, match=r"step 1 could not be written to .*file"):
+            checkpoints.save(1, small(1))
+
+
+def test_a_full_disk_leaves_the_older_ones_and_is_no_obstacle_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, small(1))
+        checkpoints.wait()
+        with monkeypatch.context() as patch:
+            patch.setattr(Checkpoints, "_seal", full)
+            checkpoints.save(2, small(2))
+            with pytest.raises(UserError, match=r"step 2 .*No space left on device.*\[1\]"):
+                checkpoints.wait()
+        assert checkpoints.steps() == [1]
+        checkpoints.save(2, small(2))
+    with Checkpoints(tmp_path) as checkpoints:
+        restored = checkpoints.restore(small(0))
+    assert restored is not None
+    assert_same_bits(restored, (2, small(2)))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+    assert capfd.readouterr().err == ""
+
+
+def test_a_failed_save_does_not_hide_the_error_that_ends_the_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Checkpoints, "_seal", full)
+    with pytest.raises(ZeroDivisionError), Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, small(1))
+        raise ZeroDivisionError
+    assert "No space left on device" in caplog.text
+
+
+EVENTS: list[str] = []
+"""What Python's audit hook saw while it was asked to look; a hook cannot be removed."""
+LOOKING: list[bool] = []
+sys.addaudithook(
+    lambda event, _: (
+        EVENTS.append(event)
+        if LOOKING and event in ("pickle.find_class", "exec", "marshal.loads", "os.system", "subprocess.Popen")
+        else None
+    )
+)
+
+
+def test_loading_executes_nothing(tmp_path: Path) -> None:
+    gan = make_gan()
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, init(gan, KEY))
+        checkpoints.wait()
+        checkpoints.restore(abstract(gan))  # imports what it needs
+        LOOKING.append(True)
+        try:
+            exec("pass")  # the hook looks
+            checkpoints.restore(abstract(gan))
+        finally:
+            LOOKING.clear()
+    assert EVENTS == ["exec"]
+
+
+def test_a_copied_folder_is_a_checkpoint(tmp_path: Path) -> None:
+    save_small(tmp_path / "one", 5)
+    shutil.copytree(tmp_path / "one", tmp_path / "other")
+    with Checkpoints(tmp_path / "other") as checkpoints:
+        restored = checkpoints.restore(small(0))
+    assert restored is not None
+    assert_same_bits(restored, (5, small(5)))
