@@ -15,7 +15,7 @@ def config(
     features: int = 32,
     batch_size: int = 64,
     total_images: int = 240_000,
-    gamma: float = 0.3,
+    gamma: float = 1.0,
     learning_rate: float = 1e-3,
 ) -> Config:
     """A small conditional DCGAN without normalisation, with R3GAN's objective (arXiv 2501.05441).

@@ -5,18 +5,19 @@
         ...
         checkpoints.save(step, state)  # writes in the background; ``state`` may be donated at once
 
-Orbax writes a checkpoint into a temporary folder and renames it when it is whole, so one that was killed inside a save is
-never seen. It keeps no checksum of the arrays' bytes, however: flipped ones would be loaded without a word. So each
-checkpoint is sealed before the renaming: ``seal.json`` lists its leaves, and the length and CRC-32 of its files. One
-that breaks its seal is damaged, and the one before it is used. One that keeps its seal but does not fit what the caller
-wants belongs to another config, and that is the user's to mend. Nothing that is read is executed.
+Orbax writes a checkpoint into a temporary folder and renames it when it is whole, so one whose save was killed is never
+seen. It keeps no checksum of the arrays' bytes, however: flipped ones may be loaded without a word. So each checkpoint
+is sealed before the renaming: ``seal.json`` lists its leaves, and the length and CRC-32 of its files. One that breaks
+its seal is damaged, and the one before it is used. One that keeps its seal but does not fit what the caller wants
+belongs to another config, and that is the user's to mend. Nothing that is read is executed.
 """
 
-import json
+import contextlib
 import logging
-import zlib
+import re
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import jax
 from etils import epath
@@ -24,12 +25,12 @@ from jaxtyping import PyTree
 from orbax.checkpoint import v1 as ocp
 
 from ganjax.errors import UserError
+from ganjax.seal import read_seal, write_seal
 
 State = TypeVar("State")
 
 _STATE = "state"
-_SEAL = "seal.json"
-_AFTER_THE_SEAL = ("_CHECKPOINT_METADATA", "commit_success.txt")  # Orbax's marks of the renaming
+_AFTER_THE_SEAL = frozenset({"_CHECKPOINT_METADATA", "commit_success.txt"})  # Orbax's marks of the renaming
 _logger = logging.getLogger("ganjax")
 
 
@@ -43,31 +44,29 @@ class Checkpoints:
         directory: where they are; it need not exist, and may be a ``gs://`` path.
     """
 
-    def __init__(self, directory: epath.PathLike, *, keep: int = 2, keep_every: int | None = None) -> None:
+    def __init__(
+        self, directory: epath.PathLike, *, keep: int = 2, keep_for_good: Callable[[int], bool] | None = None
+    ) -> None:
         """Looks at nothing yet.
 
         Args:
             directory: holds one folder a checkpoint, named by its step.
             keep: how many of the last ones stay.
-            keep_every: those at multiples of so many steps stay for good; None: none does.
+            keep_for_good: says of a step whether its checkpoint stays however old it gets; None: none does.
 
         Raises:
-            UserError: when ``keep`` or ``keep_every`` is less than 1.
+            UserError: when ``keep`` is less than 1.
         """
-        for name, value in (("keep", keep), ("keep_every", keep_every)):
-            if value is not None and value < 1:
-                raise UserError(f"{name} is {value}; a run keeps 1 checkpoint or more, so make it 1 or more")
+        if keep < 1:
+            raise UserError(f"a run cannot keep {keep} checkpoints; make it 1 or more")
         path = epath.Path(directory)
         self.directory = path if "://" in str(path) else path.absolute()  # Orbax takes no relative path
-        policies = ocp.training.preservation_policies
-        kept = [policies.LatestN(keep), *([policies.EveryNSteps(keep_every)] if keep_every else [])]
-        self._policy = policies.AnyPreservationPolicy(kept)
+        self._policy = _Preservation(keep, keep_for_good or (lambda step: False))
         self._writer: ocp.training.Checkpointer | None = None
         self._pending: tuple[int, ocp.AsyncResponse[bool]] | None = None
         self._saving: tuple[int, dict[str, str]] | None = None
         self._at: int | None = None
-        self._filter = lambda record: "/orbax/" not in record.pathname  # its tracebacks of what is raised here as well
-        logging.getLogger("absl").addFilter(self._filter)
+        self._while_writing = contextlib.ExitStack()
 
     def save(self, step: int, state: PyTree) -> None:
         """Writes ``state`` in the background, after the save before it has ended.
@@ -93,9 +92,9 @@ class Checkpoints:
                 writer.delete(later)
             # ``overwrite``: what else there is of this step is damaged, or of an older run.
             response = writer.save_checkpointables_async(step, {_STATE: state}, force=True, overwrite=True)
-        except (OSError, ValueError) as error:
-            self._discard_writer()
-            raise self._not_written(step, error) from error
+        except Exception as error:
+            self._failed(step, error)
+            raise
         assert response is not None, "a forced save is not skipped"
         self._pending = (step, response)
 
@@ -164,9 +163,9 @@ class Checkpoints:
         (step, response), self._pending = self._pending, None
         try:
             response.result()
-        except (OSError, ValueError) as error:  # TensorStore's errors are ValueErrors
-            self._discard_writer()
-            raise self._not_written(step, error) from error
+        except Exception as error:
+            self._failed(step, error)
+            raise
         self._at = step
 
     def close(self) -> None:
@@ -179,7 +178,6 @@ class Checkpoints:
             self.wait()
         finally:
             self._discard_writer()
-            logging.getLogger("absl").removeFilter(self._filter)
 
     def __enter__(self) -> Self:
         return self
@@ -197,6 +195,7 @@ class Checkpoints:
     def _open_writer(self) -> ocp.training.Checkpointer:
         """Opened by the first save, for it clears away what a killed save left, which a reader must not do."""
         if self._writer is None:
+            self._while_writing.enter_context(_orbax_silenced())
             context = ocp.Context()
             context.array.saving.enable_write_sharding_file = False  # ``restore`` always says where arrays go
             # Not ``self._seal``: Orbax copies its options deeply, and of a bound method that copies the object.
@@ -220,12 +219,16 @@ class Checkpoints:
                 writer.close()
             except Exception as error:  # what failed has been reported by ``wait``
                 _logger.debug("closing the checkpoint writer: %s", error)
+        self._while_writing.close()
 
-    def _not_written(self, step: int, error: Exception) -> UserError:
-        return UserError(
-            f"the checkpoint of step {step} could not be written to {self.directory} ({_one_line(error)}); the ones "
-            f"before it ({self.steps() or 'none'}) are untouched: make room or allow writing, and run the command again"
-        )
+    def _failed(self, step: int, error: Exception) -> None:
+        """Raises ``UserError`` when it was the storage that failed; other errors are for the caller to raise."""
+        self._discard_writer()
+        if isinstance(error, OSError) or re.match("[A-Z_]+: ", str(error)):  # TensorStore's: a code and a text
+            raise UserError(
+                f"the checkpoint of step {step} could not be written to {self.directory} ({_one_line(error)}); those "
+                f"of steps {self.steps()} are untouched: make room or allow writing, and run the command again"
+            ) from error
 
     def _load(self, step: int, like: State) -> State:
         """The state of one checkpoint.
@@ -235,61 +238,43 @@ class Checkpoints:
             Exception: of any kind, when it is damaged.
         """
         path = self.directory / f"{step}"
-        _check_fits(_read_seal(path), _types(like), path)
-        return ocp.load_checkpointables(path, {_STATE: jax.tree.map(_abstract, like)})[_STATE]
+        _check_fits(read_seal(path), _types(like), path)
+        with _orbax_silenced():
+            return ocp.load_checkpointables(path, {_STATE: jax.tree.map(_abstract, like)})[_STATE]
 
     def _seal(self) -> None:
         """Orbax calls it in its thread, on the first process, when all files are written and before the renaming."""
         assert self._saving is not None
         step, types = self._saving
         folder = next(path for path in self.directory.iterdir() if path.name.split(".")[0] == f"{step}")
-        content = {"leaves": types, "files": {name: _fingerprint(folder / name) for name in _files(folder)}}
-        (folder / _SEAL).write_text(json.dumps({**content, "crc32": _crc32_of(content)}))
+        write_seal(folder, types, except_files=_AFTER_THE_SEAL)
 
 
-def _read_seal(folder: epath.Path) -> dict[str, str]:
-    """The type of each leaf of a checkpoint whose files are as they were sealed.
+class _Preservation(NamedTuple):
+    """Orbax asks it which checkpoints to preserve after a save."""
 
-    Raises:
-        ValueError: when they are not.
-    """
+    keep: int
+    keep_for_good: Callable[[int], bool]
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """One answer a checkpoint; they come in the order of their steps, the one just saved is the last."""
+        last = len(checkpoints) - self.keep
+        return [place >= last or self.keep_for_good(info.step) for place, info in enumerate(checkpoints)]
+
+
+@contextlib.contextmanager
+def _orbax_silenced() -> Iterator[None]:
+    """Keeps Orbax's log off the console: its threads print the traceback of every error that is also raised here."""
+
+    def not_of_orbax(record: logging.LogRecord) -> bool:
+        return "/orbax/" not in record.pathname
+
+    logger = logging.getLogger("absl")
+    logger.addFilter(not_of_orbax)
     try:
-        seal = json.loads((folder / _SEAL).read_bytes())
-        content = {name: seal[name] for name in ("leaves", "files")}
-        intact = seal["crc32"] == _crc32_of(content)
-    except (OSError, ValueError, KeyError, TypeError):
-        intact, content = False, {}
-    if not intact:
-        raise ValueError(f"{_SEAL} is missing or not as it was written")
-    for name, fingerprint in content["files"].items():
-        if not (folder / name).exists():
-            raise ValueError(f"{name} is missing")
-        if _fingerprint(folder / name) != fingerprint:
-            raise ValueError(f"{name} is not as it was written")
-    return content["leaves"]
-
-
-def _files(folder: epath.Path) -> list[str]:
-    """The paths of all files under a folder, relative to it."""
-    names = []
-    for path in sorted(folder.iterdir()):
-        if path.is_dir():
-            names += [f"{path.name}/{name}" for name in _files(path)]
-        elif path.name not in _AFTER_THE_SEAL:
-            names.append(path.name)
-    return names
-
-
-def _fingerprint(path: epath.Path) -> dict[str, int]:
-    length = crc32 = 0
-    with path.open("rb") as file:
-        while chunk := file.read(2**24):
-            length, crc32 = length + len(chunk), zlib.crc32(chunk, crc32)
-    return {"bytes": length, "crc32": crc32}
-
-
-def _crc32_of(content: dict[str, Any]) -> int:
-    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
+        yield
+    finally:
+        logger.removeFilter(not_of_orbax)
 
 
 def _check_fits(theirs: dict[str, str], ours: dict[str, str], path: epath.Path) -> None:

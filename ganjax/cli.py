@@ -71,10 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("\n".join(f"  {name:10}{_paragraphs(command).splitlines()[0]}" for name, command in VERBS.items()))
         elif verb not in VERBS:
             nearest = difflib.get_close_matches(verb, VERBS, n=1)
-            raise UserError(
-                f"unknown verb {verb!r}; "
-                + (f"perhaps you meant {nearest[0]}" if nearest else f"one of {', '.join(VERBS)}")
-            )
+            known = f"perhaps you meant {nearest[0]}" if nearest else f"expected one of {', '.join(VERBS)}"
+            raise UserError(f"unknown verb {verb!r}; {known}")
         else:
             VERBS[verb](rest)
     except UserError as error:

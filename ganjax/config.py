@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import importlib.util
 import io
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ import tyro
 from ganjax.data import Dataset
 from ganjax.errors import UserError
 from ganjax.gan import GAN
+from ganjax.losses import Loss
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,8 @@ class Run:
                 raise UserError(f"run.{field.name} is {value}; expected a positive number")
         if self.keep_every is not None and self.keep_every % self.checkpoint_every:
             raise UserError(
-                f"run.keep_every is {self.keep_every}; expected a multiple of run.checkpoint_every, {self.checkpoint_every}"
+                f"run.keep_every is {self.keep_every}; expected a multiple of run.checkpoint_every "
+                f"({self.checkpoint_every})"
             )
 
     @property
@@ -90,7 +93,7 @@ class NoOptions:
     """No flags but the config's own."""
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+def load_config(path: str | os.PathLike, overrides: Sequence[str] = ()) -> Config:
     """The config that a file and flags define, as in ``load_config("configs/quickstart.py", ["--run.seed", "3"])``.
 
     Raises:
@@ -99,8 +102,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     return parse_config(path, overrides, NoOptions, prog=str(path))[0]
 
 
-def parse_config(path: str | Path, arguments: Sequence[str], options: type, *, prog: str) -> tuple[Config, Any]:
-    """As ``load_config``, with further flags: the fields of the dataclass ``options``, a value of which is returned too."""
+def parse_config(path: str | os.PathLike, arguments: Sequence[str], options: type, *, prog: str) -> tuple[Config, Any]:
+    """As ``load_config``, with further flags: those of the dataclass ``options``, a value of which is returned too."""
     function = _config_function(Path(path))
     # The defaults of the run and of the data follow from the function's own arguments, so these are read first.
     wants_help = not {"-h", "--help"}.isdisjoint(arguments)
@@ -134,7 +137,7 @@ def parse_arguments(target: Callable, arguments: Sequence[str], **settings: Any)
 
 
 def describe(config: Config) -> dict[str, str]:
-    """Every resolved value of a config by its dotted name, to compare runs and to see what a changed default changes."""
+    """Every resolved value of a config by its dotted name: to compare runs, and to see what a new default changes."""
     return dict(_leaves("", config))
 
 
@@ -176,7 +179,7 @@ def _leaves(name: str, value: Any) -> list[tuple[str, str]]:
             if field.name not in hidden:
                 leaves += _leaves(f"{name}.{field.name}".lstrip("."), getattr(value, field.name))
         return leaves
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
+    if isinstance(value, Loss):
         return [leaf for key, item in value._asdict().items() for leaf in _leaves(f"{name}.{key}", item)]
     if isinstance(value, tuple) and any(dataclasses.is_dataclass(item) for item in value):
         return [leaf for index, item in enumerate(value) for leaf in _leaves(f"{name}.{index}", item)]

@@ -11,7 +11,7 @@ device that computes it, so every way of spreading the work gives the same numbe
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, no_type_check
 
 import flax.linen as nn
 import flax.struct
@@ -37,15 +37,17 @@ Augmentation = Callable[[Images, Key[Array, " batch"], Float[Array, ""]], Images
 """``(images, keys, strength) -> images``, differentiable twice; each sample draws from its own key."""
 
 
+@no_type_check  # at run time: JAX fills such trees with shapes, shardings and axes, too
 @flax.struct.dataclass
 class Player:
-    """One network and its optimizer: arrays only. ``variables`` are Linen's other collections, {} when there are none."""
+    """One network and its optimizer: arrays only. ``variables`` are Linen's other collections, {} if there are none."""
 
     params: PyTree
     variables: PyTree
     opt_state: optax.OptState
 
 
+@no_type_check
 @flax.struct.dataclass
 class TrainState:
     """Everything that training changes: arrays only. ``step`` counts iterations."""
@@ -210,12 +212,12 @@ def train_step(
     for draw in discriminator_draws:
         gradients, variables, metrics = _mean_gradients(gan, discriminator_loss, discriminator, draw, axis_name)
         discriminator = _descend(gan.discriminator_optimizer, discriminator, gradients, variables, images_seen)
-        discriminator_metrics = {**metrics, "d/grad_norm": optax.global_norm(gradients)}
+        discriminator_metrics = {**metrics, "d/grad_norm": optax.tree.norm(gradients)}
 
     opponent = state.discriminator if gan.updates == "simultaneous" else discriminator
     gradients, variables, metrics = _mean_gradients(gan, generator_loss, state.generator, generator_draw, axis_name)
     generator = _descend(gan.generator_optimizer, state.generator, gradients, variables, images_seen)
-    generator_metrics = {**metrics, "g/grad_norm": optax.global_norm(gradients)}
+    generator_metrics = {**metrics, "g/grad_norm": optax.tree.norm(gradients)}
 
     half_life = value_at(gan.ema_half_life, images_seen)
     if gan.ema_ramp_up is not None:
@@ -238,7 +240,9 @@ def sample(
 ) -> Images:
     """Images in [-1, 1] (models without a final tanh may overshoot), float32, from the averaged or the live weights."""
     params = state.ema_params if weights == "ema" else state.generator.params
-    return gan.generator.apply({"params": params, **state.generator.variables}, latents, labels, train=False)
+    variables = {"params": params, **state.generator.variables}
+    images: Any = gan.generator.apply(variables, latents, labels, train=False)
+    return images
 
 
 def draw_latents(gan: GAN, keys: Key[Array, " batch"]) -> Float[Array, "batch latent"]:
@@ -275,8 +279,8 @@ def _draw(gan: GAN, batch: Batch, key: Key[Array, ""], axis_name: str | None) ->
     index = jnp.arange(batch_size, dtype=jnp.int32)
     if axis_name:
         index = index + jax.lax.axis_index(axis_name) * batch_size
-    # Adds zero, for no pixel exceeds 255, but computed from the reals: over a mesh, the partitioner therefore spreads the
-    # noise, and the fakes that are made of it, as the reals are. Else each device would generate the whole batch.
+    # Adds zero, for no pixel exceeds 255, but computed from the reals: over a mesh, the partitioner therefore spreads
+    # the noise, and the fakes that are made of it, as the reals are. Else each device would generate the whole batch.
     index = index + (images[:, 0, 0, 0, 0].astype(jnp.int32) > 255).astype(jnp.int32)
 
     def draw(update: int, batch_index: int) -> Draw:

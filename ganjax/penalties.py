@@ -29,8 +29,7 @@ class Scored(NamedTuple):
 class Penalty(Protocol):
     """What the train step asks of a penalty."""
 
-    @property
-    def name(self) -> str: ...
+    name: ClassVar[str]
 
     @property
     def weight(self) -> Schedule: ...

@@ -40,7 +40,7 @@ def image_from_array(image: UInt8[np.ndarray, "height width channels"]) -> Image
 
 
 class MetricsLog:
-    """Scalars in ``metrics.jsonl`` (an object a line: ``step``, ``images``, then scalars) and in TensorBoard's events."""
+    """Scalars in ``metrics.jsonl`` (a line each: ``step``, ``images``, then scalars) and in TensorBoard's events."""
 
     def __init__(self, workdir: epath.Path, *, resume_images: int) -> None:
         """Opens the log, and forgets what an interrupted run wrote after the checkpoint it now goes on from."""

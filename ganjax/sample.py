@@ -32,7 +32,7 @@ class SampleOptions:
 
     Attributes:
         workdir: the run's folder.
-        out: a name in .png for a grid (a row a class when conditional), in .npz for arrays, or a folder for one PNG each.
+        out: ends in .png for a grid (a row a class when conditional), in .npz for arrays; else a folder, one PNG each.
         num: how many.
         seed: of the latents; the same seed gives the same pictures.
         label: draw this class alone.
@@ -127,12 +127,15 @@ def save_images(
     *,
     columns: int,
 ) -> None:
-    """Writes a grid (``.png``), arrays (``.npz``: ``images`` and ``labels``), or a folder of one PNG each (no suffix)."""
+    """Writes a grid (.png), arrays (.npz, ``images`` and ``labels``), or a folder of one PNG each (no suffix)."""
     if out.suffix == ".png":
         _save_png(image_grid(images, columns=columns), out)
     elif out.suffix == ".npz":
         with out.open("wb") as file:
-            np.savez_compressed(file, images=images, **({} if labels is None else {"labels": labels}))
+            if labels is None:
+                np.savez_compressed(file, images=images)
+            else:
+                np.savez_compressed(file, images=images, labels=labels)
     else:
         out.mkdir(parents=True, exist_ok=True)
         for index, image in enumerate(images):
@@ -157,6 +160,7 @@ def _save_png(image: Image.Image, path: epath.Path) -> None:
 def run_sample(options: SampleOptions) -> None:
     """Restores a run's state, draws, and writes: what ``ganjax sample`` does."""
     workdir, out = epath.Path(options.workdir), epath.Path(options.out)
+    check_out(out)
     config = load_workdir(workdir)
     num_classes = config.gan.generator.num_classes
     if options.num < 1:
@@ -166,7 +170,6 @@ def run_sample(options: SampleOptions) -> None:
     if options.label is not None and not 0 <= options.label < num_classes:
         known = f"a class from 0 to {num_classes - 1}" if num_classes else "none, for this GAN is unconditional"
         raise UserError(f"--label is {options.label}; expected {known}")
-    check_out(out)
     state = restore_state(config, workdir, step=options.step)
     sampler = Sampler(
         config.gan,

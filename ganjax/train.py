@@ -28,7 +28,7 @@ from ganjax.sample import Sampler, grid_columns, spread_labels
 from ganjax.sharding import batch_sharding, data_mesh, replicated
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818  (neither is an error of the program)
     """A signal asked the run to stop; its state is saved. ``signal_number`` is the signal's."""
 
     def __init__(self, signal_number: int, message: str) -> None:
@@ -36,7 +36,7 @@ class Interrupted(Exception):
         self.signal_number = signal_number
 
 
-class Diverged(Exception):
+class Diverged(Exception):  # noqa: N818
     """A loss or a gradient is infinite or not a number; the newest checkpoint is from before."""
 
 
@@ -90,7 +90,7 @@ def train(config: Config, workdir: epath.Path) -> TrainState:
 
 
 def compile_step(gan: GAN, feed: Feed, abstract_state: TrainState, key: Key[Array, ""]) -> Callable:
-    """The one jit-compiled function of training, ``(state, arrays, inputs, key) -> (state, metrics)``; says its size."""
+    """The one compiled function of training, ``(state, arrays, inputs, key) -> (state, metrics)``; prints its size."""
     began = time.perf_counter()
 
     def step(state: TrainState, arrays: dict[str, Array], inputs: Array | dict[str, Array], key: Key[Array, ""]):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from etils import epath
 
+from ganjax.checkpoint import Checkpoints
 from ganjax.config import Config, describe, load_config
 from ganjax.errors import UserError
 
@@ -23,15 +24,16 @@ _FREE = [
 
 
 def claim(workdir: epath.Path, config_file: epath.Path, overrides: Sequence[str], config: Config) -> None:
-    """Makes the folder a run's own, or checks that it is this run's already.
+    """Makes the folder a run's own, or checks that it is this run's already. One without a checkpoint is free to take.
 
     Raises:
         UserError: the folder cannot be written, holds something else, or belongs to a run of another config.
     """
     if (workdir / "config.py").exists():
+        taken = Checkpoints(workdir / "checkpoints").latest_step is not None
         ours, theirs = describe(config), describe(load_workdir(workdir))
         changed = [name for name in {**theirs, **ours} if ours.get(name) != theirs.get(name) and name not in _FREE]
-        if changed:
+        if taken and changed:
             differences = ", ".join(f"{name} {theirs.get(name)} -> {ours.get(name)}" for name in changed[:6])
             more = f" and {len(changed) - 6} more" if len(changed) > 6 else ""
             raise UserError(

@@ -1,7 +1,8 @@
 """Where images come from, and the order in which they come.
 
-A config holds a dataset value (`Digits`, `Tfds`, `Folder`, `Npz`, `StackedMnist`); `open()` turns it into a `Source` of records; and
-`open_feed` turns that into a `Feed`, which hands the train step its batches. `order` says which record comes when.
+A config holds a dataset value (`Digits`, `Tfds`, `Folder`, `Npz`, `StackedMnist`); `open()` turns it into a `Source` of
+records; and `open_feed` turns that into a `Feed`, which hands the train step its batches. `order` says which record
+comes when.
 """
 
 from ganjax.data.catalogue import Tfds
@@ -13,4 +14,16 @@ from ganjax.data.order import order
 from ganjax.data.source import ArraySource, Dataset, Source
 from ganjax.data.stacked import StackedMnist
 
-__all__ = ["ArraySource", "Dataset", "Digits", "Feed", "Folder", "Npz", "Source", "StackedMnist", "Tfds", "open_feed", "order"]
+__all__ = [
+    "ArraySource",
+    "Dataset",
+    "Digits",
+    "Feed",
+    "Folder",
+    "Npz",
+    "Source",
+    "StackedMnist",
+    "Tfds",
+    "open_feed",
+    "order",
+]

@@ -45,7 +45,7 @@ class StackedMnist:
         height, width, channels = digits.image_shape
         if digits.num_classes != 10 or channels != 1:
             raise UserError(
-                f"{digits.name} has {digits.num_classes} classes and {channels} channels; expected grey digits with labels"
+                f"{digits.name} has {digits.num_classes} classes and {channels} channel(s); expected 10 and 1: MNIST"
             )
         if self.size < max(height, width):
             raise UserError(f"size is {self.size}; expected {max(height, width)} or more, the size of {digits.name}")

@@ -1,0 +1,236 @@
+"""Does a run that is killed at a random moment end where the uninterrupted one does, bit for bit?
+
+    python benchmarks/kill_and_resume.py --num 20
+
+Trains a small GAN to the end once. Then, each time in a new workdir: starts the same command, ends it with SIGKILL at a
+random moment of its life, runs it again to the end, and compares everything that is left: parameters, optimizer state,
+averaged weights and batch statistics; every line of metrics.jsonl but for the speed; every picture. A checkpoint is due
+so often that a good part of the kills falls inside a save. Exits with 1 when anything differs.
+"""
+
+import dataclasses
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+
+from ganjax.checkpoint import Checkpoints
+from ganjax.gan import TrainState, init
+from ganjax.workdir import load_workdir
+
+ROOT = Path(__file__).resolve().parents[1]
+OVERRIDES = [
+    *("--width", "32", "--batch_norm", "True", "--batch_size", "16"),
+    *("--run.log_every", "80", "--run.sample_every", "480", "--run.checkpoint_every", "160", "--run.num_samples", "16"),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How often, and of what.
+
+    Attributes:
+        num: kills.
+        steps: the length of the run, of 16 images each; a checkpoint every 10, a picture every 30.
+        seed: of the moments.
+        out: folder for kill_and_resume.json and kill_and_resume.md.
+    """
+
+    num: int = 20
+    steps: int = 600
+    seed: int = 0
+    out: str = str(ROOT / "benchmarks" / "results")
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One kill, and what came of it.
+
+    Attributes:
+        killed_at: seconds after the start of the command.
+        inside_a_save: whether a half-written checkpoint was left.
+        last_line: the images seen by the last line of metrics.jsonl; -1 when there was none.
+        resumed_from: the step of the newest checkpoint; None: there was none.
+        differing: what is not as in the uninterrupted run; empty when all is.
+    """
+
+    killed_at: float
+    inside_a_save: bool
+    last_line: int
+    resumed_from: int | None
+    differing: list[str]
+
+
+def start(workdir: Path, steps: int) -> subprocess.Popen:
+    """Starts or resumes the run. Its output goes to a file beside the workdir."""
+    command = [sys.executable, "-m", "ganjax", "train", str(ROOT / "configs" / "mlp_digits.py")]
+    command += ["--workdir", str(workdir), "--total_images", str(16 * steps), *OVERRIDES]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    with workdir.with_suffix(".log").open("ab") as log:
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+
+
+def finish(process: subprocess.Popen, workdir: Path) -> None:
+    """Waits for the run's end.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    if process.wait():
+        raise RuntimeError(f"the run ended with {process.returncode}:\n{workdir.with_suffix('.log').read_text()}")
+
+
+def kill_and_resume(workdir: Path, moment: float, options: Options) -> tuple[float, bool, int, int | None] | None:
+    """Kills a run and runs it to the end; the first fields of a ``Trial``. None: it had ended before the moment."""
+    began = time.perf_counter()
+    process = start(workdir, options.steps)
+    try:
+        process.wait(timeout=moment)
+        return None
+    except subprocess.TimeoutExpired:
+        process.kill()
+    process.wait()
+    killed_at = time.perf_counter() - began
+    folders = (workdir / "checkpoints").glob("*")
+    inside_a_save = any(not folder.name.isdecimal() for folder in folders)
+    resumed_from = Checkpoints(workdir / "checkpoints").latest_step
+    metrics = workdir / "metrics.jsonl"
+    lines = [line for line in metrics.read_text().splitlines() if line.endswith("}")] if metrics.exists() else []
+    finish(start(workdir, options.steps), workdir)
+    return killed_at, inside_a_save, json.loads(lines[-1])["images"] if lines else -1, resumed_from
+
+
+def final_state(workdir: Path) -> dict[str, Any]:
+    """The newest checkpoint's arrays, by what they are."""
+    gan = load_workdir(workdir).gan  # type: ignore[arg-type]
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+        restored = checkpoints.restore(jax.eval_shape(lambda: init(gan, jax.random.key(0))))
+    assert restored is not None
+    step, state = restored
+    assert isinstance(state, TrainState)
+    players = (state.generator, state.discriminator)
+    return {
+        "step": (np.int64(step), state.step),
+        "parameters": [player.params for player in players],
+        "batch statistics": [player.variables for player in players],
+        "optimizer state": [player.opt_state for player in players],
+        "averaged weights": state.ema_params,
+    }
+
+
+def compare(workdir: Path, expected: Path) -> list[str]:
+    """What of one run differs from the other."""
+    states = final_state(workdir), final_state(expected)
+    differing = [name for name in states[1] if _bytes(states[0][name]) != _bytes(states[1][name])]
+    metrics = [_metrics(folder / "metrics.jsonl") for folder in (workdir, expected)]
+    if metrics[0] != metrics[1]:
+        first = next((i for i, pair in enumerate(zip(*metrics, strict=False)) if pair[0] != pair[1]), "the end")
+        differing.append(f"metrics ({len(metrics[0])} lines of {len(metrics[1])}, from line {first})")
+    pictures = [
+        {path.name: path.read_bytes() for path in (folder / "samples").iterdir()} for folder in (workdir, expected)
+    ]
+    names = [name for name in {**pictures[0], **pictures[1]} if pictures[0].get(name) != pictures[1].get(name)]
+    if names:
+        differing.append(f"pictures {', '.join(sorted(names))}")
+    return differing
+
+
+def _bytes(tree: Any) -> list[bytes]:
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tree)]
+
+
+def _metrics(path: Path) -> list[dict[str, float]]:
+    """The lines, without what no two runs share."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return [{name: value for name, value in line.items() if not name.startswith("speed/")} for line in lines]
+
+
+def run(options: Options, folder: Path) -> list[Trial]:
+    """All trials, printed as they come."""
+    expected = folder / "uninterrupted"
+    began = time.perf_counter()
+    finish(start(expected, options.steps), expected)
+    duration = time.perf_counter() - began
+    print(f"uninterrupted: {duration:.1f} s, {len(_metrics(expected / 'metrics.jsonl'))} lines of metrics")
+    print(row("kill", "at", "inside a save", "last line", "resumed from", "differing"))
+    rng, trials = np.random.default_rng(options.seed), []
+    while len(trials) < options.num:
+        workdir = folder / f"killed_{len(trials)}"
+        outcome = kill_and_resume(workdir, rng.uniform(0, duration), options)
+        if outcome is None:
+            workdir.rename(folder / f"too_late_{rng.integers(2**31)}")
+            continue
+        trials.append(Trial(*outcome, differing=compare(workdir, expected)))
+        print(trial_row(len(trials), trials[-1]), flush=True)
+    return trials
+
+
+def trial_row(number: int, trial: Trial) -> str:
+    """A line of the table."""
+    return row(
+        str(number),
+        f"{trial.killed_at:.2f} s",
+        "yes" if trial.inside_a_save else "",
+        "none" if trial.last_line < 0 else f"{trial.last_line:,} images",
+        "the start" if trial.resumed_from is None else f"step {trial.resumed_from}",
+        "; ".join(trial.differing) or "nothing",
+    )
+
+
+def row(*cells: str) -> str:
+    """Cells of a Markdown table."""
+    return f"| {' | '.join(f'{cell:13}' for cell in cells)} |"
+
+
+def report(options: Options, trials: list[Trial]) -> None:
+    """Writes the JSON and the Markdown."""
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, JAX {jax.__version__}"
+    content = {
+        "machine": machine,
+        "kills": len(trials),
+        "identical": sum(not trial.differing for trial in trials),
+        "inside a save": sum(trial.inside_a_save for trial in trials),
+        "steps": options.steps,
+        "trials": [dataclasses.asdict(trial) for trial in trials],
+    }
+    (out / "kill_and_resume.json").write_text(json.dumps(content, indent=1) + "\n")
+    lines = [
+        "# Killed and resumed",
+        "",
+        f"{content['identical']} of {len(trials)} runs that were killed with SIGKILL at a random moment, "
+        f"{content['inside a save']} of them inside a save, ended bit for bit where the uninterrupted one did: parameters, "
+        f"optimizer state, averaged weights, batch statistics, metrics and pictures. {machine}.",
+        "",
+        row("kill", "at", "inside a save", "last line", "resumed from", "differing"),
+        row(*["---"] * 6),
+        *(trial_row(number, trial) for number, trial in enumerate(trials, 1)),
+    ]
+    (out / "kill_and_resume.md").write_text("\n".join(lines) + "\n")
+
+
+def main() -> int:
+    """0 when nothing differs."""
+    options = tyro.cli(Options, description=__doc__)
+    with tempfile.TemporaryDirectory() as folder:
+        trials = run(options, Path(folder))
+    report(options, trials)
+    failed = sum(bool(trial.differing) for trial in trials)
+    print(
+        f"{len(trials) - failed} of {len(trials)} identical; {sum(trial.inside_a_save for trial in trials)} in a save"
+    )
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""The seal of a checkpoint: what its files were when they were written, so that no damage goes unnoticed.
+
+``seal.json`` holds ``leaves``, the type of each array by its name; ``files``, the length and the CRC-32 of each file;
+and ``crc32``, its own. A CRC-32 shows every single flipped bit and every burst within 32 bits, and misses other damage
+with a chance of 2^-32.
+"""
+
+import json
+import zlib
+from collections.abc import Set
+from typing import Any
+
+from etils import epath
+
+_NAME = "seal.json"
+
+
+def write_seal(folder: epath.Path, leaves: dict[str, str], *, except_files: Set[str] = frozenset()) -> None:
+    """Seals a folder.
+
+    Args:
+        folder: whose files are all written.
+        leaves: goes into the seal; comes back from ``read_seal``.
+        except_files: names of files that may still change or appear.
+    """
+    files = {name: _fingerprint(folder / name) for name in _files(folder, except_files)}
+    content = {"leaves": leaves, "files": files}
+    (folder / _NAME).write_text(json.dumps({**content, "crc32": _crc32_of(content)}))
+
+
+def read_seal(folder: epath.Path) -> dict[str, str]:
+    """The ``leaves`` of a folder whose files are as they were when it was sealed.
+
+    Raises:
+        ValueError: a file, or the seal itself, is missing or not as it was written.
+    """
+    try:
+        seal = json.loads((folder / _NAME).read_bytes())
+        content = {name: seal[name] for name in ("leaves", "files")}
+        intact = seal["crc32"] == _crc32_of(content)
+    except (OSError, ValueError, KeyError, TypeError):
+        intact, content = False, {}
+    if not intact:
+        raise ValueError(f"{_NAME} is missing or not as it was written")
+    for name, fingerprint in content["files"].items():
+        if not (folder / name).exists():
+            raise ValueError(f"{name} is missing")
+        if _fingerprint(folder / name) != fingerprint:
+            raise ValueError(f"{name} is not as it was written")
+    return content["leaves"]
+
+
+def _files(folder: epath.Path, except_files: Set[str]) -> list[str]:
+    """The paths of all files under a folder, relative to it."""
+    names = []
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            names += [f"{path.name}/{name}" for name in _files(path, except_files)]
+        elif path.name not in except_files:
+            names.append(path.name)
+    return names
+
+
+def _fingerprint(path: epath.Path) -> dict[str, int]:
+    length = crc32 = 0
+    with path.open("rb") as file:
+        while chunk := file.read(2**24):  # so that a file need not fit into memory
+            length, crc32 = length + len(chunk), zlib.crc32(chunk, crc32)
+    return {"bytes": length, "crc32": crc32}
+
+
+def _crc32_of(content: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode())

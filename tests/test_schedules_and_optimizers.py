@@ -1,0 +1,97 @@
+"""Schedules at the moments that the paper names, and Adam against its definition in float64."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from ganjax.optimizers import Adam
+from ganjax.schedules import CosineRamp, value_at
+
+
+@pytest.mark.parametrize(("start", "end"), [(2e-4, 5e-5), (0.9, 0.99), (150, 15.0), (0, 5e6)])
+def test_cosine_ramp(start, end):
+    """Half-way it is the mean of its ends, at a quarter cos(pi / 4) of the half-range away from it; then it stays."""
+    length = 20e6
+    ramp = CosineRamp(start, end, length)
+    middle, half_range = (start + end) / 2, (start - end) / 2
+    expected = {
+        0: start,
+        length / 4: middle + half_range * np.sqrt(0.5),
+        length / 2: middle,
+        length: end,
+        2 * length: end,
+    }
+    for images_seen, value in expected.items():
+        actual = ramp(jnp.float32(images_seen))
+        assert actual.dtype == jnp.float32
+        np.testing.assert_allclose(actual, value, rtol=1e-5, atol=1e-6 * abs(end - start))
+
+
+def test_a_schedule_is_a_constant_or_a_function():
+    seen = jnp.float32(3)
+    for schedule, expected in [(2, 2), (0.5, 0.5), (jnp.float32(0.25), 0.25), (lambda images: images**2, 9)]:
+        value = value_at(schedule, seen)
+        assert (value.dtype, value.shape) == (jnp.float32, ())
+        assert value == expected
+
+
+def test_schedules_and_optimizers_are_values():
+    first, second = (Adam(CosineRamp(1e-3, 1e-4, 1e6), b1=0.0, b2=CosineRamp(0.9, 0.99, 1e6)) for _ in range(2))
+    assert first == second
+    assert hash(first) == hash(second)
+    assert first != Adam(CosineRamp(1e-3, 1e-4, 2e6), b1=0.0, b2=CosineRamp(0.9, 0.99, 1e6))
+
+
+def adam_in_float64(weights, gradients, rates, epsilon=1e-8):
+    """Algorithm 1 of arXiv 1412.6980, with the rates of each step; the bias correction knows only the current rates."""
+    m = v = np.zeros_like(weights)
+    for t, (gradient, (learning_rate, b1, b2)) in enumerate(zip(gradients, rates, strict=True), start=1):
+        m = b1 * m + (1 - b1) * gradient
+        v = b2 * v + (1 - b2) * gradient**2
+        weights = weights - learning_rate * (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + epsilon)
+    return weights
+
+
+def cosine(images_seen, start, end, length):
+    progress = min(images_seen / length, 1)
+    return start + (1 - (1 + np.cos(np.pi * progress)) / 2) * (end - start)
+
+
+@pytest.mark.parametrize("b1", [0.0, 0.5])
+def test_adam_follows_its_schedules(b1):
+    rng = np.random.default_rng(0)
+    weights, gradients = rng.normal(size=(3, 2)), rng.normal(size=(6, 3, 2))
+    images_seen = [32.0 * step for step in range(len(gradients))]  # the ramps end within the test
+    optimizer = Adam(CosineRamp(0.2, 0.05, 100), b1=b1, b2=CosineRamp(0.9, 0.99, 100))
+    params = {"weights": jnp.asarray(weights, jnp.float32)}
+    state = optimizer.init(params)
+
+    @jax.jit
+    def update(params, state, gradient, seen):
+        updates, state = optimizer.update({"weights": gradient}, state, params, images_seen=seen)
+        return optax.apply_updates(params, updates), state
+
+    for gradient, seen in zip(gradients, images_seen, strict=True):
+        params, state = update(params, state, jnp.asarray(gradient, jnp.float32), jnp.float32(seen))
+    rates = [(cosine(seen, 0.2, 0.05, 100), b1, cosine(seen, 0.9, 0.99, 100)) for seen in images_seen]
+    expected = adam_in_float64(weights, gradients, rates)
+    np.testing.assert_allclose(params["weights"], expected, rtol=1e-4, atol=1e-5)
+    # What a correction by the product of the past rates, or by the final one, would give is further away than that.
+    frozen = adam_in_float64(weights, gradients, [(rate, b1, 0.99) for rate, *_ in rates])
+    assert np.abs(expected - frozen).max() > 1e-2
+
+
+def test_adam_with_constants_is_optax_adam():
+    """The same state and the same numbers, so that either can go on from the other's."""
+    params = {"weights": jnp.arange(4.0)}
+    gradients = {"weights": jnp.array([1.0, -2.0, 0.0, 1e-9])}
+    ours, theirs = Adam(1e-3, b1=0.5, b2=0.9), optax.adam(1e-3, b1=0.5, b2=0.9)
+    with jax.numpy_dtype_promotion("standard"):
+        expected = theirs.update(gradients, theirs.init(params), params)
+    actual = ours.update(gradients, ours.init(params), params, images_seen=jnp.float32(0))
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for one, other in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_allclose(one, other, rtol=1e-6)
