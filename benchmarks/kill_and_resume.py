@@ -5,7 +5,8 @@
 Trains a small GAN to the end once. Then, each time in a new workdir: starts the same command, ends it with SIGKILL at a
 random moment of its life, runs it again to the end, and compares everything that is left: parameters, optimizer state,
 averaged weights and batch statistics; every line of metrics.jsonl but for the speed; every picture. A checkpoint is due
-so often that a good part of the kills falls inside a save. Exits with 1 when anything differs.
+so often that a good part of the kills falls inside a save. A run that ends before its moment does not count. Exits with
+1 when anything differs.
 """
 
 import dataclasses
@@ -209,8 +210,8 @@ def report(options: Options, trials: list[Trial]) -> None:
         "# Killed and resumed",
         "",
         f"{content['identical']} of {len(trials)} runs that were killed with SIGKILL at a random moment, "
-        f"{content['inside a save']} of them inside a save, ended bit for bit where the uninterrupted one did: parameters, "
-        f"optimizer state, averaged weights, batch statistics, metrics and pictures. {machine}.",
+        f"{content['inside a save']} of them inside a save, ended bit for bit where the uninterrupted one did: "
+        f"parameters, optimizer state, averaged weights, batch statistics, metrics and pictures. {machine}.",
         "",
         row("kill", "at", "inside a save", "last line", "resumed from", "differing"),
         row(*["---"] * 6),

@@ -99,6 +99,8 @@ class GAN:
             ours, theirs = getattr(self.generator, name), getattr(self.discriminator, name)
             if ours != theirs:
                 raise UserError(f"{name}: the generator has {ours} and the discriminator {theirs}; make them equal")
+        if not isinstance(self.generator.image_shape, tuple):
+            raise UserError(f"image_shape is {self.generator.image_shape!r}; expected a tuple, because a GAN is hashed")
         for name in ("discriminator_updates", "num_microbatches"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; expected 1 or more")
@@ -271,8 +273,13 @@ def _draw(gan: GAN, batch: Batch, key: Key[Array, ""], axis_name: str | None) ->
         )
     if tuple(image_shape) != gan.generator.image_shape:
         raise UserError(f"images of shape {tuple(image_shape)}; the models expect {gan.generator.image_shape}")
-    if gan.generator.num_classes and "labels" not in batch:
-        raise UserError("the batch has no 'labels'; a conditional GAN needs one for each image (int32)")
+    if batch["images"].dtype not in (jnp.uint8, jnp.float32):
+        raise UserError(f"images are {batch['images'].dtype}; expected uint8, or float32 in [-1, 1]")
+    if gan.generator.num_classes:
+        if "labels" not in batch:
+            raise UserError("the batch has no 'labels'; a conditional GAN needs one for each image (int32)")
+        if batch["labels"].shape != (rows,):
+            raise UserError(f"labels of shape {batch['labels'].shape}; expected one for each image: ({rows},)")
     images = batch["images"].reshape(batch_size, gan.num_batches, *image_shape)
     labels = batch["labels"].reshape(batch_size, gan.num_batches) if gan.generator.num_classes else None
 

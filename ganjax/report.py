@@ -1,35 +1,40 @@
 """What a person looks at: grids of images, curves, and a progress line."""
 
 import json
-import math
 import sys
 
 import numpy as np
 import tensorboardX
 from etils import epath
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from PIL import Image
 from tqdm import tqdm
 
 
 def image_grid(
-    images: UInt8[np.ndarray, "batch height width channels"], *, columns: int, scale: int | None = None
+    images: UInt8[np.ndarray, "batch height width channels"],
+    *,
+    columns: int,
+    cells: Int[np.ndarray, " batch"] | None = None,
+    scale: int | None = None,
 ) -> Image.Image:
     """Images in rows of ``columns`` on a dark ground, enlarged to whole multiples so that small ones can be seen.
 
     Args:
         images: one or three channels.
         columns: images a row.
+        cells: where each image goes, counted row by row; by default one after the other.
         scale: how often a pixel is repeated; by default so that an image is at least 48 pixels high.
     """
     count, height, width, channels = images.shape
+    cells = np.arange(count) if cells is None else cells
     scale = scale or max(1, 48 // height)
-    rows, gap = math.ceil(count / columns), 2
+    rows, gap = int(cells.max()) // columns + 1, 2
     images = images.repeat(scale, axis=1).repeat(scale, axis=2)
     height, width = height * scale, width * scale
     canvas = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, channels), 32, np.uint8)
-    for index, image in enumerate(images):
-        top, left = gap + index // columns * (height + gap), gap + index % columns * (width + gap)
+    for cell, image in zip(cells.tolist(), images, strict=True):
+        top, left = gap + cell // columns * (height + gap), gap + cell % columns * (width + gap)
         canvas[top : top + height, left : left + width] = image
     return image_from_array(canvas)
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
-from jaxtyping import Array, Float, Int32, Key, UInt8
+from jaxtyping import Array, Float, Int, Int32, Key, UInt8
 from PIL import Image
 from tqdm import tqdm
 
@@ -113,29 +113,35 @@ def spread_labels(num: int, num_classes: int, *, label: int | None = None) -> In
     return (np.arange(num) * num_classes // num).astype(np.int32)
 
 
-def grid_columns(num: int, num_classes: int) -> int:
-    """Columns of a grid of ``num`` samples: a row a class where every class has as many, else about a square."""
-    if num_classes and num >= num_classes and num % num_classes == 0:
-        return num // num_classes
-    return math.ceil(math.sqrt(num))
+def grid_cells(labels: Int32[np.ndarray, " num"], num_classes: int) -> tuple[int, Int[np.ndarray, " num"]]:
+    """The columns of a grid, and each sample's cell in it, counted row by row.
+
+    With a sample of every class or more, ascending, a row is a class; else the grid is about square.
+    """
+    count = np.bincount(labels, minlength=num_classes)
+    if num_classes < 2 or count.min() == 0:
+        return math.ceil(math.sqrt(len(labels))), np.arange(len(labels))
+    columns, first = int(count.max()), np.cumsum(count) - count
+    return columns, labels * columns + np.arange(len(labels)) - first[labels]
 
 
 def save_images(
     images: UInt8[np.ndarray, "num height width channels"],
-    labels: Int32[np.ndarray, " num"] | None,
+    labels: Int32[np.ndarray, " num"],
     out: epath.Path,
     *,
-    columns: int,
+    num_classes: int,
 ) -> None:
     """Writes a grid (.png), arrays (.npz, ``images`` and ``labels``), or a folder of one PNG each (no suffix)."""
     if out.suffix == ".png":
-        _save_png(image_grid(images, columns=columns), out)
+        columns, cells = grid_cells(labels, num_classes)
+        _save_png(image_grid(images, columns=columns, cells=cells), out)
     elif out.suffix == ".npz":
         with out.open("wb") as file:
-            if labels is None:
-                np.savez_compressed(file, images=images)
-            else:
+            if num_classes:
                 np.savez_compressed(file, images=images, labels=labels)
+            else:
+                np.savez_compressed(file, images=images)
     else:
         out.mkdir(parents=True, exist_ok=True)
         for index, image in enumerate(images):
@@ -180,8 +186,7 @@ def run_sample(options: SampleOptions) -> None:
     )
     labels = spread_labels(options.num, num_classes, label=options.label)
     images = generate(sampler, state, labels)
-    columns = grid_columns(options.num, 0 if options.label is not None else num_classes)
-    save_images(images, labels if num_classes else None, out, columns=columns)
+    save_images(images, labels, out, num_classes=num_classes)
     print(f"{options.num} samples at {int(state.step) * config.run.batch_size:,} images: {out}")
 
 

@@ -24,7 +24,7 @@ from ganjax.data import Feed, Source, open_feed
 from ganjax.errors import UserError
 from ganjax.gan import GAN, TrainState, init, train_step
 from ganjax.report import MetricsLog, Progress, image_grid
-from ganjax.sample import Sampler, grid_columns, spread_labels
+from ganjax.sample import Sampler, grid_cells, spread_labels
 from ganjax.sharding import batch_sharding, data_mesh, replicated
 
 
@@ -60,7 +60,7 @@ def train(config: Config, workdir: epath.Path) -> TrainState:
     key = jax.device_put(jax.random.key(run.seed), replicated(mesh))
     start = jax.jit(init, static_argnums=0, out_shardings=replicated(mesh))
     abstract_state = _abstract(jax.eval_shape(start, gan, key), mesh)
-    with Checkpoints(workdir / "checkpoints", keep=run.keep_checkpoints) as checkpoints:
+    with Checkpoints(workdir / "checkpoints", keep=run.keep_checkpoints, keep_for_good=run.keeps) as checkpoints:
         first_step, state = checkpoints.restore(abstract_state) or (0, None)
         if state is not None and first_step >= run.num_steps:
             print(
@@ -214,7 +214,7 @@ class Pictures:
         gan, num = config.gan, config.run.num_samples
         self._folder = folder
         self._labels = spread_labels(num, gan.generator.num_classes)
-        self._columns = grid_columns(num, gan.generator.num_classes)
+        self._columns, self._cells = grid_cells(self._labels, gan.generator.num_classes)
         self._sampler = Sampler(gan, seed=config.run.seed)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pictures")
         self._writes: list[Future] = []
@@ -227,7 +227,8 @@ class Pictures:
 
     def _write(self, images: Array, path: epath.Path) -> None:
         with path.open("wb") as file:
-            image_grid(jax.device_get(images), columns=self._columns).save(file, format="png")
+            grid = image_grid(jax.device_get(images), columns=self._columns, cells=self._cells)
+            grid.save(file, format="png")
 
     def __enter__(self) -> "Pictures":
         return self

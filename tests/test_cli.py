@@ -123,6 +123,8 @@ def test_conditional_samples_come_a_row_a_class(tmp_path: Path) -> None:
     with np.load(tmp_path / "all.npz") as arrays, np.load(tmp_path / "sevens.npz") as sevens:
         assert arrays["labels"].tolist() == [index // 2 for index in range(20)]
         assert sevens["labels"].tolist() == [7] * 20
+        assert main([*sample[:3], "--num", "15", "--out", str(tmp_path / "uneven.png")]) == 0
+        assert size_of(tmp_path / "uneven.png") == (2 * 50 + 2, 10 * 50 + 2)
         # Sample i has the same latents whatever its label.
         np.testing.assert_array_equal(arrays["images"][14:16], sevens["images"][14:16])
 

@@ -10,9 +10,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_killed_runs_end_where_the_uninterrupted_one_does(tmp_path: Path) -> None:
+    script, out = str(ROOT / "benchmarks" / "kill_and_resume.py"), str(tmp_path)
     done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / "kill_and_resume.py")]
-        + ["--num", "2", "--steps", "120", "--seed", "1", "--out", str(tmp_path)],
+        [sys.executable, script, "--num", "2", "--steps", "120", "--seed", "1", "--out", out],
         env={**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

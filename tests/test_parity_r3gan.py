@@ -49,14 +49,15 @@ def references(num_classes: int) -> tuple[reference.Generator, reference.Discrim
 
 
 def random_params(network, seed: int, inputs, labels) -> dict[str, Any]:
-    """Initial parameters plus noise, because zeros hide what they multiply."""
+    """Random parameters: an initialisation has zeros, which hide what they multiply, and compiles slowly."""
+    shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), inputs, labels, train=False)["params"])
+    rng = np.random.default_rng(seed)
 
-    @jax.jit
-    def noisy(key):
-        leaves, structure = jax.tree.flatten(network.init(key, inputs, labels, train=False)["params"])
-        return jax.tree.unflatten(structure, [leaf + 0.1 * jax.random.normal(key, leaf.shape) for leaf in leaves])
+    def draw(leaf):
+        fan_in = np.float32(np.prod(leaf.shape[:-1]) + 1)
+        return jnp.asarray(rng.standard_normal(leaf.shape, np.float32) / np.sqrt(fan_in))
 
-    return noisy(jax.random.key(seed))
+    return jax.tree.map(draw, shapes)
 
 
 def as_torch(params) -> dict[str, torch.Tensor]:
@@ -195,11 +196,9 @@ def test_five_iterations(num_classes):
     key = jax.random.key(7)
     latents, reals, labels = data(num_classes)
     params = random_params(generator, 0, latents, labels), random_params(discriminator, 1, reals, labels)
-    state = jax.jit(lambda key: algorithm.init(gan, key))(key)
-    state = state.replace(
-        generator=state.generator.replace(params=params[0]),
-        discriminator=state.discriminator.replace(params=params[1]),
-        ema_params=params[0],
+    players = [algorithm.Player(params=values, variables={}, opt_state=optimizer.init(values)) for values in params]
+    state = algorithm.TrainState(
+        step=jnp.zeros((), jnp.int32), generator=players[0], discriminator=players[1], ema_params=params[0]
     )
     twins = references(num_classes)
     for twin, values in zip(twins, params, strict=True):

@@ -1,0 +1,555 @@
+"""What one iteration means: against a statement of it in float64, and the properties that the design promises."""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from ganjax import GAN, R1, R2, WGANGP, Adam, CosineRamp, TrainState, UserError, example_batch, init, losses, sample
+from ganjax import gan as algorithm
+from ganjax.gan import train_step
+from ganjax.models import dcgan, mlp, r3gan
+
+KEY = jax.random.key(0)
+SHAPE, LATENTS, CLASSES, BATCH = (2, 2, 1), 3, 4, 6
+STEP = jax.jit(train_step, static_argnums=0)
+
+
+class LinearGenerator(nn.Module):
+    """y = z W + b, plus a row of a table by the label."""
+
+    image_shape: tuple[int, int, int] = SHAPE
+    latent_size: int = LATENTS
+    num_classes: int = 0
+
+    @nn.compact
+    def __call__(self, latents, labels=None, *, train, keys=None, axis_name=None):
+        start = nn.initializers.normal(0.5)
+        images = nn.Dense(4, kernel_init=start, bias_init=start)(latents)
+        if self.num_classes:
+            images = images + jnp.take(self.param("table", start, (self.num_classes, 4)), labels, axis=0)
+        return images.reshape(-1, *self.image_shape)
+
+
+class QuadraticCritic(nn.Module):
+    """C(x) = <a, x> + <q, x^2> / 2, with a plus a row of a table by the label."""
+
+    image_shape: tuple[int, int, int] = SHAPE
+    num_classes: int = 0
+
+    @nn.compact
+    def __call__(self, images, labels=None, *, train, keys=None, axis_name=None):
+        start = nn.initializers.normal(0.5)
+        x = images.reshape(-1, 4)
+        a, q = self.param("a", start, (1, 4)), self.param("q", start, (1, 4))
+        if self.num_classes:
+            a = a + jnp.take(self.param("table", start, (self.num_classes, 4)), labels, axis=0)
+        return jnp.sum(a * x + q * x**2 / 2, axis=1)
+
+
+def make_gan(num_classes: int = 0, **settings: Any) -> GAN:
+    defaults: dict[str, Any] = dict(
+        generator=LinearGenerator(num_classes=num_classes),
+        discriminator=QuadraticCritic(num_classes=num_classes),
+        generator_optimizer=optax.sgd(0.2),
+        discriminator_optimizer=optax.sgd(0.1),
+    )
+    return GAN(**{**defaults, **settings})
+
+
+def make_batch(gan: GAN, seed: int = 0, batch_size: int = BATCH) -> dict[str, jax.Array]:
+    rng = np.random.default_rng(seed)
+    rows = batch_size * gan.num_batches
+    batch = {"images": jnp.asarray(rng.uniform(-1, 1, (rows, *gan.generator.image_shape)).astype(np.float32))}
+    if gan.generator.num_classes:
+        batch["labels"] = jnp.asarray(rng.integers(0, gan.generator.num_classes, rows, np.int32))
+    return batch
+
+
+def initial(gan: GAN, key: jax.Array = KEY) -> TrainState:
+    return jax.jit(lambda key: init(gan, key))(key)
+
+
+def filled(gan: GAN, scale: float = 0.3) -> TrainState:
+    """A state with no parameter at zero, made without compiling anything."""
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(lambda key: init(gan, key), KEY)
+
+    def normal(leaf):
+        return jnp.asarray(rng.normal(0, scale, leaf.shape).astype(np.float32))
+
+    def player(shapes):
+        params = jax.tree.map(normal, shapes.params)
+        variables = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), shapes.variables)
+        opt_state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes.opt_state)
+        return shapes.replace(params=params, variables=variables, opt_state=opt_state)
+
+    generator = player(shapes.generator)
+    return shapes.replace(
+        step=jnp.zeros((), jnp.int32),
+        generator=generator,
+        discriminator=player(shapes.discriminator),
+        ema_params=generator.params,
+    )
+
+
+def assert_close(actual: Any, expected: Any, rtol: float = 1e-5, atol: float = 1e-6) -> None:
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=rtol, atol=atol), actual, expected)
+
+
+def relative_error(actual: Any, expected: Any, start: Any) -> float:
+    """The L2 norm of the difference of two updates over that of the update."""
+    difference = optax.tree.norm(optax.tree.sub(actual, expected))
+    return float(difference / optax.tree.norm(optax.tree.sub(expected, start)))
+
+
+# --- one iteration in float64 ---
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-logits))
+
+
+def softplus(logits: np.ndarray) -> np.ndarray:
+    return np.log(1 + np.exp(logits))
+
+
+@dataclasses.dataclass
+class Statement:
+    """The two players above in NumPy, their gradients by hand, and the iteration as the design words it."""
+
+    gan: GAN
+    generator: dict[str, np.ndarray]
+    critic: dict[str, np.ndarray]
+    gamma: Any
+    half_life: Any
+    ramp_up: float | None = None
+    every: int = 1
+    relativistic: bool = False
+    step: int = 0
+
+    def __post_init__(self) -> None:
+        self.average = dict(self.generator)
+
+    def generate(self, latents, labels):
+        images = latents @ self.generator["kernel"] + self.generator["bias"]
+        return images + self.generator["table"][labels]
+
+    def score(self, critic, images, labels):
+        linear = critic["a"] + critic["table"][labels]
+        return np.sum(linear * images + critic["q"] * images**2 / 2, axis=1), linear + critic["q"] * images
+
+    def critic_update(self, critic, reals, labels, latents, weight):
+        fakes, count = self.generate(latents, labels), len(reals)
+        (real, real_slope), (fake, fake_slope) = (self.score(critic, images, labels) for images in (reals, fakes))
+        if self.relativistic:
+            loss = np.mean(softplus(fake - real))
+            of_fake = sigmoid(fake - real) / count
+            of_real = -of_fake
+        else:
+            loss = np.mean(softplus(-real)) + np.mean(softplus(fake))
+            of_real, of_fake = -sigmoid(-real) / count, sigmoid(fake) / count
+        of_linear = of_real[:, None] * reals + of_fake[:, None] * fakes
+        of_q = np.sum(of_real[:, None] * reals**2 + of_fake[:, None] * fakes**2, axis=0) / 2
+        due = self.step % self.every == 0
+        penalty = np.mean(np.sum(real_slope**2, axis=1)) / 2 if due else 0.0
+        for images, slope, counts in [(reals, real_slope, due), (fakes, fake_slope, True)]:
+            if counts:
+                share = weight * (self.every if images is reals else 1) / count
+                of_linear = of_linear + share * slope
+                of_q = of_q + share * np.sum(slope * images, axis=0)
+        gradients = {"a": of_linear.sum(0, keepdims=True), "q": of_q[None], "table": np.zeros_like(critic["table"])}
+        np.add.at(gradients["table"], labels, self.conditional * of_linear)
+        metrics = {"d/loss": loss, "d/real": real.mean(), "d/fake": fake.mean(), "penalty/r1": penalty}
+        return self.descend(critic, gradients, 0.1), {**metrics, "d/grad_norm": self.norm(gradients)}
+
+    def generator_update(self, critic, reals, labels, latents):
+        fakes, count = self.generate(latents, labels), len(reals)
+        fake, slope = self.score(critic, fakes, labels)
+        margin = fake - self.score(critic, reals, labels)[0] if self.relativistic else fake
+        of_fakes = -sigmoid(-margin)[:, None] / count * slope
+        gradients = {"kernel": latents.T @ of_fakes, "bias": of_fakes.sum(0)}
+        gradients["table"] = np.zeros_like(self.generator["table"])
+        np.add.at(gradients["table"], labels, self.conditional * of_fakes)
+        metrics = {"g/loss": np.mean(softplus(-margin)), "g/fake": fake.mean(), "g/grad_norm": self.norm(gradients)}
+        return self.descend(self.generator, gradients, 0.2), metrics
+
+    @staticmethod
+    def norm(gradients):
+        return np.sqrt(sum(np.sum(value**2) for value in gradients.values()))
+
+    @property
+    def conditional(self) -> bool:
+        return self.gan.generator.num_classes > 0
+
+    @staticmethod
+    def descend(params, gradients, learning_rate):
+        return {name: value - learning_rate * gradients[name] for name, value in params.items()}
+
+    def iterate(self, batch) -> dict[str, float]:
+        rows = np.asarray(batch["images"], np.float64).reshape(len(batch["images"]), -1)
+        labels = np.asarray(batch.get("labels", np.zeros(len(rows), int)))
+        seen, num_batches = self.step * BATCH, self.gan.num_batches
+        draws = algorithm._draw(self.gan, batch, jax.random.fold_in(KEY, self.step), None)
+        latents = [np.asarray(algorithm.draw_latents(self.gan, draw.noise.latents), np.float64) for draw in draws]
+        critic, metrics = self.critic, {}
+        for update in range(self.gan.discriminator_updates):
+            own = slice(update, None, num_batches)
+            critic, metrics = self.critic_update(critic, rows[own], labels[own], latents[update], self.gamma(seen))
+        opponent = self.critic if self.gan.updates == "simultaneous" else critic
+        own = slice(num_batches - 1, None, num_batches)
+        self.generator, more = self.generator_update(opponent, rows[own], labels[own], latents[-1])
+        self.critic = critic
+        half_life = self.half_life(seen)
+        if self.ramp_up is not None:
+            half_life = min(half_life, self.ramp_up * seen)
+        kept = 0.5 ** (BATCH / half_life) if half_life else 0.0
+        self.average = {name: kept * self.average[name] + (1 - kept) * self.generator[name] for name in self.average}
+        self.step += 1
+        return {**metrics, **more}
+
+
+def ramp(start: float, end: float, length: float):
+    return lambda seen: end + (start - end) * (1 + np.cos(np.pi * min(seen / length, 1))) / 2
+
+
+def player_arrays(params: Any, conditional: bool) -> dict[str, np.ndarray]:
+    flat = {**params.get("Dense_0", {}), **{name: value for name, value in params.items() if name != "Dense_0"}}
+    if not conditional:
+        flat["table"] = np.zeros((1, 4))
+    return {name: np.asarray(value, np.float64) for name, value in flat.items()}
+
+
+SETTINGS = {
+    "relativistic": dict(num_classes=CLASSES, loss=losses.relativistic_pairing),
+    "two updates, parts": dict(loss=losses.relativistic_pairing, discriminator_updates=2, num_microbatches=3),
+    "simultaneous, lazy": dict(num_classes=CLASSES, updates="simultaneous", every=2),
+    "two updates, alternating": dict(discriminator_updates=2),
+}
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_three_iterations_are_those_of_the_statement(settings):
+    settings: dict[str, Any] = dict(settings)
+    every = settings.pop("every", 1)
+    ramp_up = 0.5 if every == 2 else None
+    gan = make_gan(
+        **settings,
+        penalties=(R1(CosineRamp(0.8, 0.1, 10), every=every), R2(CosineRamp(0.8, 0.1, 10))),
+        ema_half_life=CosineRamp(0.0, 20.0, 10),
+        ema_ramp_up=ramp_up,
+    )
+    state = initial(gan)
+    conditional = gan.generator.num_classes > 0
+    statement = Statement(
+        gan,
+        player_arrays(state.generator.params, conditional),
+        player_arrays(state.discriminator.params, conditional),
+        gamma=ramp(0.8, 0.1, 10),
+        half_life=ramp(0.0, 20.0, 10),
+        ramp_up=ramp_up,
+        every=every,
+        relativistic=gan.loss.generator_uses_reals,
+    )
+    for iteration in range(3):
+        batch = make_batch(gan, seed=iteration)
+        state, metrics = STEP(gan, state, batch, KEY)
+        expected = statement.iterate(batch)
+        metrics = {name: value for name, value in metrics.items() if name != "penalty/r2"}
+        assert_close(metrics, expected, rtol=1e-4, atol=1e-5)
+    assert state.step == 3
+    for params, expected in [
+        (state.generator.params, statement.generator),
+        (state.discriminator.params, statement.critic),
+        (state.ema_params, statement.average),
+    ]:
+        assert_close(player_arrays(params, conditional), expected, rtol=1e-4, atol=1e-5)
+
+
+# --- the state and the metrics ---
+
+FAMILIES: dict[str, Any] = {
+    "mlp": (mlp, dict(batch_norm=True, hidden=(8,))),
+    "dcgan": (dcgan, dict(features=4, dtype=jnp.bfloat16)),
+    "r3gan": (r3gan, dict(widths=(8, 8), group_size=8, blocks_per_stage=1, dtype=jnp.bfloat16)),
+}
+
+
+def family_gan(family: str, num_classes: int = 0, **settings: Any) -> GAN:
+    module, options = FAMILIES[family]
+    options = dict(options, image_shape=(8, 8, 1), num_classes=num_classes)
+    return make_gan(generator=module.Generator(**options), discriminator=module.Discriminator(**options), **settings)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("num_classes", [0, 3])
+def test_the_step_keeps_structure_and_types(family, num_classes):
+    adam = Adam(1e-3, b1=0.5)
+    gan = family_gan(family, num_classes, generator_optimizer=adam, discriminator_optimizer=adam, penalties=(R1(1.0),))
+    batch = example_batch(gan, 4)
+    assert batch["images"].dtype == jnp.uint8
+    assert ("labels" in batch) == (num_classes > 0)
+    before = jax.eval_shape(lambda key: init(gan, key), KEY)
+    after, metrics = jax.eval_shape(lambda state: train_step(gan, state, batch, KEY), before)
+    assert jax.tree.structure(after) == jax.tree.structure(before)
+    assert jax.tree.leaves(after) == jax.tree.leaves(before)
+    assert {leaf.dtype for leaf in jax.tree.leaves(after)} <= {jnp.dtype("float32"), jnp.dtype("int32")}
+    names = {"d/loss", "d/real", "d/fake", "d/grad_norm", "g/loss", "g/fake", "g/grad_norm", "penalty/r1"}
+    assert set(metrics) == names
+    assert all((value.dtype, value.shape) == (jnp.float32, ()) for value in metrics.values())
+
+
+def test_init_is_a_function_of_the_key():
+    gan = make_gan()
+    state, again, other = initial(gan), initial(gan), initial(gan, jax.random.key(1))
+    assert_close(state, again, rtol=0, atol=0)
+    for one, another in zip(jax.tree.leaves(state.generator.params), jax.tree.leaves(other.generator.params), strict=True):
+        assert not np.array_equal(one, another)
+    eager = init(gan, KEY)
+    pairs = zip(jax.tree.leaves(eager.generator.params), jax.tree.leaves(eager.ema_params), strict=True)
+    for live, average in pairs:  # equal, but not one buffer: the step donates its state
+        assert np.array_equal(live, average)
+        assert live.unsafe_buffer_pointer() != average.unsafe_buffer_pointer()
+
+
+def test_uint8_and_float32_images_are_the_same():
+    gan = make_gan()
+    state, batch = initial(gan), example_batch(gan, BATCH)
+    as_float = {"images": np.asarray(batch["images"], np.float32) / np.float32(127.5) - 1}
+    results = [STEP(gan, state, images, KEY) for images in (batch, as_float)]
+    assert_close(*results)
+
+
+def test_every_sample_of_every_draw_has_its_own_noise():
+    gan = make_gan(discriminator_updates=2, loss=losses.relativistic_pairing)
+
+    def keys(batch_size: int, step: int) -> np.ndarray:
+        draws = algorithm._draw(gan, make_batch(gan, batch_size=batch_size), jax.random.fold_in(KEY, step), None)
+        return np.stack([[jax.random.key_data(leaf) for leaf in draw.noise] for draw in draws])
+
+    first = keys(BATCH, 0)  # [draw, kind, sample, words]
+    everything = np.concatenate([first.reshape(-1, first.shape[-1]), keys(BATCH, 1).reshape(-1, first.shape[-1])])
+    assert len(np.unique(everything, axis=0)) == len(everything)
+    # A sample's noise depends on its place, not on the size of the batch.
+    np.testing.assert_array_equal(keys(2, 0), first[:, :, :2])
+
+
+def test_values_are_equal_and_can_be_static_arguments():
+    one, other = (
+        dataclasses.replace(
+            family_gan("r3gan", 3, penalties=(R1(CosineRamp(1.0, 0.1, 1e6)),)),
+            generator_optimizer=Adam(CosineRamp(1e-3, 1e-4, 1e6)),
+            discriminator_optimizer=Adam(1e-3),
+        )
+        for _ in range(2)
+    )
+    assert one == other
+    assert hash(one) == hash(other)
+    assert one != dataclasses.replace(one, num_microbatches=2)
+    assert one != dataclasses.replace(one, penalties=(R1(1.0),))
+
+
+# --- parts of the step ---
+
+
+def update_error(gan: GAN, other: GAN, batch: dict[str, jax.Array]) -> float:
+    start = filled(gan)
+    (one, metrics), (two, other_metrics) = (STEP(which, start, batch, KEY) for which in (gan, other))
+    assert_close(metrics, other_metrics, rtol=1e-4, atol=1e-5)
+    assert relative_error(one.ema_params, two.ema_params, start.ema_params) < 1e-4
+    players = [(state.generator.params, state.discriminator.params) for state in (one, two, start)]
+    return relative_error(*players)
+
+
+@pytest.mark.parametrize("family", ["mlp", "r3gan"])
+def test_microbatches_equal_the_full_batch(family):
+    """With dropout, whose masks belong to the samples, and with labels; without batch statistics."""
+    shape, num_classes = (4, 4, 1), 3
+    options: dict[str, Any] = dict(image_shape=shape, num_classes=num_classes)
+    if family == "mlp":
+        networks = mlp.Generator(**options, hidden=(8,)), mlp.Discriminator(**options, hidden=(8,), dropout=0.5)
+        penalties = (R1(0.3), WGANGP(0.3))
+    else:
+        options |= dict(widths=(8,), group_size=8, blocks_per_stage=1)
+        networks, penalties = (r3gan.Generator(**options), r3gan.Discriminator(**options)), (R1(0.3), R2(0.3))
+    gan = make_gan(
+        generator=networks[0],
+        discriminator=networks[1],
+        penalties=penalties,
+        loss=losses.relativistic_pairing,
+        ema_half_life=10.0,
+    )
+    parts = dataclasses.replace(gan, num_microbatches=2)
+    assert update_error(gan, parts, make_batch(gan, batch_size=8)) < 1e-5
+
+
+def test_running_statistics_change_in_their_own_players_update():
+    gan = family_gan("mlp", generator_optimizer=optax.sgd(0.0), discriminator_optimizer=optax.sgd(0.0))
+    start, batch = filled(gan), make_batch(gan)
+    after, _ = STEP(gan, start, batch, KEY)
+    draws = algorithm._draw(gan, batch, jax.random.fold_in(KEY, 0), None)
+
+    def run(module, player, variables, inputs):
+        return module.apply({"params": player.params, **variables}, inputs, train=True, mutable=["batch_stats"])
+
+    latents = [algorithm.draw_latents(gan, draw.noise.latents) for draw in draws]
+    # One move, of its own update's fakes; those that the discriminator's update is shown leave no trace.
+    fakes, _ = run(gan.generator, start.generator, start.generator.variables, latents[0])
+    _, variables = run(gan.generator, start.generator, start.generator.variables, latents[1])
+    assert_close(after.generator.variables, variables)
+    # Two moves: reals, then fakes; none in the generator's update.
+    variables = start.discriminator.variables
+    for images in (draws[0].reals, fakes):
+        _, variables = run(gan.discriminator, start.discriminator, variables, images)
+    assert_close(after.discriminator.variables, variables)
+    # And the average weights sample with the running statistics.
+    images = sample(gan, after, jnp.ones((2, gan.generator.latent_size)))
+    assert images.shape == (2, 8, 8, 1)
+
+
+def test_sampling_from_averaged_and_live_weights():
+    gan = make_gan(CLASSES)
+    state = initial(gan)
+    state = state.replace(ema_params=jax.tree.map(jnp.zeros_like, state.ema_params))
+    latents, labels = jnp.ones((3, LATENTS)), jnp.array([0, 1, 1], jnp.int32)
+    assert not np.any(sample(gan, state, latents, labels))
+    live = sample(gan, state, latents, labels, weights="live")
+    assert np.array_equal(live[1], live[2])
+    assert not np.array_equal(live[0], live[1])
+
+
+def test_a_penalty_with_an_interval_is_skipped_when_not_due():
+    """Compiled as a branch, not computed and thrown away."""
+    for every in (1, 4):
+        gan = make_gan(penalties=(R1(1.0, every=every),))
+        program = jax.make_jaxpr(lambda state, gan=gan: train_step(gan, state, make_batch(gan), KEY))(filled(gan))
+        assert ("cond[" in str(program)) == (every > 1)
+
+
+def test_any_optax_optimizer_serves():
+    """One that wants the parameters, and a chain."""
+    gan = make_gan(
+        generator_optimizer=optax.adamw(1e-3),
+        discriminator_optimizer=optax.chain(optax.clip_by_global_norm(1.0), optax.rmsprop(1e-3)),
+    )
+    state = initial(gan)
+    with jax.numpy_dtype_promotion("standard"):  # optax's own arithmetic
+        after, _ = STEP(gan, state, make_batch(gan), KEY)
+    for before, now in [(state.generator, after.generator), (state.discriminator, after.discriminator)]:
+        assert jax.tree.structure(before) == jax.tree.structure(now)
+        assert not np.array_equal(jax.tree.leaves(before.params)[0], jax.tree.leaves(now.params)[0])
+
+
+# --- augmentation ---
+
+
+def test_gradients_pass_through_the_augmentation():
+    """Of a linear critic on images times s: R1 is s^2 times as large, and what the generator learns s times."""
+
+    def scale(images, keys, strength):
+        return images * strength
+
+    gan = make_gan(loss=losses.wasserstein, penalties=(R1(0.0),), augmentation=scale)
+    state = initial(gan)
+    critic = {**state.discriminator.params, "q": jnp.zeros((1, 4))}
+    state = state.replace(discriminator=state.discriminator.replace(params=critic))
+
+    @jax.jit
+    def metrics(strength):
+        # As a schedule of images seen, to show that it is one.
+        schedule = lambda seen: strength + 0 * seen  # noqa: E731
+        return train_step(
+            dataclasses.replace(gan, augmentation_strength=schedule, updates="simultaneous"), state, make_batch(gan), KEY
+        )[1]
+
+    once, twice = metrics(jnp.float32(1)), metrics(jnp.float32(2))
+    np.testing.assert_allclose(once["penalty/r1"], np.sum(np.square(critic["a"])) / 2, rtol=1e-5)
+    np.testing.assert_allclose(twice["penalty/r1"], 4 * once["penalty/r1"], rtol=1e-5)
+    for name in ("d/loss", "d/real", "d/fake", "g/loss", "g/fake", "g/grad_norm"):
+        np.testing.assert_allclose(twice[name], 2 * once[name], rtol=1e-5)
+
+
+def test_reals_and_fakes_are_augmented_apart_and_in_both_updates():
+    """The augmentation replaces every image by a number of its key, so that the logits tell which keys came."""
+    seen = []
+
+    def replace_images(images, keys, strength):
+        seen.append(keys.shape)
+        numbers = jax.vmap(jax.random.uniform)(keys).reshape(-1, 1, 1, 1)
+        return jnp.broadcast_to(numbers * strength, images.shape)
+
+    gan = make_gan(
+        loss=losses.relativistic_pairing,
+        augmentation=replace_images,
+        augmentation_strength=lambda images: images / BATCH,
+        updates="simultaneous",
+        discriminator_optimizer=optax.sgd(0.0),
+    )
+    state, batch = initial(gan), make_batch(gan)
+    state, metrics = STEP(gan, state, batch, KEY)
+    assert seen == [(BATCH,)] * 4  # reals and fakes, in the discriminator's update and in the generator's
+    assert metrics["d/real"] == metrics["d/fake"] == metrics["g/fake"] == 0  # the strength starts at zero images
+    state, metrics = STEP(gan, state, batch, KEY)
+    draws = algorithm._draw(gan, batch, jax.random.fold_in(KEY, 1), None)
+    a, q = state.discriminator.params["a"].sum(), state.discriminator.params["q"].sum()
+    for name, keys in [
+        ("d/real", draws[0].noise.real_augmentation),
+        ("d/fake", draws[0].noise.fake_augmentation),
+        ("g/fake", draws[1].noise.fake_augmentation),
+    ]:
+        numbers = jax.vmap(jax.random.uniform)(keys)
+        np.testing.assert_allclose(metrics[name], np.mean(a * numbers + q * numbers**2 / 2), rtol=1e-4, atol=1e-6)
+
+
+# --- mistakes ---
+
+
+def try_step(gan: GAN, batch: dict[str, Any]) -> None:
+    jax.eval_shape(lambda key: train_step(gan, init(gan, key), batch, key), KEY)
+
+
+def test_a_batch_that_does_not_fit_is_refused_in_one_line():
+    gan = make_gan(CLASSES, discriminator_updates=2, num_microbatches=2)
+    good = make_batch(gan)
+    try_step(gan, good)
+    rows = len(good["images"])
+    cases = {
+        r"multiple of 4": {name: leaf[:-2] for name, leaf in good.items()},
+        r"\(3, 2, 1\).*\(2, 2, 1\)": {**good, "images": jnp.zeros((rows, 3, 2, 1))},
+        r"no 'labels'": {"images": good["images"]},
+        r"labels of shape \(5,\).*\(12,\)": {**good, "labels": good["labels"][:5]},
+        r"int32.*uint8": {**good, "images": good["images"].astype(jnp.int32)},
+    }
+    for message, batch in cases.items():
+        with pytest.raises(UserError, match=message) as refusal:
+            try_step(gan, batch)
+        assert "\n" not in str(refusal.value)
+
+
+def test_a_gan_that_does_not_fit_together_is_refused_in_one_line():
+    cases: dict[str, dict[str, Any]] = {
+        r"image_shape.*\(2, 2, 1\).*\(4, 4, 1\)": dict(discriminator=QuadraticCritic(image_shape=(4, 4, 1))),
+        r"num_classes.*0.*4": dict(discriminator=QuadraticCritic(num_classes=4)),
+        r"discriminator_updates is 0": dict(discriminator_updates=0),
+        r"num_microbatches is -1": dict(num_microbatches=-1),
+        r"image_shape.*\[2, 2, 1\].*tuple": dict(
+            generator=LinearGenerator(image_shape=[2, 2, 1]),  # type: ignore[arg-type]
+            discriminator=QuadraticCritic(image_shape=[2, 2, 1]),  # type: ignore[arg-type]
+        ),
+    }
+    for message, settings in cases.items():
+        with pytest.raises(UserError, match=message) as refusal:
+            make_gan(**settings)
+        assert "\n" not in str(refusal.value)
+
+
+def test_an_unconditional_gan_ignores_labels():
+    gan = make_gan()
+    state, batch = initial(gan), make_batch(gan)
+    labels = jnp.ones(len(batch["images"]), jnp.int32)
+    assert_close(STEP(gan, state, batch, KEY), STEP(gan, state, {**batch, "labels": labels}, KEY))
