@@ -3,10 +3,10 @@
     python benchmarks/kill_and_resume.py --num 20
 
 Trains a small GAN to the end once. Then, each time in a new workdir: starts the same command, ends it with SIGKILL at a
-random moment of its life, runs it again to the end, and compares everything that is left: parameters, optimizer state,
-averaged weights and batch statistics; every line of metrics.jsonl but for the speed; every picture. A checkpoint is due
-so often that a good part of the kills falls inside a save. A run that ends before its moment does not count. Exits with
-1 when anything differs.
+random moment, runs it again to the end, and compares everything that is left: parameters, optimizer state, averaged
+weights and batch statistics; every line of metrics.jsonl but for the speed; every picture. Every other moment is
+uniform over the whole life of the command; the others are within a tenth of a second of the start of a random save. A
+run that ends before its moment does not count. Exits with 1 when anything differs.
 """
 
 import dataclasses
@@ -53,6 +53,15 @@ class Options:
 
 
 @dataclasses.dataclass(frozen=True)
+class Moment:
+    """When to kill: ``seconds`` after the start, then once the ``save`` of a step has begun, then after a ``delay``."""
+
+    seconds: float = 0.0
+    save: int = 0
+    delay: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
 class Trial:
     """One kill, and what came of it.
 
@@ -90,24 +99,38 @@ def finish(process: subprocess.Popen, workdir: Path) -> None:
         raise RuntimeError(f"the run ended with {process.returncode}:\n{workdir.with_suffix('.log').read_text()}")
 
 
-def kill_and_resume(workdir: Path, moment: float, options: Options) -> tuple[float, bool, int, int | None] | None:
-    """Kills a run and runs it to the end; the first fields of a ``Trial``. None: it had ended before the moment."""
+def kill_and_resume(workdir: Path, moment: Moment, options: Options) -> Trial | None:
+    """Kills a run, runs it to the end, and tells all but what differs. None: it had ended before the moment."""
     began = time.perf_counter()
     process = start(workdir, options.steps)
-    try:
-        process.wait(timeout=moment)
-        return None
-    except subprocess.TimeoutExpired:
-        process.kill()
-    process.wait()
+    while process.poll() is None and time.perf_counter() - began < moment.seconds:
+        time.sleep(0.002)
+    while process.poll() is None and (_begun(workdir) or 0) < moment.save:
+        time.sleep(0.002)
+    time.sleep(moment.delay)
+    process.kill()
     killed_at = time.perf_counter() - began
+    if process.wait() == 0:
+        return None
     folders = (workdir / "checkpoints").glob("*")
     inside_a_save = any(not folder.name.isdecimal() for folder in folders)
     resumed_from = Checkpoints(workdir / "checkpoints").latest_step
     metrics = workdir / "metrics.jsonl"
     lines = [line for line in metrics.read_text().splitlines() if line.endswith("}")] if metrics.exists() else []
     finish(start(workdir, options.steps), workdir)
-    return killed_at, inside_a_save, json.loads(lines[-1])["images"] if lines else -1, resumed_from
+    return Trial(
+        killed_at=killed_at,
+        inside_a_save=inside_a_save,
+        last_line=json.loads(lines[-1])["images"] if lines else -1,
+        resumed_from=resumed_from,
+        differing=[],
+    )
+
+
+def _begun(workdir: Path) -> int | None:
+    """The last step of which a save has begun."""
+    names = [path.name.split(".")[0] for path in (workdir / "checkpoints").glob("*")]
+    return max((int(name) for name in names if name.isdecimal()), default=None)
 
 
 def final_state(workdir: Path) -> dict[str, Any]:
@@ -166,11 +189,15 @@ def run(options: Options, folder: Path) -> list[Trial]:
     rng, trials = np.random.default_rng(options.seed), []
     while len(trials) < options.num:
         workdir = folder / f"killed_{len(trials)}"
-        outcome = kill_and_resume(workdir, rng.uniform(0, duration), options)
-        if outcome is None:
+        if len(trials) % 2:
+            moment = Moment(seconds=rng.uniform(0, duration))
+        else:
+            moment = Moment(save=10 * int(rng.integers(1, options.steps // 10)), delay=rng.uniform(0, 0.1))
+        trial = kill_and_resume(workdir, moment, options)
+        if trial is None:
             workdir.rename(folder / f"too_late_{rng.integers(2**31)}")
             continue
-        trials.append(Trial(*outcome, differing=compare(workdir, expected)))
+        trials.append(dataclasses.replace(trial, differing=compare(workdir, expected)))
         print(trial_row(len(trials), trials[-1]), flush=True)
     return trials
 

@@ -173,8 +173,10 @@ def _one_line(refusal: str) -> str:
 
 def _leaves(name: str, value: Any) -> list[tuple[str, str]]:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        hidden = ("parent", "name") if isinstance(value, nn.Module) else ()
-        leaves = [(f"{name}.type" if name else "type", type(value).__qualname__)]
+        kind, hidden = type(value).__qualname__, ()
+        if isinstance(value, nn.Module):  # every family has a Generator: tell them apart by their file
+            kind, hidden = f"{type(value).__module__.rpartition('.')[2]}.{kind}", ("parent", "name")
+        leaves = [(f"{name}.type" if name else "type", kind)]
         for field in dataclasses.fields(value):
             if field.name not in hidden:
                 leaves += _leaves(f"{name}.{field.name}".lstrip("."), getattr(value, field.name))

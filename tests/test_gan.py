@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from random_state import random_state
 
 from ganjax import GAN, R1, R2, WGANGP, Adam, CosineRamp, TrainState, UserError, example_batch, init, losses, sample
 from ganjax import gan as algorithm
@@ -18,6 +19,14 @@ from ganjax.models import dcgan, mlp, r3gan
 KEY = jax.random.key(0)
 SHAPE, LATENTS, CLASSES, BATCH = (2, 2, 1), 3, 4, 6
 STEP = jax.jit(train_step, static_argnums=0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compile_quickly():
+    """What runs for milliseconds is not worth optimizing for seconds."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 class LinearGenerator(nn.Module):
@@ -73,29 +82,6 @@ def make_batch(gan: GAN, seed: int = 0, batch_size: int = BATCH) -> dict[str, ja
 
 def initial(gan: GAN, key: jax.Array = KEY) -> TrainState:
     return jax.jit(lambda key: init(gan, key))(key)
-
-
-def filled(gan: GAN, scale: float = 0.3) -> TrainState:
-    """A state with no parameter at zero, made without compiling anything."""
-    rng = np.random.default_rng(0)
-    shapes = jax.eval_shape(lambda key: init(gan, key), KEY)
-
-    def normal(leaf):
-        return jnp.asarray(rng.normal(0, scale, leaf.shape).astype(np.float32))
-
-    def player(shapes):
-        params = jax.tree.map(normal, shapes.params)
-        variables = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), shapes.variables)
-        opt_state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes.opt_state)
-        return shapes.replace(params=params, variables=variables, opt_state=opt_state)
-
-    generator = player(shapes.generator)
-    return shapes.replace(
-        step=jnp.zeros((), jnp.int32),
-        generator=generator,
-        discriminator=player(shapes.discriminator),
-        ema_params=generator.params,
-    )
 
 
 def assert_close(actual: Any, expected: Any, rtol: float = 1e-5, atol: float = 1e-6) -> None:
@@ -244,7 +230,7 @@ def test_three_iterations_are_those_of_the_statement(settings):
         ema_half_life=CosineRamp(0.0, 20.0, 10),
         ema_ramp_up=ramp_up,
     )
-    state = initial(gan)
+    state = random_state(gan)
     conditional = gan.generator.num_classes > 0
     statement = Statement(
         gan,
@@ -319,7 +305,7 @@ def test_init_is_a_function_of_the_key():
 
 def test_uint8_and_float32_images_are_the_same():
     gan = make_gan()
-    state, batch = initial(gan), example_batch(gan, BATCH)
+    state, batch = random_state(gan), example_batch(gan, BATCH)
     as_float = {"images": np.asarray(batch["images"], np.float32) / np.float32(127.5) - 1}
     results = [STEP(gan, state, images, KEY) for images in (batch, as_float)]
     assert_close(*results)
@@ -358,7 +344,7 @@ def test_values_are_equal_and_can_be_static_arguments():
 
 
 def update_error(gan: GAN, other: GAN, batch: dict[str, jax.Array]) -> float:
-    start = filled(gan)
+    start = random_state(gan)
     (one, metrics), (two, other_metrics) = (STEP(which, start, batch, KEY) for which in (gan, other))
     assert_close(metrics, other_metrics, rtol=1e-4, atol=1e-5)
     assert relative_error(one.ema_params, two.ema_params, start.ema_params) < 1e-4
@@ -390,7 +376,7 @@ def test_microbatches_equal_the_full_batch(family):
 
 def test_running_statistics_change_in_their_own_players_update():
     gan = family_gan("mlp", generator_optimizer=optax.sgd(0.0), discriminator_optimizer=optax.sgd(0.0))
-    start, batch = filled(gan), make_batch(gan)
+    start, batch = random_state(gan), make_batch(gan)
     after, _ = STEP(gan, start, batch, KEY)
     draws = algorithm._draw(gan, batch, jax.random.fold_in(KEY, 0), None)
 
@@ -414,7 +400,7 @@ def test_running_statistics_change_in_their_own_players_update():
 
 def test_sampling_from_averaged_and_live_weights():
     gan = make_gan(CLASSES)
-    state = initial(gan)
+    state = random_state(gan)
     state = state.replace(ema_params=jax.tree.map(jnp.zeros_like, state.ema_params))
     latents, labels = jnp.ones((3, LATENTS)), jnp.array([0, 1, 1], jnp.int32)
     assert not np.any(sample(gan, state, latents, labels))
@@ -427,7 +413,7 @@ def test_a_penalty_with_an_interval_is_skipped_when_not_due():
     """Compiled as a branch, not computed and thrown away."""
     for every in (1, 4):
         gan = make_gan(penalties=(R1(1.0, every=every),))
-        program = jax.make_jaxpr(lambda state, gan=gan: train_step(gan, state, make_batch(gan), KEY))(filled(gan))
+        program = jax.make_jaxpr(lambda state, gan=gan: train_step(gan, state, make_batch(gan), KEY))(random_state(gan))
         assert ("cond[" in str(program)) == (every > 1)
 
 
@@ -437,7 +423,7 @@ def test_any_optax_optimizer_serves():
         generator_optimizer=optax.adamw(1e-3),
         discriminator_optimizer=optax.chain(optax.clip_by_global_norm(1.0), optax.rmsprop(1e-3)),
     )
-    state = initial(gan)
+    state = random_state(gan)
     with jax.numpy_dtype_promotion("standard"):  # optax's own arithmetic
         after, _ = STEP(gan, state, make_batch(gan), KEY)
     for before, now in [(state.generator, after.generator), (state.discriminator, after.discriminator)]:
@@ -455,7 +441,7 @@ def test_gradients_pass_through_the_augmentation():
         return images * strength
 
     gan = make_gan(loss=losses.wasserstein, penalties=(R1(0.0),), augmentation=scale)
-    state = initial(gan)
+    state = random_state(gan)
     critic = {**state.discriminator.params, "q": jnp.zeros((1, 4))}
     state = state.replace(discriminator=state.discriminator.replace(params=critic))
 
@@ -490,7 +476,7 @@ def test_reals_and_fakes_are_augmented_apart_and_in_both_updates():
         updates="simultaneous",
         discriminator_optimizer=optax.sgd(0.0),
     )
-    state, batch = initial(gan), make_batch(gan)
+    state, batch = random_state(gan), make_batch(gan)
     state, metrics = STEP(gan, state, batch, KEY)
     assert seen == [(BATCH,)] * 4  # reals and fakes, in the discriminator's update and in the generator's
     assert metrics["d/real"] == metrics["d/fake"] == metrics["g/fake"] == 0  # the strength starts at zero images
@@ -550,6 +536,6 @@ def test_a_gan_that_does_not_fit_together_is_refused_in_one_line():
 
 def test_an_unconditional_gan_ignores_labels():
     gan = make_gan()
-    state, batch = initial(gan), make_batch(gan)
+    state, batch = random_state(gan), make_batch(gan)
     labels = jnp.ones(len(batch["images"]), jnp.int32)
     assert_close(STEP(gan, state, batch, KEY), STEP(gan, state, {**batch, "labels": labels}, KEY))

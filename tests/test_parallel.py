@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 from jax.sharding import PartitionSpec
+from random_state import random_state
 
 from ganjax import GAN, R1, Adam, TrainState, example_batch, init, losses
 from ganjax.gan import Batch, Metrics, train_step
@@ -17,6 +18,14 @@ from ganjax.sharding import batch_sharding, data_mesh, replicated
 
 DEVICES, BATCH, STEPS = 8, 16, 2
 KEY, OTHER_KEY = jax.random.key(0), jax.random.key(1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compile_quickly():
+    """What runs for milliseconds is not worth optimizing for seconds."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def make_gan(module: Any, *, generator: dict[str, Any], discriminator: dict[str, Any], **settings: Any) -> GAN:
@@ -42,26 +51,6 @@ GANS = {
     ),
 }
 MLP = GANS["mlp with dropout"]
-
-
-def start_of(gan: GAN) -> TrainState:
-    """A state with no parameter at zero, made without compiling anything."""
-    rng = np.random.default_rng(0)
-    state = jax.eval_shape(lambda key: init(gan, key), KEY)
-
-    def player(shapes: Any) -> Any:
-        return shapes.replace(
-            params=jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, 0.3, leaf.shape), leaf.dtype), shapes.params),
-            variables=jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), shapes.variables),
-        )
-
-    generator = player(state.generator)
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        generator=generator,
-        discriminator=player(state.discriminator),
-        ema_params=jax.tree.map(jnp.copy, generator.params),
-    )
 
 
 def batches_of(gan: GAN) -> list[Batch]:
@@ -97,7 +86,7 @@ def run(step: Any, state: TrainState, batches: list[Batch], key: jax.Array = KEY
 @pytest.fixture(scope="module", params=GANS)
 def solo(request) -> Solo:
     gan = GANS[request.param]
-    start, batches = start_of(gan), batches_of(gan)
+    start, batches = random_state(gan), batches_of(gan)
     step = jax.jit(lambda state, batch, key: train_step(gan, state, batch, key))
     compiled = step.lower(start, batches[0], KEY).compile()
     return Solo(gan, start, batches, compiled, *run(compiled, start, batches))
@@ -188,7 +177,9 @@ def test_shard_map(solo):
         specs = PartitionSpec(), PartitionSpec("data"), PartitionSpec()
         return jax.shard_map(local, mesh=data_mesh(), in_specs=specs, out_specs=PartitionSpec())(state, batch, key)
 
-    assert_same(run(step, solo.start, solo.batches), solo[-2:], solo.start)
+    start, key = jax.device_put((solo.start, KEY), replicated(data_mesh()))
+    batches = jax.device_put(solo.batches, batch_sharding(data_mesh()))
+    assert_same(run(step, start, batches, key), solo[-2:], solo.start)
 
 
 def test_pmap(solo):
@@ -197,7 +188,8 @@ def test_pmap(solo):
 
     step = jax.pmap(local, axis_name="data", in_axes=(None, 0, None), out_axes=None)
     split = jax.tree.map(lambda leaf: leaf.reshape(DEVICES, -1, *leaf.shape[1:]), solo.batches)
-    assert_same(run(step, solo.start, split), solo[-2:], solo.start)
+    start, key = jax.device_put((solo.start, KEY), replicated(data_mesh()))  # as they come back: else it compiles twice
+    assert_same(run(step, start, split, key), solo[-2:], solo.start)
 
 
 # --- one family is enough for these ---
@@ -206,7 +198,7 @@ def test_pmap(solo):
 def test_a_batch_placed_on_the_mesh_is_all_it_takes():
     """No sharding is named to jit: it follows those of its arguments."""
     mesh = data_mesh()
-    start, batches = start_of(MLP), batches_of(MLP)
+    start, batches = random_state(MLP), batches_of(MLP)
     step = jax.jit(lambda state, batch, key: train_step(MLP, state, batch, key))
     expected = run(step, start, batches)
     placed, key = jax.device_put((start, KEY), replicated(mesh))

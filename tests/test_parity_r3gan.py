@@ -233,9 +233,11 @@ def test_five_iterations(num_classes):
         ("average", state.ema_params, trainer.average, params[0]),
     ]:
         actual, before = as_torch(ours), as_torch(initial)
+        # The relative L2 norm over the whole network: without momentum Adam's first step is the sign of the gradient,
+        # which amplifies what rounding leaves of a gradient that is almost zero.
+        differences, changes = [], []
         for parameter, expected in theirs.named_parameters():
-            change = (expected.detach() - before[parameter]).abs().max()
-            difference = (actual[parameter] - expected.detach()).abs()
-            # Without momentum Adam's first step is the sign of the gradient, which amplifies what is almost zero.
-            assert difference.max() < 0.01 * change, (name, parameter)
-            assert difference.mean() < 1e-3 * change, (name, parameter)
+            differences.append((actual[parameter] - expected.detach()).flatten())
+            changes.append((expected.detach() - before[parameter]).flatten())
+        relative = torch.cat(differences).norm() / torch.cat(changes).norm()
+        assert relative < 1e-3, (name, relative)

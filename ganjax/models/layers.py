@@ -12,14 +12,13 @@ very different speeds. Each is one function here, and ``FORMS`` says which way i
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float, Int, Key
 
 from ganjax.errors import UserError
@@ -300,7 +299,7 @@ def batch_norm(
     *,
     train: bool,
     axis_name: str | None,
-    scale_init: Initializer = nn.initializers.ones,
+    scale_init: Callable[..., Array] = nn.initializers.ones,
     name: str | None = None,
 ) -> Float[Array, "batch *features"]:
     """Batch normalisation of the last axis (Ioffe & Szegedy, arXiv 1502.03167), in float32 whatever the dtype.

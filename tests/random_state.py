@@ -1,0 +1,41 @@
+"""Train states for tests: random numbers in the place of every parameter, made without compiling anything."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ganjax import GAN, Player, TrainState, init
+
+
+def random_state(gan: GAN, seed: int = 0) -> TrainState:
+    """A state before the first step in which no parameter is zero, for zeros hide what they multiply.
+
+    Optimizers start at zero; running statistics at one, which is a variance and a mean.
+    """
+    rng = np.random.default_rng(seed)
+    shapes: Any = jax.eval_shape(lambda key: init(gan, key), jax.random.key(0))
+
+    def constant(value: int, leaves: Any) -> Any:
+        return jax.tree.map(lambda leaf: jnp.asarray(np.full(leaf.shape, value, leaf.dtype)), leaves)
+
+    def normal(leaf: Any) -> jax.Array:
+        fan_in = math.prod(leaf.shape[:-1]) or 1
+        return jnp.asarray(rng.normal(0, 1 / math.sqrt(fan_in), leaf.shape).astype(np.float32))
+
+    def player(shapes: Any) -> Player:
+        return Player(
+            params=jax.tree.map(normal, shapes.params),
+            variables=constant(1, shapes.variables),
+            opt_state=constant(0, shapes.opt_state),
+        )
+
+    generator = player(shapes.generator)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        generator=generator,
+        discriminator=player(shapes.discriminator),
+        ema_params=jax.tree.map(jnp.copy, generator.params),
+    )
