@@ -3,7 +3,7 @@
 from ganjax import GAN, example_batch, init, sample, train_step
 """
 
-from ganjax import losses
+from ganjax import augment, losses
 from ganjax.config import Config, Run, load_config
 from ganjax.errors import UserError
 from ganjax.gan import GAN, Player, TrainState, draw_latents, example_batch, init, sample, train_step
@@ -24,6 +24,7 @@ __all__ = [
     "Schedule",
     "TrainState",
     "UserError",
+    "augment",
     "draw_latents",
     "example_batch",
     "init",

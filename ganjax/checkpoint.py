@@ -144,8 +144,8 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps whose checkpoints are complete on disk, ascending; one being written is not among them."""
-        found = ocp.path.step.standard_name_format().find_all(self.directory)
-        return sorted(metadata.step for metadata in found)
+        with _orbax_silenced():  # of one whose deletion was interrupted
+            return sorted(found.step for found in ocp.path.step.standard_name_format().find_all(self.directory))
 
     @property
     def latest_step(self) -> int | None:

@@ -164,7 +164,7 @@ def _config_function(path: Path) -> Callable[..., Any]:
 def _one_line(refusal: str) -> str:
     """The first part of one of tyro's boxes, and the name that it suggests, if any."""
     text = re.sub(r"[│╭╮╰╯]", " ", refusal)
-    parts = [" ".join(part.split()) for part in re.split(r"─{3,}", text)]
+    parts = [" ".join(part.split()) for part in re.split(r"[─-]{3,}", text)]
     parts = [part for part in parts if part]
     message = next((part for part in parts[1:] if not part.startswith("Perhaps")), refusal.strip())
     suggestion = re.search(r"Perhaps you meant: (--\S+)", " ".join(parts))

@@ -22,6 +22,7 @@ import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from ganjax import losses
+from ganjax.augment import AdaptiveStrength
 from ganjax.errors import UserError
 from ganjax.optimizers import Adam
 from ganjax.penalties import Penalty, Scored
@@ -50,12 +51,21 @@ class Player:
 @no_type_check
 @flax.struct.dataclass
 class TrainState:
-    """Everything that training changes: arrays only. ``step`` counts iterations."""
+    """Everything that training changes: arrays only.
+
+    Attributes:
+        step: counts iterations.
+        generator: the generator.
+        discriminator: the discriminator.
+        ema_params: the generator's averaged weights.
+        augmentation: what an adaptive strength carries from step to step; () for any other.
+    """
 
     step: Int[Array, ""]
     generator: Player
     discriminator: Player
     ema_params: PyTree
+    augmentation: PyTree = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,7 +81,7 @@ class GAN:
         loss: the adversarial objective.
         penalties: regularizers of the discriminator.
         augmentation: applied to reals and fakes wherever the discriminator sees them.
-        augmentation_strength: its strength as a schedule.
+        augmentation_strength: its strength as a schedule, or an ``AdaptiveStrength``.
         discriminator_updates: how many in an iteration, each on a fresh batch of reals.
         updates: ``alternating``: the generator meets the updated discriminator; ``simultaneous``: the one that the
             iteration began with.
@@ -87,7 +97,7 @@ class GAN:
     loss: losses.Loss = losses.non_saturating
     penalties: tuple[Penalty, ...] = ()
     augmentation: Augmentation | None = None
-    augmentation_strength: Schedule = 1.0
+    augmentation_strength: Schedule | AdaptiveStrength = 1.0
     discriminator_updates: int = 1
     updates: Literal["alternating", "simultaneous"] = "alternating"
     num_microbatches: int = 1
@@ -104,6 +114,8 @@ class GAN:
         for name in ("discriminator_updates", "num_microbatches"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; expected 1 or more")
+        if self.augmentation is None and isinstance(self.augmentation_strength, AdaptiveStrength):
+            raise UserError("augmentation_strength is adaptive but augmentation is None; give one of ganjax.augment")
         if self.updates not in ("alternating", "simultaneous"):
             raise UserError(f"updates is {self.updates!r}; expected 'alternating' or 'simultaneous'")
 
@@ -151,6 +163,7 @@ def init(gan: GAN, key: Key[Array, ""]) -> TrainState:
         generator=generator,
         discriminator=player(gan.discriminator, discriminator_key, images, gan.discriminator_optimizer),
         ema_params=jax.tree.map(jnp.copy, generator.params),  # a copy: the step donates its state
+        augmentation=adaptive.init() if isinstance(adaptive := gan.augmentation_strength, AdaptiveStrength) else (),
     )
 
 
@@ -174,7 +187,8 @@ def train_step(
     *discriminator_draws, generator_draw = _draw(gan, batch, jax.random.fold_in(key, state.step), axis_name)
     batch_size = generator_draw.reals.shape[0] * (jax.lax.axis_size(axis_name) if axis_name else 1)
     images_seen = state.step.astype(jnp.float32) * batch_size
-    strength = value_at(gan.augmentation_strength, images_seen)
+    adaptive = isinstance(gan.augmentation_strength, AdaptiveStrength)
+    strength = _augmentation_strength(gan, state, images_seen)
 
     def generate(params: PyTree, variables: PyTree, draw: Draw) -> tuple[Images, PyTree]:
         latents = draw_latents(gan, draw.noise.latents)
@@ -192,6 +206,8 @@ def train_step(
         fake_logits, after_fakes = score(params, after_reals, fakes, draw, "fake")
         total = loss = gan.loss.discriminator(real_logits, fake_logits)
         metrics = {"d/loss": loss, "d/real": jnp.mean(real_logits), "d/fake": jnp.mean(fake_logits)}
+        if adaptive:
+            metrics["augment/real_sign"] = jnp.mean(jnp.sign(real_logits))
         # The compiler sees that these score the same images again and keeps one forward pass.
         real = Scored(lambda images: score(params, variables, images, draw, "real")[0], draw.reals)
         fake = Scored(lambda images: score(params, after_reals, images, draw, "fake")[0], fakes)
@@ -228,8 +244,22 @@ def train_step(
     share = -jnp.expm1(-jnp.log(2.0) * batch_size / jnp.maximum(half_life, 1e-6))
     ema_params = optax.incremental_update(generator.params, state.ema_params, share)
 
-    state = TrainState(step=state.step + 1, generator=generator, discriminator=discriminator, ema_params=ema_params)
-    return state, {**discriminator_metrics, **generator_metrics}
+    metrics = {**discriminator_metrics, **generator_metrics}
+    if gan.augmentation is not None:
+        metrics["augment/p"] = strength
+    augmentation = state.augmentation
+    if isinstance(gan.augmentation_strength, AdaptiveStrength):
+        augmentation = gan.augmentation_strength.update(
+            augmentation, mean_sign=metrics["augment/real_sign"], step=state.step, batch_size=batch_size
+        )
+    state = TrainState(
+        step=state.step + 1,
+        generator=generator,
+        discriminator=discriminator,
+        ema_params=ema_params,
+        augmentation=augmentation,
+    )
+    return state, metrics
 
 
 def sample(
@@ -301,6 +331,12 @@ def _draw(gan: GAN, batch: Batch, key: Key[Array, ""], axis_name: str | None) ->
 
     draws = [draw(update, update) for update in range(gan.discriminator_updates)]
     return [*draws, draw(gan.discriminator_updates, gan.num_batches - 1)]
+
+
+def _augmentation_strength(gan: GAN, state: TrainState, images_seen: Float[Array, ""]) -> Float[Array, ""]:
+    if isinstance(gan.augmentation_strength, AdaptiveStrength):
+        return state.augmentation.strength
+    return value_at(gan.augmentation_strength, images_seen)
 
 
 def _apply(

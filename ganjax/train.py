@@ -157,6 +157,7 @@ def _loop(
                 pictures.draw(state, images_seen=done * run.batch_size)
             if run.due(run.checkpoint_every, done) or stop or done == run.num_steps:
                 watch.catch_up()  # never save what has diverged
+                pictures.wait()  # what comes before a checkpoint is not done again after it
                 checkpoints.save(done, state)
             if stop:
                 checkpoints.wait()
@@ -225,6 +226,12 @@ class Pictures:
         images = self._sampler(state, self._labels)
         self._writes.append(self._thread.submit(self._write, images, self._folder / f"{images_seen:010}.png"))
 
+    def wait(self) -> None:
+        """Returns when all grids are on disk."""
+        for write in self._writes:
+            write.result()
+        self._writes.clear()
+
     def _write(self, images: Array, path: epath.Path) -> None:
         with path.open("wb") as file:
             grid = image_grid(jax.device_get(images), columns=self._columns, cells=self._cells)
@@ -235,8 +242,7 @@ class Pictures:
 
     def __exit__(self, *_: object) -> None:
         self._thread.shutdown()
-        for write in self._writes:
-            write.result()
+        self.wait()
 
 
 @contextlib.contextmanager

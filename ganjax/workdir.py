@@ -9,6 +9,8 @@ from ganjax.checkpoint import Checkpoints
 from ganjax.config import Config, describe, load_config
 from ganjax.errors import UserError
 
+_UNFINISHED = ".unfinished"
+
 # What may change from one start of a run to the next: nothing of it decides a number.
 _FREE = [
     "run.total_images",
@@ -39,12 +41,12 @@ def claim(workdir: epath.Path, config_file: epath.Path, overrides: Sequence[str]
             raise UserError(
                 f"{workdir} belongs to another config ({differences}{more}); undo that, or name another --workdir"
             )
-    elif workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
+    elif workdir.exists() and (not workdir.is_dir() or _names(workdir) - {"overrides.json", "config.py"}):
         raise UserError(f"{workdir} holds files but no run of ganjax; name an empty or a new folder as --workdir")
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        (workdir / "overrides.json").write_text(json.dumps(list(overrides)))
-        (workdir / "config.py").write_text(config_file.read_text())  # last: it marks the folder as claimed
+        _write(workdir / "overrides.json", json.dumps(list(overrides)))
+        _write(workdir / "config.py", config_file.read_text())  # last: it marks the folder as claimed
     except OSError as error:
         raise UserError(f"{workdir} cannot be written: {error.strerror}; name another --workdir") from error
 
@@ -59,3 +61,15 @@ def load_workdir(workdir: epath.Path) -> Config:
         raise UserError(f"{workdir} has no config.py; expected the --workdir of a `ganjax train`")
     overrides = workdir / "overrides.json"
     return load_config(workdir / "config.py", json.loads(overrides.read_text()) if overrides.exists() else [])
+
+
+def _names(workdir: epath.Path) -> set[str]:
+    return {path.name.removesuffix(_UNFINISHED) for path in workdir.iterdir()}
+
+
+def _write(path: epath.Path, text: str) -> None:
+    """Writes so that a process which is killed leaves the old file or the new one, whole."""
+    if not path.exists() or path.read_text() != text:
+        unfinished = path.parent / f"{path.name}{_UNFINISHED}"
+        unfinished.write_text(text)
+        unfinished.replace(path)

@@ -280,6 +280,22 @@ def test_training_goes_on_past_a_damaged_checkpoint(tmp_path: Path) -> None:
     assert_same_bits(restored, (3, small(30)))
 
 
+def test_what_an_interrupted_deletion_left_is_no_obstacle(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    save_small(tmp_path, 1, 2)
+    for path in list((tmp_path / "1").iterdir()):
+        if path.is_file():
+            path.unlink()
+    with Checkpoints(tmp_path) as checkpoints:
+        restored = checkpoints.restore(small(0))
+        assert restored is not None
+        assert restored[0] == 2
+        checkpoints.save(3, small(3))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3"]
+    assert (capfd.readouterr().err, caplog.text) == ("", "")
+
+
 def test_when_every_checkpoint_is_damaged_the_user_is_told(tmp_path: Path) -> None:
     save_small(tmp_path, 1, 2)
     for step in ("1", "2"):

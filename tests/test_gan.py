@@ -211,7 +211,7 @@ def player_arrays(params: Any, conditional: bool) -> dict[str, np.ndarray]:
     return {name: np.asarray(value, np.float64) for name, value in flat.items()}
 
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "relativistic": dict(num_classes=CLASSES, loss=losses.relativistic_pairing),
     "two updates, parts": dict(loss=losses.relativistic_pairing, discriminator_updates=2, num_microbatches=3),
     "simultaneous, lazy": dict(num_classes=CLASSES, updates="simultaneous", every=2),
@@ -221,7 +221,7 @@ SETTINGS = {
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_three_iterations_are_those_of_the_statement(settings):
-    settings: dict[str, Any] = dict(settings)
+    settings = dict(settings)
     every = settings.pop("every", 1)
     ramp_up = 0.5 if every == 2 else None
     gan = make_gan(
@@ -294,7 +294,9 @@ def test_init_is_a_function_of_the_key():
     gan = make_gan()
     state, again, other = initial(gan), initial(gan), initial(gan, jax.random.key(1))
     assert_close(state, again, rtol=0, atol=0)
-    for one, another in zip(jax.tree.leaves(state.generator.params), jax.tree.leaves(other.generator.params), strict=True):
+    for one, another in zip(
+        jax.tree.leaves(state.generator.params), jax.tree.leaves(other.generator.params), strict=True
+    ):
         assert not np.array_equal(one, another)
     eager = init(gan, KEY)
     pairs = zip(jax.tree.leaves(eager.generator.params), jax.tree.leaves(eager.ema_params), strict=True)
@@ -401,7 +403,7 @@ def test_running_statistics_change_in_their_own_players_update():
 def test_sampling_from_averaged_and_live_weights():
     gan = make_gan(CLASSES)
     state = random_state(gan)
-    state = state.replace(ema_params=jax.tree.map(jnp.zeros_like, state.ema_params))
+    state = dataclasses.replace(state, ema_params=jax.tree.map(jnp.zeros_like, state.ema_params))
     latents, labels = jnp.ones((3, LATENTS)), jnp.array([0, 1, 1], jnp.int32)
     assert not np.any(sample(gan, state, latents, labels))
     live = sample(gan, state, latents, labels, weights="live")
@@ -440,17 +442,20 @@ def test_gradients_pass_through_the_augmentation():
     def scale(images, keys, strength):
         return images * strength
 
-    gan = make_gan(loss=losses.wasserstein, penalties=(R1(0.0),), augmentation=scale)
+    gan = make_gan(loss=losses.wasserstein, penalties=(R1(0.0),), augmentation=scale, updates="simultaneous")
     state = random_state(gan)
     critic = {**state.discriminator.params, "q": jnp.zeros((1, 4))}
-    state = state.replace(discriminator=state.discriminator.replace(params=critic))
+    state = dataclasses.replace(state, discriminator=dataclasses.replace(state.discriminator, params=critic))
 
     @jax.jit
     def metrics(strength):
         # As a schedule of images seen, to show that it is one.
         schedule = lambda seen: strength + 0 * seen  # noqa: E731
         return train_step(
-            dataclasses.replace(gan, augmentation_strength=schedule, updates="simultaneous"), state, make_batch(gan), KEY
+            dataclasses.replace(gan, augmentation_strength=schedule, updates="simultaneous"),
+            state,
+            make_batch(gan),
+            KEY,
         )[1]
 
     once, twice = metrics(jnp.float32(1)), metrics(jnp.float32(2))

@@ -62,9 +62,12 @@ def test_values_are_those_of_the_definition(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_player_pulls_its_way(name):
-    """The discriminator raises reals and lowers fakes; the generator raises fakes (descent goes against the gradient)."""
+    """The discriminator raises reals and lowers fakes, the generator raises fakes: descent goes against gradients."""
     loss = getattr(losses, name)
-    real, fake = jnp.clip(logits(0), -0.9, 0.9), jnp.clip(logits(1), -0.9, 0.9)  # inside the margins of hinge and squares
+    real, fake = (
+        jnp.clip(logits(0), -0.9, 0.9),
+        jnp.clip(logits(1), -0.9, 0.9),
+    )  # inside the margins of hinge and squares
     of_real, of_fake = jax.grad(loss.discriminator, argnums=(0, 1))(real, fake)
     if name == "least_squares":  # pulls towards 1 and 0, from either side
         assert np.array_equal(np.sign(of_fake), np.sign(fake))
@@ -85,7 +88,7 @@ def test_extreme_logits_stay_finite(name, size):
 
 
 def test_minimax_saturates_where_the_non_saturating_loss_does_not():
-    """Against a discriminator that is sure of itself, one generator learns nothing and the other learns at full rate."""
+    """Against a discriminator that is sure of itself, one generator learns nothing and the other at full rate."""
     sure = jnp.full((1,), -20.0)
     assert np.abs(jax.grad(losses.minimax.generator, argnums=1)(None, sure)) < 1e-8
     np.testing.assert_allclose(jax.grad(losses.non_saturating.generator, argnums=1)(None, sure), -1, rtol=1e-6)

@@ -39,6 +39,7 @@ class Forms:
       strided: ``native`` is XLA's strided or dilated convolution, ``products`` a matrix product over the pixels' 2 x 2
         phases and neighbours.
       pointwise: ``product`` is a matrix product over the channels, ``convolution`` a convolution of size one.
+      sampling: bilinear sampling of small images (``ganjax.augment``) by ``gather``, or as matrix ``products``.
     """
 
     grouped: Literal["native", "packed", "dense"]
@@ -46,13 +47,19 @@ class Forms:
     resampling: Literal["shifts", "depthwise"]
     strided: Literal["native", "products"]
     pointwise: Literal["product", "convolution"]
+    sampling: Literal["gather", "products"] = "gather"
 
 
 FORMS = {
     "cpu": Forms(grouped="dense", block_channels=32, resampling="shifts", strided="products", pointwise="product"),
     "gpu": Forms(grouped="dense", block_channels=128, resampling="shifts", strided="native", pointwise="product"),
     "tpu": Forms(
-        grouped="packed", block_channels=128, resampling="depthwise", strided="native", pointwise="convolution"
+        grouped="packed",
+        block_channels=128,
+        resampling="depthwise",
+        strided="native",
+        pointwise="convolution",
+        sampling="products",
     ),
 }
 
