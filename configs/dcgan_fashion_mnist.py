@@ -2,6 +2,7 @@
 
     ganjax train configs/dcgan_fashion_mnist.py --workdir runs/dcgan
     ganjax train configs/dcgan_fashion_mnist.py --workdir runs/dcgan --path fashion_mnist.npz
+    ganjax train configs/dcgan_fashion_mnist.py --workdir runs/dcgan --augmentation diffaugment    # few images
 
 EXPECTED
 """
@@ -11,7 +12,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from ganjax import GAN, Adam, Config, Run, losses
+from ganjax import GAN, Adam, Config, Run, augment, losses
 from ganjax.data import Npz, Tfds
 from ganjax.models import dcgan
 
@@ -22,6 +23,7 @@ def config(
     batch_size: int = 128,
     total_images: int = 6_000_000,
     learning_rate: float = 2e-4,
+    augmentation: Literal["none", "diffaugment"] = "none",
     path: Path | None = None,
     dtype: Literal["bfloat16", "float32"] = "float32",
 ) -> Config:
@@ -32,6 +34,7 @@ def config(
         batch_size: images an update.
         total_images: images to train on.
         learning_rate: of both networks.
+        augmentation: whether the discriminator sees augmented images; for small datasets.
         path: an .npz with ``images`` and ``labels``, in place of TensorFlow Datasets' fashion_mnist.
         dtype: what the layers compute in.
     """
@@ -43,6 +46,7 @@ def config(
         generator_optimizer=adam,
         discriminator_optimizer=adam,
         loss=losses.non_saturating,
+        augmentation=augment.DiffAugment() if augmentation == "diffaugment" else None,
     )
     run = Run(
         batch_size=batch_size,

@@ -26,6 +26,7 @@ def config(
     batch_size: int = 128,
     total_images: int = 20_000_000,
     gamma: float = 2.0,
+    augmentation: float = 0.3,
     mirror: bool = True,
     num_microbatches: int = 1,
     dtype: Literal["bfloat16", "float32"] = "bfloat16",
@@ -41,6 +42,7 @@ def config(
         batch_size: images an update, over all devices.
         total_images: images to train on.
         gamma: weight of R1 and R2, falling to a tenth over the burn-in.
+        augmentation: strength of the ADA pipe at the end of the burn-in, rising from zero; 0 leaves it out.
         mirror: also show every image flipped left to right.
         num_microbatches: parts that a batch is worked through in, where memory is short.
         dtype: what the stages of high resolution compute in; float32 is the faster on a CPU.
@@ -50,6 +52,7 @@ def config(
         widths=r3gan_widths(width, size),
         num_classes=num_classes,
         gamma=gamma,
+        augmentation=augmentation,
         burn_in=total_images / 5,
         ema_half_life=0.5e6,
         dtype=dtype,

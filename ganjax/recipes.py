@@ -4,7 +4,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from ganjax import losses
+from ganjax import augment, losses
 from ganjax.errors import UserError
 from ganjax.gan import GAN
 from ganjax.models import r3gan
@@ -36,6 +36,7 @@ def r3gan_experiment(
     ema_half_life: Number,
     learning_rate: Number = 2e-4,
     final_learning_rate: Number = 5e-5,
+    augmentation: Number = 0.0,
     dtype: Literal["bfloat16", "float32"] = "bfloat16",
     num_microbatches: int = 1,
 ) -> GAN:
@@ -51,9 +52,15 @@ def r3gan_experiment(
         ema_half_life: in images, at the end of its ramp from zero.
         learning_rate: of both networks.
         final_learning_rate: what it falls to.
+        augmentation: strength of the ADA pipe at the end of its ramp from zero; 0 leaves the pipe out.
         dtype: what the stages of high resolution compute in; bfloat16 is for accelerators.
         num_microbatches: parts that a batch is worked through in, to save memory.
+
+    Raises:
+        UserError: the strength of the augmentation is negative.
     """
+    if augmentation < 0:
+        raise UserError(f"augmentation is {augmentation}; expected a strength of 0 or more, such as 0.3")
     networks = {
         "image_shape": image_shape,
         "widths": widths,
@@ -72,6 +79,8 @@ def r3gan_experiment(
         discriminator_optimizer=adam,
         loss=losses.relativistic_pairing,
         penalties=(R1(weight), R2(weight)),
+        augmentation=augment.r3gan if augmentation else None,
+        augmentation_strength=CosineRamp(0.0, augmentation, burn_in) if augmentation else 1.0,
         ema_half_life=CosineRamp(0.0, ema_half_life, burn_in),
         num_microbatches=num_microbatches,
     )

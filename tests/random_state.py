@@ -1,5 +1,6 @@
 """Train states for tests: random numbers in the place of every parameter, made without compiling anything."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -33,9 +34,11 @@ def random_state(gan: GAN, seed: int = 0) -> TrainState:
         )
 
     generator = player(shapes.generator)
-    return TrainState(
+    return dataclasses.replace(
+        shapes,
         step=jnp.zeros((), jnp.int32),
         generator=generator,
         discriminator=player(shapes.discriminator),
         ema_params=jax.tree.map(jnp.copy, generator.params),
+        augmentation=constant(0, shapes.augmentation),
     )

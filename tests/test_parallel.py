@@ -11,7 +11,7 @@ import pytest
 from jax.sharding import PartitionSpec
 from random_state import random_state
 
-from ganjax import GAN, R1, Adam, TrainState, example_batch, init, losses
+from ganjax import GAN, R1, R2, Adam, TrainState, example_batch, init, losses
 from ganjax.gan import Batch, Metrics, train_step
 from ganjax.models import dcgan, mlp, r3gan
 from ganjax.sharding import batch_sharding, data_mesh, replicated
@@ -168,18 +168,18 @@ def test_vmap_over_seeds(solo):
     assert_same(second, run(solo.compiled, solo.start, solo.batches, OTHER_KEY), solo.start)
 
 
+def sharded_step(gan: GAN) -> Any:
+    def local(state, batch, key):
+        return train_step(gan, state, batch, key, axis_name="data")
+
+    specs = PartitionSpec(), PartitionSpec("data"), PartitionSpec()
+    return jax.jit(jax.shard_map(local, mesh=data_mesh(), in_specs=specs, out_specs=PartitionSpec()))
+
+
 def test_shard_map(solo):
-    @jax.jit
-    def step(state, batch, key):
-        def local(state, batch, key):
-            return train_step(solo.gan, state, batch, key, axis_name="data")
-
-        specs = PartitionSpec(), PartitionSpec("data"), PartitionSpec()
-        return jax.shard_map(local, mesh=data_mesh(), in_specs=specs, out_specs=PartitionSpec())(state, batch, key)
-
     start, key = jax.device_put((solo.start, KEY), replicated(data_mesh()))
     batches = jax.device_put(solo.batches, batch_sharding(data_mesh()))
-    assert_same(run(step, start, batches, key), solo[-2:], solo.start)
+    assert_same(run(sharded_step(solo.gan), start, batches, key), solo[-2:], solo.start)
 
 
 def test_pmap(solo):
@@ -227,6 +227,17 @@ def test_vmap_over_penalty_weights_and_initial_seeds():
         gan, first = with_weight(float(weights[index])), solo_init(keys[index])
         expected = run(lambda *arguments, gan=gan: solo_step(gan, *arguments), first, batches, keys[index])
         assert_same((state, metrics), expected, first)
+
+
+def test_microbatches_and_lazy_penalties_under_shard_map():
+    """A scan and a branch inside the mapped step; two microbatches on each device equal the whole batch on one."""
+    lazy = dataclasses.replace(MLP, penalties=(R1(0.5, every=2), R2(0.5)))
+    start, batches = random_state(lazy), batches_of(lazy)
+    expected = run(jax.jit(lambda state, batch, key: train_step(lazy, state, batch, key)), start, batches)
+    step = sharded_step(dataclasses.replace(lazy, num_microbatches=2))
+    placed, key = jax.device_put((start, KEY), replicated(data_mesh()))
+    actual = run(step, placed, jax.device_put(batches, batch_sharding(data_mesh())), key)
+    assert_same(actual, expected, start)
 
 
 def flops(compiled: Any) -> float:

@@ -1,0 +1,212 @@
+"""The geometric part of the ADA pipe: one affine map, resampled through a wavelet's low-pass (arXiv 2006.06676, B.1).
+
+An image is reflected beyond its borders, upsampled twice, sampled bilinearly where the inverse map points, and
+downsampled. The reflected, upsampled image is periodic, so one period of it stands for any amount of padding and no
+shape depends on what was drawn. Padding by more than a sample needs changes nothing; what lies further out than
+`_reach` is zero, as in the paper's implementation, which cannot reflect an image more than once.
+"""
+
+import functools
+
+import jax.numpy as jnp
+import numpy as np
+from jax.lax import Precision
+from jaxtyping import Array, Float, Float32, Int
+
+from ganjax.errors import UserError
+from ganjax.models.layers import current_forms
+
+Images = Float[Array, "batch height width channels"]
+Matrices = Float[Array, "batch 3 3"]
+
+# The low-pass of sym6, Daubechies' least asymmetric orthogonal wavelet with six vanishing moments.
+SYM6 = np.array(
+    [
+        0.015404109327027373,
+        0.0034907120842174702,
+        -0.11799011114819057,
+        -0.048311742585633,
+        0.4910559419267466,
+        0.787641141030194,
+        0.3379294217276218,
+        -0.07263752278646252,
+        -0.021060292512300564,
+        0.04472490177066578,
+        0.0017677118642428036,
+        -0.007800708325034148,
+    ]
+)
+_TAPS = len(SYM6)
+SMALLEST_SIDE = _TAPS // 2
+"""In pixels: what the filter spans at twice the resolution."""
+
+# The largest image, in pixels, for which matrix products beat gathers where there is a matrix unit: they cost the
+# square of the number of pixels.
+_LARGEST_FOR_PRODUCTS = 64 * 64
+
+
+def identity_matrix(batch: int) -> Matrices:
+    """The map that moves nothing, once for each sample."""
+    return jnp.broadcast_to(jnp.eye(3, dtype=jnp.float32), (batch, 3, 3))
+
+
+def compose(first: Matrices, second: Matrices) -> Matrices:
+    """Matrix products in full float32: a matrix unit would round the coordinates."""
+    return jnp.sum(first[:, :, :, None] * second[:, None, :, :], axis=2)
+
+
+def scaling(x: Float[Array, " batch"], y: Float[Array, " batch"]) -> Matrices:
+    """Multiplies the coordinates."""
+    zero, one = jnp.zeros_like(x), jnp.ones_like(x)
+    return _matrix([x, zero, zero, zero, y, zero, zero, zero, one])
+
+
+def translation(offset: Float[Array, "batch 2"]) -> Matrices:
+    """Adds ``offset``, (x, y), to the coordinates."""
+    x, y = offset[:, 0], offset[:, 1]
+    zero, one = jnp.zeros_like(x), jnp.ones_like(x)
+    return _matrix([one, zero, x, zero, one, y, zero, zero, one])
+
+
+def rotation(angle: Float[Array, " batch"]) -> Matrices:
+    """Turns coordinates by ``angle`` from x (right) to y (down), so that the content turns as np.rot90 does."""
+    return rotation_by(cosine=jnp.cos(angle), sine=jnp.sin(angle))
+
+
+def rotation_by(*, cosine: Float[Array, " batch"], sine: Float[Array, " batch"]) -> Matrices:
+    """``rotation`` by the angle that has this cosine and sine."""
+    zero, one = jnp.zeros_like(cosine), jnp.ones_like(cosine)
+    return _matrix([cosine, -sine, zero, sine, cosine, zero, zero, zero, one])
+
+
+def resample(images: Images, inverse: Matrices) -> Images:
+    """Transforms images by the maps whose inverses are given.
+
+    Args:
+        images: float32.
+        inverse: where each pixel's content comes from, in pixels from the image's centre, x to the right, y down.
+
+    Raises:
+        UserError: a side is shorter than the filter.
+    """
+    _, height, width, channels = images.shape
+    if min(height, width) < SMALLEST_SIDE:
+        raise UserError(
+            f"images are {height}x{width}; geometric augmentation has a filter of {SMALLEST_SIDE} pixels: use larger "
+            "images, or leave out the geometric transforms"
+        )
+    x, y = _grid(width)[None, None, :], _grid(height)[None, :, None]
+    a = inverse[:, :, :, None, None]
+    # From pixels off the centre to indices of the upsampled image: pixel i becomes 2 i and 2 i + 1.
+    column = (a[:, 0, 0] * x + a[:, 0, 1] * y + a[:, 0, 2]) * 2 + np.float32(width - 0.5)
+    row = (a[:, 1, 0] * x + a[:, 1, 1] * y + a[:, 1, 2]) * 2 + np.float32(height - 0.5)
+    points = (len(images), -1)
+    products = current_forms().sampling == "products" and height * width <= _LARGEST_FOR_PRODUCTS
+    sample = _sample_by_products if products else _sample_by_gathers
+    sampled = sample(images, row.reshape(points), column.reshape(points))
+    sampled = sampled.reshape(len(images), 2 * height + _TAPS - 2, 2 * width + _TAPS - 2, channels)
+    return _separable(_downsampling(height), _downsampling(width), sampled)
+
+
+def _sample_by_gathers(
+    images: Images, row: Float[Array, "batch points"], column: Float[Array, "batch points"]
+) -> Float[Array, "batch points channels"]:
+    """Bilinear: four gathers from one period of the upsampled image."""
+    _, height, width, channels = images.shape
+    upsampled = _separable(_upsampling(height), _upsampling(width), images)
+    flat = upsampled.reshape(len(images), -1, channels)
+    total = jnp.zeros(())
+    for row_index, row_weight in _neighbours(row, height):
+        for column_index, column_weight in _neighbours(column, width):
+            index = row_index * _period(width) + column_index
+            values = jnp.take_along_axis(flat, index[:, :, None], axis=1, mode="promise_in_bounds")
+            total = total + values * (row_weight * column_weight)[:, :, None]
+    return total
+
+
+def _sample_by_products(
+    images: Images, row: Float[Array, "batch points"], column: Float[Array, "batch points"]
+) -> Float[Array, "batch points channels"]:
+    """Bilinear: sum over i, j of weight_i(row) weight_j(column) image_ij, as matrix products.
+
+    Nothing is gathered, so no derivative scatters: each is a product again. Upsampling is part of the weights.
+    """
+    _, height, width, _ = images.shape
+    over_columns = jnp.einsum("bpw,bhwc->bphc", _pixel_weights(column, width), images, precision=Precision.HIGHEST)
+    return jnp.einsum("bph,bphc->bpc", _pixel_weights(row, height), over_columns, precision=Precision.HIGHEST)
+
+
+def _pixel_weights(position: Float[Array, "batch points"], size: int) -> Float[Array, "batch points size"]:
+    """What each pixel along an axis weighs at positions in the upsampled image."""
+    index = jnp.arange(_period(size), dtype=jnp.int32)[None, None, :]
+    on_period = sum(
+        jnp.where(neighbour[:, :, None] == index, weight[:, :, None], 0.0)
+        for neighbour, weight in _neighbours(position, size)
+    )
+    return jnp.einsum("bpn,ni->bpi", on_period, jnp.asarray(_upsampling(size)), precision=Precision.HIGHEST)
+
+
+def _neighbours(
+    position: Float[Array, "batch points"], size: int
+) -> list[tuple[Int[Array, "batch points"], Float[Array, "batch points"]]]:
+    """The indices within the period on either side of positions in the upsampled image, and their weights."""
+    below = jnp.floor(position)
+    share = position - below
+    # Positions far outside weigh nothing; bound them, because an integer cannot hold any float.
+    below = jnp.clip(below, -1e6, 1e6).astype(jnp.int32)
+    first, last = -2 * _reach(size), 2 * (size + _reach(size)) - 1
+    neighbours = []
+    for index, weight in ((below, 1 - share), (below + 1, share)):
+        inside = (index >= first) & (index <= last)
+        neighbours.append((jnp.mod(index, _period(size)), jnp.where(inside, weight, 0.0)))
+    return neighbours
+
+
+def _reach(size: int) -> int:
+    """How many pixels beyond the border the reflected image goes: once, and the margin of up- and downsampling."""
+    return size - 1 + _TAPS // 2
+
+
+def _period(size: int) -> int:
+    """Of the reflected and upsampled image, in its own pixels: there and back without repeating the end pixels."""
+    return 4 * (size - 1)
+
+
+def _grid(size: int) -> Float32[np.ndarray, " points"]:
+    """The upsampled pixels that downsampling reads, in pixels from the image's centre: exact in float32."""
+    return ((np.arange(2 * size + _TAPS - 2) - 5) / 2 - 0.25 - (size - 1) / 2).astype(np.float32)
+
+
+@functools.lru_cache
+def _upsampling(size: int) -> Float32[np.ndarray, "period size"]:
+    """Reflects an axis, doubles its resolution and filters it; gives one period."""
+    taps, matrix = SYM6 / SYM6.sum(), np.zeros((_period(size), size))
+    for row in range(_period(size)):
+        for tap in range(_TAPS):
+            source = row + _TAPS // 2 - 1 - tap
+            if source % 2 == 0:  # pixel i lies at 2 i, between zeros
+                pixel = source // 2 % (2 * size - 2)
+                matrix[row, min(pixel, 2 * size - 2 - pixel)] += 2 * taps[tap]
+    return matrix.astype(np.float32)
+
+
+@functools.lru_cache
+def _downsampling(size: int) -> Float32[np.ndarray, "size points"]:
+    """The adjoint of upsampling, on the points of `_grid`."""
+    matrix = np.zeros((size, 2 * size + _TAPS - 2))
+    for row in range(size):
+        matrix[row, 2 * row : 2 * row + _TAPS] = SYM6 / SYM6.sum()
+    return matrix.astype(np.float32)
+
+
+def _separable(
+    over_rows: Float32[np.ndarray, "new_height height"],
+    over_columns: Float32[np.ndarray, "new_width width"],
+    images: Images,
+) -> Float[Array, "batch new_height new_width channels"]:
+    images = jnp.einsum("ij,bjwc->biwc", jnp.asarray(over_rows), images, precision=Precision.HIGHEST)
+    return jnp.einsum("ij,bhjc->bhic", jnp.asarray(over_columns), images, precision=Precision.HIGHEST)
+
+
+def _matrix(entries: list[Float[Array, " batch"]]) -> Matrices:
+    return jnp.stack(entries, axis=-1).reshape(-1, 3, 3)
