@@ -4,7 +4,7 @@
     ganjax train configs/dcgan_fashion_mnist.py --workdir runs/dcgan --path fashion_mnist.npz
     ganjax train configs/dcgan_fashion_mnist.py --workdir runs/dcgan --augmentation diffaugment    # few images
 
-EXPECTED
+Expected: not yet trained to the end; a test takes its first steps on the real images.
 """
 
 from pathlib import Path
