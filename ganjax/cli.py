@@ -57,7 +57,39 @@ def sample_command(arguments: Sequence[str]) -> None:
     run_sample(parse_arguments(SampleOptions, arguments, prog="ganjax sample"))
 
 
-VERBS: dict[str, Callable[[Sequence[str]], None]] = {"train": train_command, "sample": sample_command}
+def data_command(arguments: Sequence[str]) -> None:
+    """Shows what training sees of a dataset: `preview` draws reals, and the same reals augmented.
+
+    Usage:   ganjax data preview CONFIG --out FILE.png [--augment 0.5] [--flag value ...]
+    Example: ganjax data preview configs/r3gan_cifar10.py --augment 0.5 --out preview.png
+
+    `ganjax data preview CONFIG --help` lists all flags.
+    """
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_paragraphs(data_command))
+        return
+    action, *rest = arguments
+    if action != "preview":
+        raise UserError(f"unknown action {action!r} of `ganjax data`; expected preview")
+    if rest and rest[0] in ("-h", "--help"):
+        print(_paragraphs(data_command))
+        return
+    if not rest or rest[0].startswith("-"):
+        raise UserError("no config named; expected `ganjax data preview CONFIG --out FILE.png`")
+
+    from ganjax.config import parse_config
+    from ganjax.preview import PreviewOptions, preview
+
+    config_file, *flags = rest
+    config, options = parse_config(config_file, flags, PreviewOptions, prog=f"ganjax data preview {config_file}")
+    preview(config, options)
+
+
+VERBS: dict[str, Callable[[Sequence[str]], None]] = {
+    "train": train_command,
+    "sample": sample_command,
+    "data": data_command,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -85,7 +85,7 @@ class Ada:
         return augmented.astype(images.dtype)
 
     def draw(
-        self, keys: Key[Array, " batch"], image_shape: tuple[int, int, int], strength: Float[Array, ""] | float
+        self, keys: Key[Array, " batch"], image_shape: tuple[int, int, int], strength: Float[Array, ""] | Number
     ) -> Draws:
         """What the images of these keys undergo. A transform's draw does not depend on which others are in the pipe.
 

@@ -1,0 +1,95 @@
+"""``ganjax data preview``: a contact sheet of reals, and of the same reals as the discriminator sees them."""
+
+import dataclasses
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+from jaxtyping import UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+from ganjax import augment
+from ganjax.config import Config
+from ganjax.data import order
+from ganjax.errors import UserError
+from ganjax.gan import Augmentation
+from ganjax.report import image_grid
+
+PIPES: dict[str, Augmentation] = {"bgc": augment.bgc, "r3gan": augment.r3gan, "diffaugment": augment.DiffAugment()}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PreviewOptions:
+    """Flags of ``ganjax data preview`` beside those of the config.
+
+    Attributes:
+        out: the picture, a .png.
+        augment: strength at which the last row shows the whole pipe; the rows before show its transforms one by one.
+        num: reals in a row.
+        pipe: the config's own augmentation, or another.
+    """
+
+    out: str
+    augment: float = 0.5
+    num: int = 12
+    pipe: Literal["config", "bgc", "r3gan", "diffaugment"] = "config"
+
+
+def preview(config: Config, options: PreviewOptions) -> None:
+    """Writes the sheet: reals, a row for each transform alone at full probability, and the whole pipe.
+
+    Raises:
+        UserError: the config has no augmentation and no pipe is named, or the picture cannot be written.
+    """
+    out = epath.Path(options.out)
+    if out.suffix != ".png":
+        raise UserError(f"--out {options.out}: expected a name that ends in .png")
+    if options.num < 1:
+        raise UserError(f"--num is {options.num}; expected 1 or more")
+    if not options.augment >= 0:
+        raise UserError(f"--augment is {options.augment}; expected a strength of 0 or more, such as 0.5")
+    pipe = config.gan.augmentation if options.pipe == "config" else PIPES[options.pipe]
+    if pipe is None:
+        raise UserError("the config does not augment; name a pipe to look at: --pipe r3gan, bgc or diffaugment")
+    source = config.data.open()
+    indices = order(num_records=len(source), seed=config.run.seed, start=0, stop=options.num)
+    reals = np.stack([source[int(index)]["images"] for index in indices])
+
+    rows = {"reals": reals}
+    # A pipe of somebody's own need not have parts.
+    parts: dict[str, Augmentation] = pipe.parts() if isinstance(pipe, augment.Ada | augment.DiffAugment) else {}
+    for name, part in parts.items():
+        rows[name.replace("_", " ")] = augmented(part, reals, strength=1.0, seed=config.run.seed)
+    rows[f"all, at {options.augment:g}"] = augmented(pipe, reals, strength=options.augment, seed=config.run.seed)
+    try:
+        with out.open("wb") as file:
+            sheet(rows).save(file, format="png")
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written: {error.strerror or error}; name another place") from error
+    print(f"{options.num} reals of {source.name}, {len(rows) - 1} rows of them augmented: {out}")
+
+
+def augmented(
+    pipe: Augmentation, images: UInt8[np.ndarray, "batch height width channels"], *, strength: float, seed: int
+) -> UInt8[np.ndarray, "batch height width channels"]:
+    """The images after the pipe, each with a draw of its own."""
+    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(seed), jnp.arange(len(images)))
+    inputs = jnp.asarray(images, jnp.float32) / 127.5 - 1
+    outputs = jax.jit(pipe)(inputs, keys, jnp.asarray(strength, jnp.float32))
+    return np.asarray(jnp.clip(jnp.round((outputs + 1) * 127.5), 0, 255).astype(jnp.uint8))
+
+
+def sheet(rows: dict[str, UInt8[np.ndarray, "batch height width channels"]]) -> Image.Image:
+    """The rows below each other, each with its name to the left."""
+    images = np.concatenate(list(rows.values()))
+    grid = image_grid(images, columns=len(images) // len(rows)).convert("RGB")
+    font = ImageFont.load_default(size=14)
+    margin = 12 + max(int(font.getlength(name)) for name in rows)
+    canvas = Image.new("RGB", (margin + grid.width, grid.height), (32, 32, 32))
+    canvas.paste(grid, (margin, 0))
+    draw = ImageDraw.Draw(canvas)
+    for index, name in enumerate(rows):
+        draw.text((6, (index + 0.5) * grid.height / len(rows)), name, fill=(220, 220, 220), font=font, anchor="lm")
+    return canvas
