@@ -11,7 +11,7 @@ device that computes it, so every way of spreading the work gives the same numbe
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, no_type_check
+from typing import Any, Literal, no_type_check
 
 import flax.linen as nn
 import flax.struct
@@ -23,15 +23,12 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from ganjax import losses
 from ganjax.augment import AdaptiveStrength
+from ganjax.draws import Batch, Draw, Images, Labels, draw_updates
 from ganjax.errors import UserError
+from ganjax.gradients import mean_gradients, per_device
 from ganjax.optimizers import Adam
 from ganjax.penalties import Penalty, Scored
 from ganjax.schedules import Number, Schedule, value_at
-
-Images = Float[Array, "batch height width channels"]
-Labels = Int[Array, " batch"]
-Batch = dict[str, Array]
-"""``images``: uint8, or float32 in [-1, 1], [rows, height, width, channels]; ``labels``: int32 [rows] where needed."""
 
 Metrics = dict[str, Float[Array, ""]]
 Augmentation = Callable[[Images, Key[Array, " batch"], Float[Array, ""]], Images]
@@ -125,26 +122,6 @@ class GAN:
         return self.discriminator_updates + self.loss.generator_uses_reals
 
 
-class Noise(NamedTuple):
-    """One key a sample for each thing that is drawn for it in an update."""
-
-    latents: Key[Array, " batch"]
-    generator: Key[Array, " batch"]
-    real_augmentation: Key[Array, " batch"]
-    fake_augmentation: Key[Array, " batch"]
-    real_discriminator: Key[Array, " batch"]
-    fake_discriminator: Key[Array, " batch"]
-    penalty: Key[Array, " batch"]
-
-
-class Draw(NamedTuple):
-    """What one update of one player works on; every leaf has the samples on its first axis."""
-
-    reals: Images
-    labels: Labels | None
-    noise: Noise
-
-
 def init(gan: GAN, key: Key[Array, ""]) -> TrainState:
     """The state before the first step. ``key`` is the run's one key."""
     generator_key, discriminator_key = jax.random.split(jax.random.fold_in(key, 0xF1257))
@@ -226,14 +203,18 @@ def train_step(
         loss = gan.loss.generator(real_logits, fake_logits)
         return loss, (variables, {"g/loss": loss, "g/fake": jnp.mean(fake_logits)})
 
+    def gradients_of(loss: Callable, player: Player, draw: Draw) -> tuple[PyTree, PyTree, Metrics]:
+        parts = {"num_microbatches": gan.num_microbatches, "axis_name": axis_name}
+        return mean_gradients(loss, player.params, player.variables, draw, **parts)
+
     discriminator, discriminator_metrics = state.discriminator, {}
     for draw in discriminator_draws:
-        gradients, variables, metrics = _mean_gradients(gan, discriminator_loss, discriminator, draw, axis_name)
+        gradients, variables, metrics = gradients_of(discriminator_loss, discriminator, draw)
         discriminator = _descend(gan.discriminator_optimizer, discriminator, gradients, variables, images_seen)
         discriminator_metrics = {**metrics, "d/grad_norm": optax.tree.norm(gradients)}
 
     opponent = state.discriminator if gan.updates == "simultaneous" else discriminator
-    gradients, variables, metrics = _mean_gradients(gan, generator_loss, state.generator, generator_draw, axis_name)
+    gradients, variables, metrics = gradients_of(generator_loss, state.generator, generator_draw)
     generator = _descend(gan.generator_optimizer, state.generator, gradients, variables, images_seen)
     generator_metrics = {**metrics, "g/grad_norm": optax.tree.norm(gradients)}
 
@@ -310,27 +291,10 @@ def _draw(gan: GAN, batch: Batch, key: Key[Array, ""], axis_name: str | None) ->
             raise UserError("the batch has no 'labels'; a conditional GAN needs one for each image (int32)")
         if batch["labels"].shape != (rows,):
             raise UserError(f"labels of shape {batch['labels'].shape}; expected one for each image: ({rows},)")
-    images = batch["images"].reshape(batch_size, gan.num_batches, *image_shape)
-    labels = batch["labels"].reshape(batch_size, gan.num_batches) if gan.generator.num_classes else None
-
-    index = jnp.arange(batch_size, dtype=jnp.int32)
-    if axis_name:
-        index = index + jax.lax.axis_index(axis_name) * batch_size
-    # Adds zero, for no pixel exceeds 255, but computed from the reals: over a mesh, the partitioner therefore spreads
-    # the noise, and the fakes that are made of it, as the reals are. Else each device would generate the whole batch.
-    index = index + (images[:, 0, 0, 0, 0].astype(jnp.int32) > 255).astype(jnp.int32)
-
-    def draw(update: int, batch_index: int) -> Draw:
-        reals = images[:, batch_index]
-        if reals.dtype == jnp.uint8:
-            reals = reals.astype(jnp.float32) / 127.5 - 1
-        update_key = jax.random.fold_in(key, update)
-        keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(update_key, i), len(Noise._fields)))(index)
-        noise = Noise(*(keys[:, i] for i in range(len(Noise._fields))))
-        return Draw(reals, None if labels is None else labels[:, batch_index], noise)
-
-    draws = [draw(update, update) for update in range(gan.discriminator_updates)]
-    return [*draws, draw(gan.discriminator_updates, gan.num_batches - 1)]
+    used = {name: batch[name] for name in ("images", "labels") if name == "images" or gan.generator.num_classes}
+    return draw_updates(
+        used, key, num_updates=gan.discriminator_updates, num_batches=gan.num_batches, axis_name=axis_name
+    )
 
 
 def _augmentation_strength(gan: GAN, state: TrainState, images_seen: Float[Array, ""]) -> Float[Array, ""]:
@@ -366,50 +330,8 @@ def _penalize(
     """The penalty at the iterations at which it is due, 0 at the others."""
     if penalty.every == 1:
         return penalty(real, fake, keys)
-    zero = _per_device(jnp.zeros(()), axis_name)
+    zero = per_device(jnp.zeros(()), axis_name)
     return jax.lax.cond(step % penalty.every == 0, lambda: penalty(real, fake, keys), lambda: zero)
-
-
-def _mean_gradients(
-    gan: GAN, loss: Callable, player: Player, draw: Draw, axis_name: str | None
-) -> tuple[PyTree, PyTree, Metrics]:
-    """The gradients of ``loss`` and its metrics, averaged over microbatches and devices, and the other collections."""
-    params = _per_device(player.params, axis_name)
-
-    def part(variables: PyTree, draw: Draw) -> tuple[PyTree, tuple[PyTree, Metrics]]:
-        gradients, (variables, metrics) = jax.grad(loss, has_aux=True)(params, variables, draw)
-        return variables, (gradients, metrics)
-
-    if gan.num_microbatches == 1:
-        variables, means = part(player.variables, draw)
-    else:
-
-        def add_part(carry: tuple, draw: Draw) -> tuple[tuple, None]:
-            variables, sums = carry
-            variables, values = part(variables, draw)
-            return (variables, jax.tree.map(jnp.add, sums, values)), None
-
-        # Strided parts: under a mesh every device keeps the rows that it has.
-        parts = jax.tree.map(lambda leaf: _deal(leaf, gan.num_microbatches), draw)
-        first, rest = jax.tree.map(lambda leaf: leaf[0], parts), jax.tree.map(lambda leaf: leaf[1:], parts)
-        # On the CPU a convolution inside a loop is many times slower than outside.
-        unroll = gan.num_microbatches if jax.default_backend() == "cpu" else 1
-        (variables, sums), _ = jax.lax.scan(add_part, part(player.variables, first), rest, unroll=unroll)
-        means = jax.tree.map(lambda leaf: leaf / gan.num_microbatches, sums)
-    if axis_name:
-        variables, means = jax.lax.pmean((variables, means), axis_name)
-    gradients, metrics = means
-    return gradients, variables, metrics
-
-
-def _deal(leaf: Array, hands: int) -> Array:
-    """[batch, ...] to [hands, batch / hands, ...], row by row in turn."""
-    return jnp.moveaxis(leaf.reshape(leaf.shape[0] // hands, hands, *leaf.shape[1:]), 1, 0)
-
-
-def _per_device(tree: PyTree, axis_name: str | None) -> PyTree:
-    """Under a mapped axis, values that differ by device as far as differentiation knows: gradients stay local."""
-    return jax.lax.pcast(tree, axis_name, to="varying") if axis_name else tree
 
 
 def _descend(

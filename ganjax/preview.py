@@ -84,7 +84,7 @@ def augmented(
 def sheet(rows: dict[str, UInt8[np.ndarray, "batch height width channels"]]) -> Image.Image:
     """The rows below each other, each with its name to the left."""
     images = np.concatenate(list(rows.values()))
-    grid = image_grid(images, columns=len(images) // len(rows)).convert("RGB")
+    grid = image_grid(images, columns=len(images) // len(rows), scale=max(1, 64 // images.shape[1])).convert("RGB")
     font = ImageFont.load_default(size=14)
     margin = 12 + max(int(font.getlength(name)) for name in rows)
     canvas = Image.new("RGB", (margin + grid.width, grid.height), (32, 32, 32))
