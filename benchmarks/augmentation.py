@@ -144,8 +144,9 @@ def cycles_of_step(strength: float, options: Options) -> tuple[int, int, float]:
             lambda *arguments: train_step(gan, *arguments), in_shardings=(whole, split, whole), out_shardings=whole
         )
         compiled = step.lower(state, batch, abstract).compile()
-    cycles = [int(cycles) for cycles in re.findall(r'"estimated_cycles":"(\d+)"', compiled.as_text())]
-    return sum(cycles), len(cycles), compiled.memory_analysis().temp_size_in_bytes / 2**20
+    cycles = [int(cycles) for cycles in re.findall(r'"estimated_cycles":"(\d+)"', compiled.as_text() or "")]
+    memory = compiled.memory_analysis()
+    return sum(cycles), len(cycles), memory.temp_size_in_bytes / 2**20 if memory else float("nan")
 
 
 def estimate(options: Options) -> list[str]:
@@ -154,9 +155,9 @@ def estimate(options: Options) -> list[str]:
     return [
         f"# What augmentation adds to the R3GAN CIFAR-10 step on {options.topology}, by the TPU compiler's estimate",
         "",
-        f"Width {options.width}, {options.step_batch} images a chip: {without:.3g} cycles without and {with_it:.3g} with "
-        f"the preset's pipe, {with_it - without:.3g} more, {with_it / without - 1:.1%}. {count} operations have an "
-        f"estimate; {memory:,.0f} MiB of temporary memory. JAX {jax.__version__}.",
+        f"Width {options.width}, {options.step_batch} images a chip: {without:.3g} cycles without and {with_it:.3g} "
+        f"with the preset's pipe, {with_it - without:.3g} more, {with_it / without - 1:.1%}. {count} operations have "
+        f"an estimate; {memory:,.0f} MiB of temporary memory. JAX {jax.__version__}.",
     ]
 
 

@@ -36,7 +36,8 @@ class Options:
         width: channels of every stage.
         batch: images an update.
         steps: iterations of each run.
-        gamma: weight of R1 and R2.
+        gamma: weight of R1 and R2, falling to a tenth.
+        learning_rate: of both networks.
         strength: of the ADA pipe, from the first step on.
         every: iterations between two scores.
         out: the files' name without a suffix; nothing is written without it.
@@ -48,7 +49,8 @@ class Options:
     width: int = 32
     batch: int = 32
     steps: int = 2_000
-    gamma: float = 0.05
+    gamma: float = 0.005
+    learning_rate: float = 5e-4
     strength: float = 0.5
     every: int = 200
     out: Path | None = None
@@ -102,9 +104,16 @@ def main() -> None:
         image_shape=source.image_shape,
         widths=(options.width,) * (options.size.bit_length() - 2),
         gamma=options.gamma,
+        learning_rate=options.learning_rate,
+        final_learning_rate=options.learning_rate,
         burn_in=options.steps * options.batch,
         ema_half_life=options.batch * 50,
         dtype="float32",
+    )
+    without = dataclasses.replace(
+        without,
+        generator=without.generator.clone(blocks_per_stage=1),
+        discriminator=without.discriminator.clone(blocks_per_stage=1),
     )
     with_it = dataclasses.replace(without, augmentation=augment.r3gan, augmentation_strength=options.strength)
     results = {
@@ -113,7 +122,8 @@ def main() -> None:
     lines = [
         f"# The discriminator's gap between held-in and held-out reals, {options.num:,} images of {options.path.stem}",
         "",
-        f"R3GAN, {options.size}x{options.size}, width {options.width}, batch {options.batch}, gamma {options.gamma:g}; "
+        f"R3GAN, {options.size}x{options.size}, width {options.width}, one block a stage, batch {options.batch}, "
+        f"gamma {options.gamma:g} falling to a tenth, learning rate {options.learning_rate:g}; "
         f"the ADA pipe at strength {options.strength:g}, or none. The gap is that of the mean logits, and the same in "
         "deviations of the held-out logits; then the share of held-in reals that score above the held-out median.",
         "",
