@@ -23,9 +23,10 @@ import tyro
 from etils import epath
 
 from ganjax import Config, init, load_config
+from ganjax.compilation import compile_step
 from ganjax.data import open_feed
 from ganjax.sharding import batch_sharding, data_mesh, replicated
-from ganjax.train import compile_step, train
+from ganjax.train import train
 
 TARGET = 0.95
 

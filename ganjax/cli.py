@@ -114,7 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("ganjax: interrupted before training began; nothing was lost", file=sys.stderr)
         return 130
     except Exception as error:
-        from ganjax.train import Diverged, Interrupted
+        from ganjax.interruption import Interrupted
+        from ganjax.watch import Diverged
 
         if not isinstance(error, Diverged | Interrupted):
             raise
