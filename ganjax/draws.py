@@ -27,12 +27,29 @@ class Noise(NamedTuple):
     penalty: Key[Array, " batch"]
 
 
+class Shown(NamedTuple):
+    """What the discriminator is shown: images before their augmentation, and keys for what is drawn for them."""
+
+    images: Images
+    labels: Labels | None
+    augmentation: Key[Array, " batch"]
+    discriminator: Key[Array, " batch"]
+
+
 class Draw(NamedTuple):
     """What one update of one player works on; every leaf has the samples on its first axis."""
 
     reals: Images
     labels: Labels | None
     noise: Noise
+
+    def show_reals(self) -> Shown:
+        """The reals as the discriminator is shown them."""
+        return Shown(self.reals, self.labels, self.noise.real_augmentation, self.noise.real_discriminator)
+
+    def show_fakes(self, fakes: Images) -> Shown:
+        """The fakes as the discriminator is shown them."""
+        return Shown(fakes, self.labels, self.noise.fake_augmentation, self.noise.fake_discriminator)
 
 
 def draw_updates(

@@ -10,6 +10,7 @@ device that computes it, so every way of spreading the work gives the same numbe
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, Literal, no_type_check
 
@@ -23,14 +24,16 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from ganjax import losses
 from ganjax.augment import AdaptiveStrength
-from ganjax.draws import Batch, Draw, Images, Labels, draw_updates
+from ganjax.draws import Batch, Draw, Images, Labels, Shown, draw_updates
 from ganjax.errors import UserError
 from ganjax.gradients import mean_gradients, per_device
+from ganjax.homogeneous import Logits, logits_and_gradients
 from ganjax.optimizers import Adam
 from ganjax.penalties import Penalty, Scored
 from ganjax.schedules import Number, Schedule, value_at
 
 Metrics = dict[str, Float[Array, ""]]
+Side = Literal["real", "fake"]
 Augmentation = Callable[[Images, Key[Array, " batch"], Float[Array, ""]], Images]
 """``(images, keys, strength) -> images``, differentiable twice; each sample draws from its own key."""
 
@@ -116,6 +119,11 @@ class GAN:
         if self.updates not in ("alternating", "simultaneous"):
             raise UserError(f"updates is {self.updates!r}; expected 'alternating' or 'simultaneous'")
 
+    def penalizes_cheaply(self, side: Side) -> bool:
+        """Whether the logits' gradients at the reals, or at the fakes, come with the logits (``homogeneous.py``)."""
+        penalized = any(getattr(it, "gradients_at", None) == side and it.every == 1 for it in self.penalties)
+        return penalized and getattr(self.discriminator, "homogeneous", False)
+
     @property
     def num_batches(self) -> int:
         """How many batches of reals an iteration consumes, interleaved on the first axis of its ``batch``."""
@@ -171,23 +179,29 @@ def train_step(
         latents = draw_latents(gan, draw.noise.latents)
         return _apply(gan.generator, params, variables, latents, draw.labels, draw.noise.generator, axis_name)
 
-    def score(params: PyTree, variables: PyTree, images: Images, draw: Draw, side: Literal["real", "fake"]):
-        if gan.augmentation is not None:
-            images = gan.augmentation(images, getattr(draw.noise, f"{side}_augmentation"), strength)
-        keys = getattr(draw.noise, f"{side}_discriminator")
-        return _apply(gan.discriminator, params, variables, images, draw.labels, keys, axis_name)
+    def score(params: PyTree, variables: PyTree, shown: Shown) -> tuple[Logits, PyTree]:
+        images = _augment(gan, shown.images, (shown, strength))
+        return _apply(gan.discriminator, params, variables, images, shown.labels, shown.discriminator, axis_name)
+
+    def judge(params: PyTree, variables: PyTree, shown: Shown, side: Side) -> tuple[Logits, PyTree, Scored]:
+        # The compiler sees that a penalty scores the same images again and keeps one forward pass.
+        scored = Scored(lambda images: score(params, variables, shown._replace(images=images))[0], shown.images)
+        if not gan.penalizes_cheaply(side):
+            logits, variables = score(params, variables, shown)
+            return logits, variables, scored
+        critic, augment = functools.partial(_criticize, gan), functools.partial(_augment, gan)
+        scores: Any = logits_and_gradients(critic, augment, params, shown.images, (shown, strength))
+        logits, gradients = scores
+        return logits, variables, scored._replace(gradients=gradients)
 
     def discriminator_loss(params: PyTree, variables: PyTree, draw: Draw):
         fakes, _ = generate(state.generator.params, state.generator.variables, draw)
-        real_logits, after_reals = score(params, variables, draw.reals, draw, "real")
-        fake_logits, after_fakes = score(params, after_reals, fakes, draw, "fake")
+        real_logits, after_reals, real = judge(params, variables, draw.show_reals(), "real")
+        fake_logits, after_fakes, fake = judge(params, after_reals, draw.show_fakes(fakes), "fake")
         total = loss = gan.loss.discriminator(real_logits, fake_logits)
         metrics = {"d/loss": loss, "d/real": jnp.mean(real_logits), "d/fake": jnp.mean(fake_logits)}
         if adaptive:
             metrics["augment/real_sign"] = jnp.mean(jnp.sign(real_logits))
-        # The compiler sees that these score the same images again and keeps one forward pass.
-        real = Scored(lambda images: score(params, variables, images, draw, "real")[0], draw.reals)
-        fake = Scored(lambda images: score(params, after_reals, images, draw, "fake")[0], fakes)
         for penalty in gan.penalties:
             value = _penalize(penalty, real, fake, draw.noise.penalty, state.step, axis_name)
             total += value_at(penalty.weight, images_seen) * penalty.every * value
@@ -196,10 +210,10 @@ def train_step(
 
     def generator_loss(params: PyTree, variables: PyTree, draw: Draw):
         fakes, variables = generate(params, variables, draw)
-        fake_logits, _ = score(opponent.params, opponent.variables, fakes, draw, "fake")
+        fake_logits, _ = score(opponent.params, opponent.variables, draw.show_fakes(fakes))
         real_logits = None
         if gan.loss.generator_uses_reals:
-            real_logits, _ = score(opponent.params, opponent.variables, draw.reals, draw, "real")
+            real_logits, _ = score(opponent.params, opponent.variables, draw.show_reals())
         loss = gan.loss.generator(real_logits, fake_logits)
         return loss, (variables, {"g/loss": loss, "g/fake": jnp.mean(fake_logits)})
 
@@ -301,6 +315,19 @@ def _augmentation_strength(gan: GAN, state: TrainState, images_seen: Float[Array
     if isinstance(gan.augmentation_strength, AdaptiveStrength):
         return state.augmentation.strength
     return value_at(gan.augmentation_strength, images_seen)
+
+
+def _augment(gan: GAN, images: Images, operands: tuple[Shown, Float[Array, ""]]) -> Images:
+    shown, strength = operands
+    return images if gan.augmentation is None else gan.augmentation(images, shown.augmentation, strength)
+
+
+def _criticize(gan: GAN, params: PyTree, images: Images, units: Logits, operands: tuple[Shown, Any]) -> Logits:
+    """The logits of a homogeneous discriminator."""
+    shown, _ = operands
+    parts = {"train": True, "keys": shown.discriminator, "units": units}
+    logits: Any = gan.discriminator.apply({"params": params}, images, shown.labels, **parts)
+    return logits
 
 
 def _apply(

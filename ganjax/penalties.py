@@ -2,7 +2,8 @@
 
 A new penalty is one more such class here. ``name`` is its key in the metrics. What ``__call__`` returns is added to
 the discriminator's loss times ``weight``; at an interval of k iterations it is computed every k-th one and weighs k
-times as much (lazy regularization, StyleGAN2, arXiv 1912.04958, section 3.1).
+times as much (lazy regularization, StyleGAN2, arXiv 1912.04958, section 3.1). One with ``gradients_at`` is a function
+of the logits' gradients at the reals or at the fakes, which the step may then compute together with the logits.
 """
 
 import dataclasses
@@ -19,10 +20,14 @@ Images = Float[Array, "batch height width channels"]
 
 
 class Scored(NamedTuple):
-    """Images and the function that gives their logits: parameters, labels and noise, augmentation's too, are fixed."""
+    """Images and the function that gives their logits: parameters, labels and noise, augmentation's too, are fixed.
+
+    ``gradients`` are those of each image's logit with respect to it, where the step has them already.
+    """
 
     score: Callable[[Images], Float[Array, " batch"]]
     images: Images
+    gradients: Images | None = None
 
 
 @runtime_checkable
@@ -42,7 +47,9 @@ class Penalty(Protocol):
 
 def squared_gradient_norms(scored: Scored) -> Float[Array, " batch"]:
     """||grad_x C(x)||^2 of each image, summed over height, width and channels, in float32."""
-    gradients = jax.grad(lambda images: jnp.sum(scored.score(images)))(scored.images)
+    gradients = scored.gradients
+    if gradients is None:
+        gradients = jax.grad(lambda images: jnp.sum(scored.score(images)))(scored.images)
     return jnp.sum(jnp.square(gradients.astype(jnp.float32)), axis=(1, 2, 3))
 
 
@@ -53,6 +60,7 @@ class R1:
     weight: Schedule
     every: int = 1
     name: ClassVar[str] = "r1"
+    gradients_at: ClassVar[str] = "real"
 
     def __call__(self, real: Scored, fake: Scored, keys: Key[Array, " batch"]) -> Float[Array, ""]:
         return jnp.mean(squared_gradient_norms(real)) / 2
@@ -65,6 +73,7 @@ class R2:
     weight: Schedule
     every: int = 1
     name: ClassVar[str] = "r2"
+    gradients_at: ClassVar[str] = "fake"
 
     def __call__(self, real: Scored, fake: Scored, keys: Key[Array, " batch"]) -> Float[Array, ""]:
         return jnp.mean(squared_gradient_norms(fake)) / 2

@@ -22,13 +22,9 @@ def random_state(gan: GAN, seed: int = 0) -> TrainState:
     def constant(value: int, leaves: Any) -> Any:
         return jax.tree.map(lambda leaf: jnp.asarray(np.full(leaf.shape, value, leaf.dtype)), leaves)
 
-    def normal(leaf: Any) -> jax.Array:
-        fan_in = math.prod(leaf.shape[:-1]) or 1
-        return jnp.asarray(rng.normal(0, 1 / math.sqrt(fan_in), leaf.shape).astype(np.float32))
-
     def player(shapes: Any) -> Player:
         return Player(
-            params=jax.tree.map(normal, shapes.params),
+            params=random_params(shapes.params, rng),
             variables=constant(1, shapes.variables),
             opt_state=constant(0, shapes.opt_state),
         )
@@ -42,3 +38,13 @@ def random_state(gan: GAN, seed: int = 0) -> TrainState:
         ema_params=jax.tree.map(jnp.copy, generator.params),
         augmentation=constant(0, shapes.augmentation),
     )
+
+
+def random_params(shapes: Any, rng: np.random.Generator) -> Any:
+    """Normal numbers in the place of every parameter, as large as its inputs are many."""
+
+    def normal(leaf: Any) -> jax.Array:
+        fan_in = math.prod(leaf.shape[:-1]) or 1
+        return jnp.asarray(rng.normal(0, 1 / math.sqrt(fan_in), leaf.shape).astype(np.float32))
+
+    return jax.tree.map(normal, shapes)

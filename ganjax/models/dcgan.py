@@ -12,7 +12,14 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key
 
 from ganjax.errors import UserError
-from ganjax.models.layers import batch_norm, leaky_relu, one_hot_labels, strided_convolution, transposed_convolution
+from ganjax.models.layers import (
+    add_bias,
+    batch_norm,
+    leaky_relu,
+    one_hot_labels,
+    strided_convolution,
+    transposed_convolution,
+)
 
 _weights = nn.initializers.normal(0.02)  # section 4 of the paper
 
@@ -128,6 +135,11 @@ class Discriminator(nn.Module):
         _stage_widths(self.image_shape, self.features)
         super().__post_init__()
 
+    @property
+    def homogeneous(self) -> bool:
+        """Whether the logit of a x with units a is a times that of x with units 1, for a > 0."""
+        return not self.batch_norm
+
     @nn.compact
     def __call__(
         self,
@@ -137,6 +149,7 @@ class Discriminator(nn.Module):
         train: bool,
         keys: Key[Array, " batch"] | None = None,
         axis_name: str | None = None,
+        units: Float[Array, " batch"] | None = None,
     ) -> Float[Array, " batch"]:
         """Logits of images, higher for more real.
 
@@ -146,6 +159,7 @@ class Discriminator(nn.Module):
           train: normalises with the statistics of the batch, else with the running ones.
           keys: not used; there is no noise.
           axis_name: of the mapped axis over which the batch is divided, under ``shard_map`` or ``pmap``.
+          units: what each image's biases are multiplied by, as ``homogeneous`` networks take it.
 
         Raises:
           UserError: when a conditional discriminator gets no labels.
@@ -155,12 +169,14 @@ class Discriminator(nn.Module):
         maps = images
         for stage, width in enumerate(widths):
             normalized = self.batch_norm and stage > 0
-            maps = _Convolution(width, strided_convolution, not normalized, self.dtype)(maps)
+            maps = _Convolution(width, strided_convolution, not normalized, self.dtype)(maps, units)
             if normalized:
                 maps = _normalized(maps, train, axis_name, f"norm_{stage}")
             maps = leaky_relu(maps)
         maps = maps.astype(jnp.float32)
-        logits = nn.Dense(1, kernel_init=_weights)(maps.reshape(maps.shape[0], -1))[:, 0]
+        flat = maps.reshape(maps.shape[0], -1)
+        output = self.param("output", _weights, (flat.shape[1], 1))
+        logits = add_bias(flat @ output, self.param("output_bias", nn.initializers.zeros, (1,)), units)[:, 0]
         if self.num_classes:
             embedding = self.param("embedding", _weights, (self.num_classes, widths[-1]))
             pooled = jnp.sum(maps, axis=(1, 2))
@@ -178,11 +194,10 @@ class _Convolution(nn.Module):
 
     @nn.compact
     def __call__(
-        self, maps: Float[Array, "batch height width channels"]
+        self, maps: Float[Array, "batch height width channels"], units: Float[Array, " batch"] | None = None
     ) -> Float[Array, "batch new_height new_width channels_out"]:
         kernel = self.param("kernel", _weights, (4, 4, maps.shape[-1], self.width))
         maps = self.convolution(maps.astype(self.dtype), kernel.astype(self.dtype))
         if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros, (self.width,))
-            maps = maps + bias.astype(self.dtype).reshape(1, 1, 1, -1)
+            maps = add_bias(maps, self.param("bias", nn.initializers.zeros, (self.width,)), units)
         return maps

@@ -296,6 +296,22 @@ def one_hot_labels(labels: Int[Array, " batch"] | None, num_classes: int) -> Flo
     return jax.nn.one_hot(labels, num_classes, dtype=jnp.float32)
 
 
+def add_bias(
+    maps: Float[Array, "batch *pixels channels"],
+    bias: Float[Array, " channels"],
+    units: Float[Array, " batch"] | None = None,
+) -> Float[Array, "batch *pixels channels"]:
+    """The maps plus a bias a channel, in the maps' dtype; with ``units``, each image's bias is multiplied by its unit.
+
+    A network whose biases are all added so, and which is otherwise linear or piecewise linear without constants, is
+    homogeneous in its images and units (see ``ganjax/homogeneous.py``).
+    """
+    bias = bias.astype(maps.dtype).reshape((1,) * (maps.ndim - 1) + (-1,))
+    if units is not None:
+        bias = bias * units.astype(maps.dtype).reshape((-1,) + (1,) * (maps.ndim - 1))
+    return maps + bias
+
+
 def leaky_relu(values: Float[Array, "*shape"], slope: float = 0.2) -> Float[Array, "*shape"]:
     """The values where positive, ``slope`` times them elsewhere; 0.2 is the slope of DCGAN and of R3GAN."""
     return nn.leaky_relu(values, slope)

@@ -7,6 +7,7 @@ instead (Fixup, arXiv 1901.09321).
 
 import dataclasses
 import math
+from typing import ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from ganjax.errors import UserError
 from ganjax.models.layers import (
+    add_bias,
     downsample,
     grouped_convolution,
     leaky_relu,
@@ -50,9 +52,9 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(
-        self, features: Float[Array, "batch height width channels"]
+        self, features: Float[Array, "batch height width channels"], units: Float[Array, " batch"] | None = None
     ) -> Float[Array, "batch height width channels"]:
-        """The features plus the block's change to them, in ``dtype``."""
+        """The features plus the block's change to them, in ``dtype``; the biases of each image times its unit."""
         width = features.shape[-1]
         hidden = self.expansion * width
         gain = math.sqrt(2 / (1 + _LEAK**2)) * self.num_blocks**-0.25
@@ -63,7 +65,7 @@ class ResidualBlock(nn.Module):
         contract = self.param("contract", nn.initializers.zeros, (hidden, width))
 
         def activate(maps: Array, bias: Array) -> Array:
-            return leaky_relu(maps + bias.astype(self.dtype).reshape(1, 1, 1, -1), slope=_LEAK)
+            return leaky_relu(add_bias(maps, bias, units), slope=_LEAK)
 
         features = features.astype(self.dtype)
         maps = activate(pointwise_convolution(features, expand.astype(self.dtype)), expand_bias)
@@ -116,7 +118,7 @@ class _Network(nn.Module):
         low_precision = min(self.num_low_precision_stages, len(self.widths) - 1)
         return self.dtype if stage >= len(self.widths) - low_precision else jnp.float32
 
-    def _blocks(self, stage: int, features: Array) -> Array:
+    def _blocks(self, stage: int, features: Array, units: Array | None = None) -> Array:
         size = 4 * 2**stage
         for index in range(self.blocks_per_stage):
             features = ResidualBlock(
@@ -125,7 +127,7 @@ class _Network(nn.Module):
                 num_blocks=self.blocks_per_stage * len(self.widths),
                 dtype=self._stage_dtype(stage),
                 name=f"block_{size}x{size}_{index}",
-            )(features)
+            )(features, units)
         return features
 
     def _transition(self, stage: int, features: Array, width: int) -> Array:
@@ -197,7 +199,12 @@ class Discriminator(_Network):
     """R3GAN's discriminator: the stages downwards, then a depthwise 4 x 4 convolution and a linear map.
 
     Conditional, the logit is the inner product of the features with an embedding of the label.
+
+    Attributes:
+      homogeneous: the logit of a x with units a is a times that of x with units 1, for a > 0.
     """
+
+    homogeneous: ClassVar[bool] = True
 
     @nn.compact
     def __call__(
@@ -208,6 +215,7 @@ class Discriminator(_Network):
         train: bool,
         keys: Key[Array, " batch"] | None = None,
         axis_name: str | None = None,
+        units: Float[Array, " batch"] | None = None,
     ) -> Float[Array, " batch"]:
         """Logits of images, float32, higher for more real.
 
@@ -217,6 +225,7 @@ class Discriminator(_Network):
           train: not used; there is nothing that training changes.
           keys: not used; there is no noise.
           axis_name: not used; no logit depends on another image.
+          units: what each image's biases are multiplied by, as ``homogeneous`` networks take it.
 
         Raises:
           UserError: when a conditional discriminator gets no labels.
@@ -228,7 +237,7 @@ class Discriminator(_Network):
         dtype = self._stage_dtype(highest)
         features = pointwise_convolution(images.astype(dtype), inputs.astype(dtype))
         for stage in range(highest, -1, -1):
-            features = self._blocks(stage, features.astype(self._stage_dtype(stage)))
+            features = self._blocks(stage, features.astype(self._stage_dtype(stage)), units)
             if stage > 0:
                 features = self._transition(stage, downsample(features), self.widths[stage - 1])
         width = self.widths[0]
