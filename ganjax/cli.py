@@ -39,11 +39,13 @@ def train_command(arguments: Sequence[str]) -> None:
         )
 
     from ganjax.config import parse_config  # here, so that --help need not wait for JAX
+    from ganjax.distributed import join
     from ganjax.train import train
     from ganjax.workdir import claim
 
     config_file, *flags = arguments
     config, options = parse_config(config_file, flags, TrainOptions, prog=f"ganjax train {config_file}")
+    join(config.run.distributed, timeout=config.run.distributed_timeout)
     workdir = epath.Path(options.workdir)
     claim(workdir, epath.Path(config_file), _without(flags, "--workdir"), config)
     train(config, workdir)
@@ -93,8 +95,8 @@ VERBS: dict[str, Callable[[Sequence[str]], None]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a verb. Returns the exit code: 0 on success, 2 for a user's mistake, 1 when training diverged, 128 + n after
-    signal n."""
+    """Runs a verb. Returns the exit code: 0 on success, 2 for a user's mistake, 1 when training diverged or something
+    around it failed, 128 + n after signal n."""
     verb, *rest = arguments if arguments is not None else sys.argv[1:] or ["--help"]
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
@@ -109,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             VERBS[verb](rest)
     except UserError as error:
         print(f"ganjax: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return error.exit_code
     except KeyboardInterrupt:
         print("ganjax: interrupted before training began; nothing was lost", file=sys.stderr)
         return 130

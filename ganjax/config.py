@@ -19,6 +19,7 @@ import flax.linen as nn
 import tyro
 
 from ganjax.data import Dataset
+from ganjax.distributed import check_distributed
 from ganjax.errors import UserError
 from ganjax.gan import GAN
 from ganjax.losses import Loss
@@ -40,6 +41,14 @@ class Run:
         num_samples: how many images a sample grid has.
         resident: whether the dataset lives on the device, is streamed to it, or whichever its size allows.
         num_workers: processes that decode a streamed dataset; 0 is threads.
+        unreadable: what a record that cannot be read does: ``stop`` the run, saved, or be ``replace``d by the next one.
+        distributed: ``auto`` joins the processes that Cloud TPU, Slurm, Kubernetes or MPI started together; ``off``
+            does not; ``HOST:PORT,COUNT,INDEX`` says where the first one listens, how many there are and which this is.
+        distributed_timeout: seconds to wait for the others.
+        shard_state: whether parameters, optimizer state and averaged weights are split over the devices.
+        on_divergence: what infinite numbers do: ``stop`` the run, or ``rollback`` to the last checkpoint and go on
+            without the batch in which they came.
+        max_rollbacks: how often in a run's life.
     """
 
     seed: int = 0
@@ -53,12 +62,23 @@ class Run:
     num_samples: int = 64
     resident: Literal["auto", "device", "stream"] = "auto"
     num_workers: int = 0
+    unreadable: Literal["stop", "replace"] = "stop"
+    distributed: str = "auto"
+    distributed_timeout: int = 300
+    shard_state: bool = False
+    on_divergence: Literal["stop", "rollback"] = "stop"
+    max_rollbacks: int = 3
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, int) and value < (0 if field.name in ("seed", "num_workers") else 1):
+            if (
+                isinstance(value, int)
+                and not isinstance(value, bool)
+                and value < (0 if field.name in ("seed", "num_workers") else 1)
+            ):
                 raise UserError(f"run.{field.name} is {value}; expected a positive number")
+        check_distributed(self.distributed)
         if self.keep_every is not None and self.keep_every % self.checkpoint_every:
             raise UserError(
                 f"run.keep_every is {self.keep_every}; expected a multiple of run.checkpoint_every "

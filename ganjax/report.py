@@ -2,6 +2,7 @@
 
 import json
 import sys
+from typing import Any
 
 import numpy as np
 import tensorboardX
@@ -45,12 +46,19 @@ def image_from_array(image: UInt8[np.ndarray, "height width channels"]) -> Image
 
 
 class MetricsLog:
-    """Scalars in ``metrics.jsonl`` (a line each: ``step``, ``images``, then scalars) and in TensorBoard's events."""
+    """Scalars in ``metrics.jsonl`` (a line each: ``step``, ``images``, then scalars) and in TensorBoard's events.
+
+    Attributes:
+        lines: those of scalars so far, of earlier starts of the run as well.
+        notes: those of what happened: one text instead of scalars.
+    """
 
     def __init__(self, workdir: epath.Path, *, resume_images: int) -> None:
         """Opens the log, and forgets what an interrupted run wrote after the checkpoint it now goes on from."""
         path = workdir / "metrics.jsonl"
         kept = [line for line in _complete_lines(path) if json.loads(line)["images"] <= resume_images]
+        self.notes = [line for line in map(json.loads, kept) if _is_note(line)]
+        self.lines = [line for line in map(json.loads, kept) if not _is_note(line)]
         rewritten = workdir / "metrics.jsonl.new"
         rewritten.write_text("".join(f"{line}\n" for line in kept))
         rewritten.replace(path)
@@ -59,10 +67,24 @@ class MetricsLog:
 
     def write(self, *, step: int, images: int, scalars: dict[str, float]) -> None:
         """Adds a line, flushed at once; curves are over images seen."""
-        self._file.write(json.dumps({"step": step, "images": images, **scalars}) + "\n")
-        self._file.flush()
+        line = {"step": step, "images": images, **scalars}
+        self._append(line)
+        self.lines.append(line)
         for name, value in scalars.items():
             self._events.add_scalar(name, value, images)
+
+    def note(self, *, step: int, images: int, name: str, text: str, number: int | None = None) -> None:
+        """Adds a line about something that happened, which may be one of several that are numbered."""
+        line = {"step": step, "images": images, name: text}
+        if number is not None:
+            line[f"{name.partition('/')[0]}/number"] = number
+        self._append(line)
+        self.notes.append(line)
+        self._events.add_text(name, text, images)
+
+    def _append(self, line: dict[str, Any]) -> None:
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
 
     def __enter__(self) -> "MetricsLog":
         return self
@@ -70,6 +92,10 @@ class MetricsLog:
     def __exit__(self, *_: object) -> None:
         self._file.close()
         self._events.close()
+
+
+def _is_note(line: dict[str, Any]) -> bool:
+    return any(isinstance(value, str) for value in line.values())
 
 
 def _complete_lines(path: epath.Path) -> list[str]:
@@ -81,7 +107,7 @@ def _complete_lines(path: epath.Path) -> list[str]:
 class Progress:
     """One line on the terminal: how far, how fast, how long still, and some scalars."""
 
-    def __init__(self, *, initial: int, total: int) -> None:
+    def __init__(self, *, initial: int, total: int, visible: bool = True) -> None:
         # A log file gets a line now and then, a terminal a live one.
         interval = 0.2 if sys.stderr.isatty() else 10.0
         self._bar = tqdm(
@@ -91,6 +117,7 @@ class Progress:
             unit_scale=True,
             mininterval=interval,
             maxinterval=interval,
+            disable=not visible,
         )
 
     def advance_to(self, images: int) -> None:

@@ -7,11 +7,11 @@ comes when.
 
 from ganjax.data.catalogue import Tfds
 from ganjax.data.digits import Digits
-from ganjax.data.feed import Feed, open_feed
+from ganjax.data.feed import Feed, open_feed, unskipped_step
 from ganjax.data.folder import Folder
 from ganjax.data.npz import Npz
 from ganjax.data.order import order
-from ganjax.data.source import ArraySource, Dataset, Source
+from ganjax.data.source import ArraySource, Dataset, ReadableSource, Source
 from ganjax.data.stacked import StackedMnist
 
 __all__ = [
@@ -21,9 +21,11 @@ __all__ = [
     "Feed",
     "Folder",
     "Npz",
+    "ReadableSource",
     "Source",
     "StackedMnist",
     "Tfds",
     "open_feed",
     "order",
+    "unskipped_step",
 ]

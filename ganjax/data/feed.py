@@ -13,7 +13,7 @@ import math
 import os
 import signal
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import grain
@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int64
 
 from ganjax.data.order import order
@@ -31,7 +32,7 @@ from ganjax.errors import UserError
 Inputs = Any
 Batch = dict[str, jax.Array]
 
-# A dataset up to this size lives on the device, with "auto".
+# How much of a device's memory a dataset may take, with "auto".
 RESIDENT_BYTES = 2 * 2**30
 
 _MAX_STEPS = 2**40  # a stream has no end; Grain wants one
@@ -57,8 +58,9 @@ def open_feed(
         seed: decides the order.
         rows_per_step: how many records a step takes, over all devices and processes.
         mirror: whether every record comes twice an epoch, once flipped left to right.
-        resident: whether the dataset lives on the device ("device"), is streamed ("stream"), or depends on its size.
-        resident_bytes: the largest dataset that "auto" puts on the device.
+        resident: whether the dataset lives on the devices ("device"), is streamed ("stream"), or depends on its size.
+        resident_bytes: how much of it may be on one device. A larger one is split over the devices; with "auto", one
+            whose part is still too large is streamed.
         sharding: how the first axis of a batch is placed on devices; by default on the default device.
         num_workers: processes that decode a stream; 0 for threads of this process.
         prefetch: how many steps' inputs are placed on the device ahead of use.
@@ -76,9 +78,23 @@ def open_feed(
     stream = _Stream(
         source=source, seed=seed, mirror=mirror, rows_per_step=rows_per_step, first_row=first, last_row=last
     )
-    if resident == "device" or (resident == "auto" and source.num_bytes <= resident_bytes):
+    if source.num_bytes <= resident_bytes and resident != "stream":
         return ResidentFeed(stream, placement, prefetch=prefetch)
+    mesh = placement.mesh
+    num_devices = 1 if mesh is None else mesh.size
+    if resident == "device" or (resident == "auto" and source.num_bytes <= resident_bytes * num_devices):
+        if mesh is None or num_devices == 1:
+            return ResidentFeed(stream, placement, prefetch=prefetch)
+        return SplitResidentFeed(stream, placement, mesh, prefetch=prefetch)
     return StreamingFeed(stream, placement, prefetch=prefetch, num_workers=num_workers)
+
+
+def unskipped_step(step: int, skipped: Sequence[int]) -> int:
+    """The step whose batch comes at a step when some batches are left out: those of the steps ``skipped``, and the
+    batches after each come one step earlier."""
+    for left_out in sorted(skipped):
+        step += left_out <= step
+    return step
 
 
 class Feed(abc.ABC):
@@ -99,8 +115,13 @@ class Feed(abc.ABC):
     abstract_inputs: Inputs
 
     @abc.abstractmethod
-    def iterate(self, start_step: int = 0) -> InputIterator:
-        """Starts at a step, in constant time. Close the iterator, or use it in a `with` statement."""
+    def iterate(self, start_step: int = 0, *, skipped: Sequence[int] = ()) -> InputIterator:
+        """Starts at a step, in constant time. Close the iterator, or use it in a `with` statement.
+
+        Args:
+            start_step: the first step, counted from 0.
+            skipped: batches that are left out, by the step that they would be of if none were; see `unskipped_step`.
+        """
 
     @abc.abstractmethod
     def batch(self, arrays: dict[str, jax.Array], inputs: Inputs) -> Batch:
@@ -146,24 +167,80 @@ class ResidentFeed(Feed):
         self._stream = stream
         self._placement = placement
         self._prefetch = prefetch
-        self.arrays = {key: placement.replicate(array) for key, array in stream.source.load().items()}
+        self.arrays = self._load()
         self.abstract_inputs = placement.abstract((), np.int32)
 
-    def iterate(self, start_step: int = 0) -> InputIterator:
+    def iterate(self, start_step: int = 0, *, skipped: Sequence[int] = ()) -> InputIterator:
         """See `Feed`."""
-        numbers = (self._stream.numbers(step).astype(np.int32) for step in range(start_step, _MAX_STEPS))
+        stream = dataclasses.replace(self._stream, skipped=tuple(skipped))
+        numbers = (stream.numbers(step).astype(np.int32) for step in range(start_step, _MAX_STEPS))
         return InputIterator(numbers, self._placement.place, prefetch=self._prefetch)
 
     def batch(self, arrays: dict[str, jax.Array], inputs: Inputs) -> Batch:
         """See `Feed`."""
-        num_records = len(arrays["images"])
-        index = inputs % num_records if self._stream.mirror else inputs
-        # The numbers are in range; "clip" spares what the default mode does for those that are not.
-        batch = {key: jnp.take(array, index, axis=0, mode="clip") for key, array in arrays.items()}
+        num_records = len(self._stream.source)
+        batch = self._gather(arrays, inputs % num_records if self._stream.mirror else inputs)
         if self._stream.mirror:
             flipped = (inputs >= num_records)[:, None, None, None]
             batch["images"] = jnp.where(flipped, batch["images"][:, :, ::-1], batch["images"])
         return batch
+
+    def _load(self) -> dict[str, jax.Array]:
+        return {key: self._placement.replicate(array) for key, array in self._stream.source.load().items()}
+
+    def _gather(self, arrays: dict[str, jax.Array], index: jax.Array) -> Batch:
+        # The numbers are in range; "clip" spares what the default mode does for those that are not.
+        return {key: jnp.take(array, index, axis=0, mode="clip") for key, array in arrays.items()}
+
+
+class SplitResidentFeed(ResidentFeed):
+    """The dataset split over the devices, each with its part of the records, for one that is too large for a device.
+
+    Every device looks the whole batch up among its own records, with zeros for the others' records, and the sum over
+    the devices, of which each keeps its rows, is the batch: every row has one device that knows it, so the sum is
+    exact. It moves the bytes of one batch of uint8 through each device's link.
+    """
+
+    def __init__(self, stream: _Stream, placement: _Placement, mesh: Mesh, *, prefetch: int) -> None:
+        self._mesh = mesh
+        self._records_each = -(-len(stream.source) // mesh.size)
+        super().__init__(stream, placement, prefetch=prefetch)
+
+    def _load(self) -> dict[str, jax.Array]:
+        """Places, of every process, the records of its own devices, which it alone reads."""
+        num_records, split = len(self._stream.source), NamedSharding(self._mesh, PartitionSpec("data"))
+        index_map = split.addressable_devices_indices_map((self._records_each * self._mesh.size,))
+        parts = {}
+        for device, index in index_map.items():
+            assert index is not None
+            first = min(index[0].start or 0, num_records)
+            arrays = self._stream.source.load(range(first, min(first + self._records_each, num_records)))
+            for key, array in arrays.items():
+                missing = self._records_each - len(array)
+                padded = np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1)) if missing else array
+                parts.setdefault(key, []).append(jax.device_put(padded, device))
+        return {
+            key: jax.make_array_from_single_device_arrays(
+                (self._records_each * self._mesh.size, *arrays[0].shape[1:]), split, arrays
+            )
+            for key, arrays in parts.items()
+        }
+
+    def _gather(self, arrays: dict[str, jax.Array], index: jax.Array) -> Batch:
+        def on_one_device(arrays: dict[str, jax.Array], index: jax.Array) -> Batch:
+            place = jax.lax.all_gather(index, "data", tiled=True) - jax.lax.axis_index("data") * self._records_each
+            here = (place >= 0) & (place < self._records_each)
+
+            def rows(array: jax.Array) -> jax.Array:
+                found = jnp.take(array, place, axis=0, mode="clip")
+                ours = here.reshape(here.shape + (1,) * (found.ndim - 1))
+                found = jnp.where(ours, found, jnp.zeros((), found.dtype))
+                return jax.lax.psum_scatter(found, "data", tiled=True)
+
+            return jax.tree.map(rows, arrays)
+
+        split = PartitionSpec("data")
+        return jax.shard_map(on_one_device, mesh=self._mesh, in_specs=(split, split), out_specs=split)(arrays, index)
 
 
 class StreamingFeed(Feed):
@@ -179,9 +256,10 @@ class StreamingFeed(Feed):
         if stream.source.num_classes:
             self.abstract_inputs["labels"] = placement.abstract((), np.int32)
 
-    def iterate(self, start_step: int = 0) -> InputIterator:
+    def iterate(self, start_step: int = 0, *, skipped: Sequence[int] = ()) -> InputIterator:
         """See `Feed`. Reading begins at once, in the background."""
-        batches = grain.MapDataset.range(start_step, _MAX_STEPS).map(self._stream.read)
+        stream = dataclasses.replace(self._stream, skipped=tuple(skipped))
+        batches = grain.MapDataset.range(start_step, _MAX_STEPS).map(stream.read)
         # An element of this Grain dataset is a whole batch, so threads and buffers count batches.
         threads = 1 if self._num_workers else self._num_threads()
         dataset = batches.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads))
@@ -220,9 +298,11 @@ class _Stream:
     rows_per_step: int
     first_row: int
     last_row: int
+    skipped: tuple[int, ...] = ()
 
     def numbers(self, step: int) -> Int64[np.ndarray, " local_rows"]:
         """The records of this process's rows of a step; from len(source) on they are flipped ones."""
+        step = unskipped_step(step, self.skipped)
         return order(
             num_records=len(self.source) * (2 if self.mirror else 1),
             seed=self.seed,
@@ -272,6 +352,11 @@ class _Placement:
             raise ValueError(f"the rows of one process must be one block, but its devices begin at rows {starts}")
         return starts[0], starts[-1] + size
 
+    @property
+    def mesh(self) -> Mesh | None:
+        """The devices of the batch; None when there is but one, or they are not arranged in a mesh."""
+        return self.sharding.mesh if isinstance(self.sharding, NamedSharding) else None
+
     def place(self, local: Any) -> Inputs:
         """Places this process's rows of every leaf."""
         if self.sharding is None or self.sharding.is_fully_addressable:
@@ -287,8 +372,8 @@ class _Placement:
         """Places the whole array on every device."""
         if self.sharding is None:
             return jax.device_put(array)
-        if isinstance(self.sharding, jax.sharding.NamedSharding):
-            everywhere = jax.sharding.NamedSharding(self.sharding.mesh, jax.sharding.PartitionSpec())
+        if isinstance(self.sharding, NamedSharding):
+            everywhere = NamedSharding(self.sharding.mesh, PartitionSpec())
         elif self.sharding.is_fully_replicated:
             everywhere = self.sharding
         else:

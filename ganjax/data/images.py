@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageOps
 
-from ganjax.errors import UserError
+from ganjax.errors import Fault, UserError
 
 # A side in pixels, or (height, width).
 Size = int | tuple[int, int]
@@ -16,7 +16,7 @@ Size = int | tuple[int, int]
 BinaryFile = io.BytesIO | io.BufferedReader
 
 
-class UnreadableImageError(UserError):
+class UnreadableImageError(Fault):
     """The bytes are not an image, or are damaged."""
 
 
