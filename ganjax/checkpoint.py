@@ -191,6 +191,8 @@ class Checkpoints:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if error is not None and jax.process_count() > 1 and self._pending is not None:
+            return  # to wait for the others' part of a save, when they may be gone, could last for ever
         try:
             self.close()
         except UserError as failure:

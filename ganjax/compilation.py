@@ -12,8 +12,8 @@ from jaxtyping import Array, Key
 
 from ganjax.data import Feed
 from ganjax.distributed import announce
-from ganjax.gan import GAN, Metrics, Player, TrainState, init, train_step
-from ganjax.sharding import gathered, replicated, split_sharding, with_whole_gradients
+from ganjax.gan import GAN, TrainState, init, train_step
+from ganjax.sharding import gathers_parameters, replicated, split_sharding
 
 
 def abstract_state(gan: GAN, mesh: Mesh, *, shard: bool = False) -> TrainState:
@@ -38,30 +38,15 @@ def shardings(state: TrainState) -> TrainState:
     return jax.tree.map(lambda leaf: leaf.sharding, state)
 
 
-def sharded_step(gan: GAN, state: TrainState, mesh: Mesh) -> Callable[..., tuple[TrainState, Metrics]]:
-    """``train_step`` on a state whose arrays are split over the devices, for the same numbers.
-
-    Parameters are gathered where they are used; the optimizers, their state and the averaged weights stay split. So the
-    forward and backward passes are spread over the batch alone, as with a state that is whole on every device.
-    """
+def for_sharded_state(gan: GAN, state: TrainState, mesh: Mesh) -> GAN:
+    """The same GAN, whose step is spread over the batch alone wherever the arrays of its state are."""
     if all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state)):
-        return functools.partial(train_step, gan)
-    wrap = functools.partial(with_whole_gradients, mesh=mesh)
-    gan = dataclasses.replace(
+        return gan
+    return dataclasses.replace(
         gan,
-        generator_optimizer=wrap(gan.generator_optimizer, whole_updates=False),
-        discriminator_optimizer=wrap(gan.discriminator_optimizer, whole_updates=True),
+        generator=gathers_parameters(gan.generator, mesh),
+        discriminator=gathers_parameters(gan.discriminator, mesh),
     )
-
-    def whole(player: Player) -> Player:
-        params, variables = gathered((player.params, player.variables), mesh)
-        return player.replace(params=params, variables=variables)
-
-    def step(state: TrainState, batch: dict[str, Array], key: Key[Array, ""]) -> tuple[TrainState, Metrics]:
-        state = state.replace(generator=whole(state.generator), discriminator=whole(state.discriminator))
-        return train_step(gan, state, batch, key)
-
-    return step
 
 
 def compile_step(gan: GAN, feed: Feed, abstract_state: TrainState, key: Key[Array, ""]) -> Callable:
@@ -71,10 +56,10 @@ def compile_step(gan: GAN, feed: Feed, abstract_state: TrainState, key: Key[Arra
     """
     began = time.perf_counter()
     everywhere = key.sharding
-    iterate = sharded_step(gan, abstract_state, everywhere.mesh)
+    spread_gan = for_sharded_state(gan, abstract_state, everywhere.mesh)
 
     def step(state: TrainState, arrays: dict[str, Array], inputs: Array | dict[str, Array], key: Key[Array, ""]):
-        state, metrics = iterate(state, feed.batch(arrays, inputs), key)
+        state, metrics = train_step(spread_gan, state, feed.batch(arrays, inputs), key)
         players = {"d": state.discriminator, "g": state.generator}
         return state, metrics | {f"{name}/param_norm": optax.tree.norm(one.params) for name, one in players.items()}
 

@@ -5,6 +5,7 @@ different moments or not at all; so whatever is decided by looking at the world 
 and the others are told.
 """
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -21,6 +22,8 @@ from jax.experimental import multihost_utils
 from ganjax.errors import Fault, UserError
 
 _EXPLICIT = re.compile(r"(?P<address>\S+:\d+),(?P<count>\d+),(?P<index>\d+)")
+_FAREWELL = 5.0  # seconds in which processes that fail alike say so, each for itself
+_HEARTBEAT = 30  # seconds of silence after which JAX counts a process as lost and ends the others
 _GRACE = 30  # seconds that JAX waits for longer than we do, for it ends the process with a stack trace
 
 
@@ -73,7 +76,10 @@ def join(distributed: str, *, timeout: int) -> None:
     alarm.start()
     try:
         jax.distributed.initialize(
-            **arguments, initialization_timeout=timeout + _GRACE, shutdown_timeout_seconds=timeout
+            **arguments,
+            initialization_timeout=timeout + _GRACE,
+            shutdown_timeout_seconds=timeout,
+            heartbeat_timeout_seconds=_HEARTBEAT,
         )
     except ValueError as error:
         if distributed != "auto" or "defined" not in str(error):
@@ -86,6 +92,31 @@ def join(distributed: str, *, timeout: int) -> None:
         ) from error
     finally:
         alarm.cancel()
+
+
+def lost_process(error: Exception) -> str | None:
+    """What to say of an error that means that another process of the run is gone; None of any other."""
+    text = " ".join(str(error).split())
+    if jax.process_count() == 1 or not re.search("Gloo|[Cc]onnection|UNAVAILABLE|heartbeat|coordination service", text):
+        return None
+    return (
+        f"another process of the run has ended or cannot be reached ({text[:160]}); its own output says why; start the "
+        "command again on all hosts, and the run goes on from its newest checkpoint"
+    )
+
+
+def leave(exit_code: int) -> None:
+    """Ends this process when the run has failed on it, though others may not know: they would be waited for in vain."""
+    if not jax.distributed.is_initialized():
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    alarm = threading.Timer(_FAREWELL, os._exit, [exit_code])
+    alarm.daemon = True
+    alarm.start()
+    with contextlib.suppress(Exception):
+        jax.distributed.shutdown()  # returns at once when the run has failed on all alike
+    os._exit(exit_code)
 
 
 def is_first() -> bool:

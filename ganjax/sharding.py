@@ -1,13 +1,17 @@
 """The device mesh, and where arrays live on it."""
 
+import dataclasses
+import functools
 import math
-from typing import Any
+from typing import TypeVar, cast
 
+import flax.linen as nn
 import jax
 import numpy as np
-import optax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
+
+Module = TypeVar("Module", bound=nn.Module)
 
 SMALLEST_SPLIT = 4096
 """Arrays of fewer elements are whole on every device: biases and the like, whose splitting would only cost messages."""
@@ -51,22 +55,13 @@ def gathered(tree: PyTree, mesh: Mesh) -> PyTree:
     return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, replicated(mesh)), tree)
 
 
-def with_whole_gradients(optimizer: Any, mesh: Mesh, *, whole_updates: bool) -> optax.GradientTransformationExtraArgs:
-    """An optimizer whose state is sharded, and whose gradients are summed over the batch before they are split.
+def gathers_parameters(module: Module, mesh: Mesh) -> Module:
+    """The same network, for parameters that are split: it gathers each where it is used.
 
-    Without this constraint the partitioner follows the split of the optimizer's state back into the gradients, and
-    then splits activations over channels, which it must first gather over the batch.
-
-    Args:
-        optimizer: anything with optax's ``init`` and ``update``.
-        mesh: over which the state is sharded.
-        whole_updates: whether the updates, too, are gathered: those of parameters that are used again in this step.
+    Its gradients come summed over the batch, before they are split as the optimizer's state is. Without either
+    constraint the partitioner follows the split of that state back into the network, and splits activations over
+    channels, for which it must first gather them over the batch.
     """
-    if isinstance(optimizer, optax.GradientTransformation):
-        optimizer = optax.with_extra_args_support(optimizer)
-
-    def update(gradients: PyTree, state: PyTree, params: PyTree = None, **extra: Any) -> tuple[PyTree, PyTree]:
-        updates, state = optimizer.update(gathered(gradients, mesh), state, params, **extra)
-        return (gathered(updates, mesh) if whole_updates else updates), state
-
-    return optax.GradientTransformationExtraArgs(optimizer.init, update)
+    gathering = nn.map_variables(type(module), "params", functools.partial(gathered, mesh=mesh))
+    fields = [field.name for field in dataclasses.fields(module) if field.init and field.name not in ("parent", "name")]
+    return cast(Module, gathering(**{name: getattr(module, name) for name in fields}))
