@@ -13,7 +13,7 @@ from jaxtyping import Array, Key
 from ganjax.data import Feed
 from ganjax.distributed import announce
 from ganjax.gan import GAN, TrainState, init, train_step
-from ganjax.sharding import gathers_parameters, replicated, split_sharding
+from ganjax.sharding import gathers_parameters, mesh_of, replicated, split_sharding
 
 
 def abstract_state(gan: GAN, mesh: Mesh, *, shard: bool = False) -> TrainState:
@@ -38,9 +38,10 @@ def shardings(state: TrainState) -> TrainState:
     return jax.tree.map(lambda leaf: leaf.sharding, state)
 
 
-def for_sharded_state(gan: GAN, state: TrainState, mesh: Mesh) -> GAN:
+def for_sharded_state(gan: GAN, state: TrainState) -> GAN:
     """The same GAN, whose step is spread over the batch alone wherever the arrays of its state are."""
-    if all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state)):
+    mesh = mesh_of(state)
+    if mesh is None or all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state)):
         return gan
     return dataclasses.replace(
         gan,
@@ -56,7 +57,7 @@ def compile_step(gan: GAN, feed: Feed, abstract_state: TrainState, key: Key[Arra
     """
     began = time.perf_counter()
     everywhere = key.sharding
-    spread_gan = for_sharded_state(gan, abstract_state, everywhere.mesh)
+    spread_gan = for_sharded_state(gan, abstract_state)
 
     def step(state: TrainState, arrays: dict[str, Array], inputs: Array | dict[str, Array], key: Key[Array, ""]):
         state, metrics = train_step(spread_gan, state, feed.batch(arrays, inputs), key)

@@ -24,6 +24,8 @@ from ganjax.errors import UserError
 from ganjax.gan import GAN
 from ganjax.losses import Loss
 
+_CONFIG_MODULE = "ganjax_config_"  # a config file is imported as this and its stem
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
@@ -164,7 +166,7 @@ def describe(config: Config) -> dict[str, str]:
 def _config_function(path: Path) -> Callable[..., Any]:
     if not path.is_file():
         raise UserError(f"no config file {path}; expected the path of a Python file, such as configs/quickstart.py")
-    name = f"ganjax_config_{path.stem}"
+    name = f"{_CONFIG_MODULE}{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UserError(f"{path} is not a Python file; expected one that defines config() -> ganjax.Config")
@@ -195,7 +197,10 @@ def _leaves(name: str, value: Any) -> list[tuple[str, str]]:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         kind, hidden = type(value).__qualname__, ()
         if isinstance(value, nn.Module):  # every family has a Generator: tell them apart by their file
-            kind, hidden = f"{type(value).__module__.rpartition('.')[2]}.{kind}", ("parent", "name")
+            file = type(value).__module__.rpartition(".")[2]
+            if file.startswith(_CONFIG_MODULE):  # the workdir's copy of the config file has another name
+                file = "config"
+            kind, hidden = f"{file}.{kind}", ("parent", "name")
         leaves = [(f"{name}.type" if name else "type", kind)]
         for field in dataclasses.fields(value):
             if field.name not in hidden:

@@ -86,6 +86,8 @@ def join(distributed: str, *, timeout: int) -> None:
             raise UserError(f"the processes of this run cannot be made out: {error}") from error
         # JAX detects no cluster: a lone machine.
     except RuntimeError as error:
+        if "before any JAX calls" in str(error) and not _started_by_scheduler():
+            return  # Python code that has used JAX before, on a lone machine
         reason = " ".join(str(error).split())
         raise Fault(
             f"joining the other processes failed ({reason}); check the address, or --run.distributed"
@@ -180,6 +182,10 @@ def _alone() -> bool:
 
 def _started_by_mpi() -> bool:
     return any(int(os.environ.get(name, 1)) > 1 for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE"))
+
+
+def _started_by_scheduler() -> bool:
+    return _started_by_mpi() or int(os.environ.get("SLURM_NTASKS", 1)) > 1 or "JOB_COMPLETION_INDEX" in os.environ
 
 
 def _give_up(arguments: dict[str, Any], timeout: int) -> None:

@@ -19,7 +19,7 @@ from ganjax.config import Config
 from ganjax.errors import UserError
 from ganjax.gan import GAN, TrainState, draw_latents, init, sample
 from ganjax.report import image_from_array, image_grid
-from ganjax.sharding import gathered, replicated
+from ganjax.sharding import gathered, mesh_of, replicated
 from ganjax.workdir import load_workdir
 
 BATCH_SIZE = 64
@@ -79,8 +79,7 @@ class Sampler:
     ) -> UInt8[Array, "batch height width channels"]:
         """Samples ``first`` and on, one a label (which an unconditional generator ignores)."""
         indices = np.arange(first, first + len(labels), dtype=np.int32)
-        sharding = jax.tree.leaves(state)[0].sharding
-        mesh = sharding.mesh if isinstance(sharding, jax.sharding.NamedSharding) else None
+        mesh = mesh_of(state)
         place = None if mesh is None else replicated(mesh)
         return _compute(self, mesh, state, *jax.device_put((indices, labels), place))
 
@@ -95,8 +94,10 @@ class Sampler:
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _compute(sampler: Sampler, mesh: Mesh | None, state: TrainState, indices: Array, labels: Array) -> Array:
     whole = (lambda tree: tree) if mesh is None else functools.partial(gathered, mesh=mesh)
-    used = whole((state.generator.params, state.generator.variables, state.ema_params))
-    state = state.replace(generator=state.generator.replace(params=used[0], variables=used[1]), ema_params=used[2])
+    generator = state.generator
+    params, variables, ema_params = whole((generator.params, generator.variables, state.ema_params))
+    generator = dataclasses.replace(generator, params=params, variables=variables)
+    state = dataclasses.replace(state, generator=generator, ema_params=ema_params)
     keys = jax.vmap(lambda index: jax.random.fold_in(jax.random.key(sampler.seed), index))(indices)
     images = sample(sampler.gan, state, sampler.latents(keys), labels, weights=sampler.weights)
     return whole(jnp.clip(jnp.round((images + 1) * 127.5), 0, 255).astype(jnp.uint8))

@@ -27,6 +27,13 @@ def data_mesh() -> Mesh:
     return Mesh(np.array(devices), ("data",), axis_types=(AxisType.Auto,))
 
 
+def mesh_of(tree: PyTree) -> Mesh | None:
+    """The mesh that arrays live on; None when that is one device without a mesh."""
+    sharding = jax.tree.leaves(tree)[0].sharding
+    mesh = sharding.mesh if isinstance(sharding, NamedSharding) else None
+    return mesh if isinstance(mesh, Mesh) else None
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     """The whole array on every device: parameters, optimizer state, metrics."""
     return NamedSharding(mesh, PartitionSpec())

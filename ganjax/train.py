@@ -20,7 +20,7 @@ from ganjax.compilation import abstract_state, compile_step, shardings
 from ganjax.config import Config
 from ganjax.data import Feed, ReadableSource, Source, open_feed, unskipped_step
 from ganjax.distributed import announce, is_first
-from ganjax.errors import UserError
+from ganjax.errors import Fault, UserError
 from ganjax.gan import GAN, TrainState, init
 from ganjax.interruption import Interrupted, stop_requests
 from ganjax.pictures import Pictures
@@ -152,12 +152,18 @@ class _Loop:
             for done in range(first_step + 1, run.num_steps + 1):
                 try:
                     step_inputs = next(inputs)
-                except UserError:
+                except UserError as error:
                     # With several processes the others are not here to save with.
                     if jax.process_count() == 1 and done - 1 > first_step:
                         self._save(done - 1, state)
                         self._checkpoints.wait()
-                    raise
+                    raise (
+                        error
+                        if isinstance(error, Fault)
+                        else Fault(
+                            f"{error}; or give --run.unreadable replace, which shows the next record in its place"
+                        )
+                    ) from error
                 with jax.transfer_guard("disallow"):
                     state, metrics = self._step(state, self._feed.arrays, step_inputs, key)
                 self._watch.look(done, metrics)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import abc
 import collections
+import contextlib
 import dataclasses
 import math
 import os
+import re
 import signal
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +28,8 @@ from jaxtyping import Int64
 
 from ganjax.data.order import order
 from ganjax.data.source import Source
-from ganjax.errors import UserError
+from ganjax.data.stall import StallWarning
+from ganjax.errors import Fault, UserError
 
 # What changes from step to step, placed on the device(s); and a batch: {"images": …, "labels": …}.
 Inputs = Any
@@ -131,8 +134,16 @@ class Feed(abc.ABC):
 class InputIterator(Iterator[Inputs]):
     """Inputs of successive steps, placed on the device some steps ahead."""
 
-    def __init__(self, host_batches: Any, place: Callable[[Any], Inputs], *, prefetch: int) -> None:
-        """Wraps a generator, or one of Grain's iterators (both can be closed)."""
+    def __init__(
+        self,
+        host_batches: Any,
+        place: Callable[[Any], Inputs],
+        *,
+        prefetch: int,
+        waiting: contextlib.AbstractContextManager | None = None,
+    ) -> None:
+        """Wraps a generator, or one of Grain's iterators (both can be closed). ``waiting`` is around each wait."""
+        self._waiting = waiting or contextlib.nullcontext()
         self._place = place
         self._prefetch = prefetch
         self._ready: collections.deque[Inputs] = collections.deque()
@@ -145,7 +156,9 @@ class InputIterator(Iterator[Inputs]):
         if not self._host_batches:
             raise ValueError("this iterator over inputs is closed: open another with feed.iterate(start_step)")
         while len(self._ready) <= self._prefetch:
-            self._ready.append(self._place(next(self._host_batches[0])))
+            with self._waiting:
+                host_batch = next(self._host_batches[0])
+            self._ready.append(self._place(host_batch))
         return self._ready.popleft()
 
     def close(self) -> None:
@@ -271,7 +284,10 @@ class StreamingFeed(Feed):
             dataset = dataset.mp_prefetch(options, worker_init_fn=_leave_interrupts_to_parent)
         iterator = iter(dataset)
         iterator.start_prefetch()
-        return InputIterator(iterator, self._place, prefetch=self._prefetch)
+        stall = StallWarning(stream.source.name)
+        inputs = InputIterator(_HostBatches(iterator), self._place, prefetch=self._prefetch, waiting=stall)
+        weakref.finalize(inputs, stall.close)
+        return inputs
 
     def batch(self, arrays: dict[str, jax.Array], inputs: Inputs) -> Batch:
         """See `Feed`."""
@@ -286,6 +302,28 @@ class StreamingFeed(Feed):
     def _num_threads(self) -> int:
         batch_bytes = (self._stream.last_row - self._stream.first_row) * math.prod(self._stream.source.image_shape)
         return max(1, min(16, os.cpu_count() or 1, _READ_AHEAD_BYTES // batch_bytes))
+
+
+class _HostBatches:
+    """Grain's iterator, of whose errors the ones that are no fault of the program are for the user to read."""
+
+    def __init__(self, iterator: Any) -> None:
+        self._iterator = iterator
+
+    def __next__(self) -> Any:
+        try:
+            return next(self._iterator)
+        except RuntimeError as error:
+            ended = re.search(r"Worker process was terminated.*?(exit code \S+\d)", str(error))
+            if ended is None:
+                raise
+            raise Fault(
+                f"a data worker has died ({ended[1]}; -9 is often a lack of memory); run the command again, with "
+                "another run.num_workers if it recurs"
+            ) from error
+
+    def close(self) -> None:
+        self._iterator.close()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -355,7 +393,8 @@ class _Placement:
     @property
     def mesh(self) -> Mesh | None:
         """The devices of the batch; None when there is but one, or they are not arranged in a mesh."""
-        return self.sharding.mesh if isinstance(self.sharding, NamedSharding) else None
+        mesh = self.sharding.mesh if isinstance(self.sharding, NamedSharding) else None
+        return mesh if isinstance(mesh, Mesh) else None
 
     def place(self, local: Any) -> Inputs:
         """Places this process's rows of every leaf."""

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageOps
 
-from ganjax.errors import Fault, UserError
+from ganjax.errors import UserError
 
 # A side in pixels, or (height, width).
 Size = int | tuple[int, int]
@@ -16,7 +16,7 @@ Size = int | tuple[int, int]
 BinaryFile = io.BytesIO | io.BufferedReader
 
 
-class UnreadableImageError(Fault):
+class UnreadableImageError(UserError):
     """The bytes are not an image, or are damaged."""
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int32, Integer, UInt8
 
-from ganjax.data.images import fit_array
+from ganjax.data.images import UnreadableImageError, fit_array
 from ganjax.data.parallel import parallel_map
 from ganjax.errors import Fault
 
@@ -171,7 +171,7 @@ class ReadableSource(Source):
         for tried in range(_MOST_IN_A_ROW):
             try:
                 return self._source[(index + tried) % len(self)]
-            except Fault as error:
+            except UnreadableImageError as error:
                 unreadable = (index + tried) % len(self)
                 if unreadable not in self._reported:
                     self._reported.add(unreadable)
