@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from etils import epath
 from jaxtyping import Int, UInt8
 from PIL import Image
 from tqdm import tqdm
+
+_FLUSH_SECONDS = 60.0
 
 
 def image_grid(
@@ -48,6 +51,9 @@ def image_from_array(image: UInt8[np.ndarray, "height width channels"]) -> Image
 class MetricsLog:
     """Scalars in ``metrics.jsonl`` (a line each: ``step``, ``images``, then scalars) and in TensorBoard's events.
 
+    In an object store, where nothing can be appended to, the lines are written together now and then and before each
+    checkpoint, and there are no events.
+
     Attributes:
         lines: those of scalars so far, of earlier starts of the run as well.
         notes: those of what happened: one text instead of scalars.
@@ -62,16 +68,22 @@ class MetricsLog:
         rewritten = workdir / "metrics.jsonl.new"
         rewritten.write_text("".join(f"{line}\n" for line in kept))
         rewritten.replace(path)
-        self._file = path.open("a")
-        self._events = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=resume_images + 1)
+        self._path, self._written = path, kept
+        self._file, self._events = None, None
+        if "://" in str(workdir):
+            self._flushed = time.monotonic()
+        else:
+            self._file = path.open("a")
+            self._events = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=resume_images + 1)
 
     def write(self, *, step: int, images: int, scalars: dict[str, float]) -> None:
-        """Adds a line, flushed at once; curves are over images seen."""
+        """Adds a line; curves are over images seen."""
         line = {"step": step, "images": images, **scalars}
         self._append(line)
         self.lines.append(line)
-        for name, value in scalars.items():
-            self._events.add_scalar(name, value, images)
+        if self._events:
+            for name, value in scalars.items():
+                self._events.add_scalar(name, value, images)
 
     def note(self, *, step: int, images: int, name: str, text: str, number: int | None = None) -> None:
         """Adds a line about something that happened, which may be one of several that are numbered."""
@@ -80,18 +92,33 @@ class MetricsLog:
             line[f"{name.partition('/')[0]}/number"] = number
         self._append(line)
         self.notes.append(line)
-        self._events.add_text(name, text, images)
+        if self._events:
+            self._events.add_text(name, text, images)
+
+    def flush(self) -> None:
+        """Returns when the lines so far are in the file; on this machine they are at once."""
+        if self._file is None:
+            self._path.write_text("".join(f"{line}\n" for line in self._written))
+            self._flushed = time.monotonic()
 
     def _append(self, line: dict[str, Any]) -> None:
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        text = json.dumps(line)
+        if self._file is not None:
+            self._file.write(f"{text}\n")
+            self._file.flush()
+            return
+        self._written.append(text)
+        if time.monotonic() - self._flushed > _FLUSH_SECONDS:
+            self.flush()
 
     def __enter__(self) -> "MetricsLog":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._events.close()
+        self.flush()
+        if self._file is not None and self._events is not None:
+            self._file.close()
+            self._events.close()
 
 
 def _is_note(line: dict[str, Any]) -> bool:

@@ -186,6 +186,8 @@ class _Loop:
             sign = narrow(drawn.spread, self._reals_spread) if drawn.step else None
             if sign:
                 self._watch.warn("collapse/spread", sign, step=drawn.step, every=self._config.run.sample_every)
+        if self._log is not None:
+            self._log.flush()
         self._checkpoints.save(done, state)
 
     @functools.cached_property

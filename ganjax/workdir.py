@@ -1,6 +1,7 @@
 """The folder of a run: what was asked for (``config.py``, ``overrides.json``) beside what came of it."""
 
 import json
+import tempfile
 from collections.abc import Sequence
 
 from etils import epath
@@ -90,8 +91,19 @@ def load_workdir(workdir: epath.Path) -> Config:
     """
     if not (workdir / "config.py").exists():
         raise UserError(f"{workdir} has no config.py; expected the --workdir of a `ganjax train`")
-    overrides = workdir / "overrides.json"
-    return load_config(workdir / "config.py", json.loads(overrides.read_text()) if overrides.exists() else [])
+    path = workdir / "overrides.json"
+    overrides = json.loads(path.read_text()) if path.exists() else []
+    if not is_far(workdir):
+        return load_config(workdir / "config.py", overrides)
+    with tempfile.TemporaryDirectory() as folder:  # Python imports files of this machine only
+        copy = epath.Path(folder) / "config.py"
+        copy.write_text((workdir / "config.py").read_text())
+        return load_config(copy, overrides)
+
+
+def is_far(path: epath.Path) -> bool:
+    """Whether a path is of an object store: ``gs://`` or ``s3://``, where no file can be appended to."""
+    return "://" in str(path)
 
 
 def _names(workdir: epath.Path) -> set[str]:

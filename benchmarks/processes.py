@@ -19,11 +19,16 @@ def free_port() -> int:
 
 
 class Processes:
-    """``ganjax train`` in some processes, each with one CPU device; they end with the block."""
+    """``ganjax train`` in some processes, each with some CPU devices; they end with the block."""
 
-    def __init__(self, workdir: Path, num: int, *flags: str, config: str = MLP) -> None:
+    def __init__(self, workdir: Path, num: int, *flags: str, config: str = MLP, devices: int = 1) -> None:
         address = f"127.0.0.1:{free_port()}"
-        environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), "JAX_NUM_CPU_DEVICES": "1"}
+        environment = {
+            **os.environ,
+            "JAX_PLATFORMS": "cpu",
+            "PYTHONPATH": str(ROOT),
+            "JAX_NUM_CPU_DEVICES": f"{devices}",
+        }
         self._logs = [workdir.parent / f"{workdir.name}.{num}.{index}.log" for index in range(num)]
         self.members = []
         for index, log in enumerate(self._logs):
