@@ -7,12 +7,13 @@ comes when.
 
 from ganjax.data.catalogue import Tfds
 from ganjax.data.digits import Digits
-from ganjax.data.feed import Feed, open_feed, unskipped_step
+from ganjax.data.feed import Feed, open_feed
 from ganjax.data.folder import Folder
 from ganjax.data.npz import Npz
 from ganjax.data.order import order
 from ganjax.data.source import ArraySource, Dataset, ReadableSource, Source
 from ganjax.data.stacked import StackedMnist
+from ganjax.data.stream import unskipped_step
 
 __all__ = [
     "ArraySource",

@@ -24,15 +24,13 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Int64
 
-from ganjax.data.order import order
 from ganjax.data.source import Source
 from ganjax.data.stall import StallWarning
+from ganjax.data.stream import Inputs, Placement, Stream
 from ganjax.errors import Fault, UserError
 
-# What changes from step to step, placed on the device(s); and a batch: {"images": …, "labels": …}.
-Inputs = Any
+# {"images": …, "labels": …}
 Batch = dict[str, jax.Array]
 
 # How much of a device's memory a dataset may take, with "auto".
@@ -76,9 +74,9 @@ def open_feed(
             f"{source.name} has {len(source)} images, fewer than the {rows_per_step} that one step takes: "
             f"lower batch_size until a step takes {len(source)} or less, or give more images"
         )
-    placement = _Placement(rows_per_step, sharding)
+    placement = Placement(rows_per_step, sharding)
     first, last = placement.local_rows()
-    stream = _Stream(
+    stream = Stream(
         source=source, seed=seed, mirror=mirror, rows_per_step=rows_per_step, first_row=first, last_row=last
     )
     if source.num_bytes <= resident_bytes and resident != "stream":
@@ -90,14 +88,6 @@ def open_feed(
             return ResidentFeed(stream, placement, prefetch=prefetch)
         return SplitResidentFeed(stream, placement, mesh, prefetch=prefetch)
     return StreamingFeed(stream, placement, prefetch=prefetch, num_workers=num_workers)
-
-
-def unskipped_step(step: int, skipped: Sequence[int]) -> int:
-    """The step whose batch comes at a step when some batches are left out: those of the steps ``skipped``, and the
-    batches after each come one step earlier."""
-    for left_out in sorted(skipped):
-        step += left_out <= step
-    return step
 
 
 class Feed(abc.ABC):
@@ -176,7 +166,7 @@ class InputIterator(Iterator[Inputs]):
 class ResidentFeed(Feed):
     """The whole dataset on every device as uint8; a step's inputs are record numbers (int32), and it gathers."""
 
-    def __init__(self, stream: _Stream, placement: _Placement, *, prefetch: int) -> None:
+    def __init__(self, stream: Stream, placement: Placement, *, prefetch: int) -> None:
         self._stream = stream
         self._placement = placement
         self._prefetch = prefetch
@@ -214,7 +204,7 @@ class SplitResidentFeed(ResidentFeed):
     exact. It moves the bytes of one batch of uint8 through each device's link.
     """
 
-    def __init__(self, stream: _Stream, placement: _Placement, mesh: Mesh, *, prefetch: int) -> None:
+    def __init__(self, stream: Stream, placement: Placement, mesh: Mesh, *, prefetch: int) -> None:
         self._mesh = mesh
         self._records_each = -(-len(stream.source) // mesh.size)
         super().__init__(stream, placement, prefetch=prefetch)
@@ -259,7 +249,7 @@ class SplitResidentFeed(ResidentFeed):
 class StreamingFeed(Feed):
     """Batches are read and decoded by Grain's threads or processes; a step's inputs are the batch itself."""
 
-    def __init__(self, stream: _Stream, placement: _Placement, *, prefetch: int, num_workers: int) -> None:
+    def __init__(self, stream: Stream, placement: Placement, *, prefetch: int, num_workers: int) -> None:
         self._stream = stream
         self._placement = placement
         self._prefetch = prefetch
@@ -324,104 +314,6 @@ class _HostBatches:
 
     def close(self) -> None:
         self._iterator.close()
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Stream:
-    """The endless stream of records, cut into steps, of which this process reads some rows."""
-
-    source: Source
-    seed: int
-    mirror: bool
-    rows_per_step: int
-    first_row: int
-    last_row: int
-    skipped: tuple[int, ...] = ()
-
-    def numbers(self, step: int) -> Int64[np.ndarray, " local_rows"]:
-        """The records of this process's rows of a step; from len(source) on they are flipped ones."""
-        step = unskipped_step(step, self.skipped)
-        return order(
-            num_records=len(self.source) * (2 if self.mirror else 1),
-            seed=self.seed,
-            start=step * self.rows_per_step + self.first_row,
-            stop=step * self.rows_per_step + self.last_row,
-        )
-
-    def read(self, step: int) -> dict[str, np.ndarray]:
-        """Reads this process's rows of a step."""
-        num_records = len(self.source)
-        records = []
-        for number in self.numbers(step).tolist():
-            record = self.source[number % num_records]
-            if number >= num_records:
-                record = record | {"images": record["images"][:, ::-1]}
-            records.append(record)
-        return {key: np.stack([record[key] for record in records]) for key in records[0]}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Placement:
-    """How arrays go to devices."""
-
-    rows_per_step: int
-    sharding: jax.sharding.Sharding | None
-
-    def local_rows(self) -> tuple[int, int]:
-        """The first of this process's rows of a batch, and the one after its last.
-
-        Raises:
-            UserError: the devices cannot share the rows evenly.
-            ValueError: the rows of this process's devices are not one block.
-        """
-        if self.sharding is None:
-            return 0, self.rows_per_step
-        shape = (self.rows_per_step,)
-        try:
-            size = self.sharding.shard_shape(shape)[0]
-        except ValueError as error:
-            raise UserError(
-                f"{self.rows_per_step} images a step cannot be shared evenly by {self.sharding.num_devices} devices: "
-                f"set batch_size to a multiple of {self.sharding.num_devices}"
-            ) from error
-        shards = self.sharding.addressable_devices_indices_map(shape).values()
-        starts = sorted({shard[0].indices(self.rows_per_step)[0] for shard in shards if shard is not None})
-        if starts != list(range(starts[0], starts[-1] + size, size)):
-            raise ValueError(f"the rows of one process must be one block, but its devices begin at rows {starts}")
-        return starts[0], starts[-1] + size
-
-    @property
-    def mesh(self) -> Mesh | None:
-        """The devices of the batch; None when there is but one, or they are not arranged in a mesh."""
-        mesh = self.sharding.mesh if isinstance(self.sharding, NamedSharding) else None
-        return mesh if isinstance(mesh, Mesh) else None
-
-    def place(self, local: Any) -> Inputs:
-        """Places this process's rows of every leaf."""
-        if self.sharding is None or self.sharding.is_fully_addressable:
-            return jax.device_put(local, self.sharding)
-
-        def place_leaf(rows: np.ndarray) -> jax.Array:
-            shape = (self.rows_per_step, *rows.shape[1:])
-            return jax.make_array_from_process_local_data(self.sharding, rows, shape)
-
-        return jax.tree.map(place_leaf, local)
-
-    def replicate(self, array: np.ndarray) -> jax.Array:
-        """Places the whole array on every device."""
-        if self.sharding is None:
-            return jax.device_put(array)
-        if isinstance(self.sharding, NamedSharding):
-            everywhere = NamedSharding(self.sharding.mesh, PartitionSpec())
-        elif self.sharding.is_fully_replicated:
-            everywhere = self.sharding
-        else:
-            raise TypeError(f"expected a NamedSharding or one device, got {self.sharding}")
-        return jax.make_array_from_callback(array.shape, everywhere, lambda index: array[index])
-
-    def abstract(self, row_shape: tuple[int, ...], dtype: type) -> jax.ShapeDtypeStruct:
-        """The shape, dtype and placement of a leaf whose rows have the given shape."""
-        return jax.ShapeDtypeStruct((self.rows_per_step, *row_shape), dtype, sharding=self.sharding)
 
 
 def _leave_interrupts_to_parent(worker_index: int, num_workers: int) -> None:
