@@ -29,15 +29,15 @@ class StopRequest:
     def __init__(self) -> None:
         self._received: list[int] = []
 
-    def due(self, launch: int) -> int | None:
-        """The signal on which to stop after a launch of the step, the same launch on all processes; else None.
+    def due(self, turn: int) -> int | None:
+        """The signal on which to stop after a turn of the loop, the same turn on all processes; else None.
 
         Args:
-            launch: how many launches the loop has done. Every process asks at every one.
+            turn: grows from each call to the next, alike on all processes, which ask at every turn.
         """
         if jax.process_count() == 1:
             return self._received[0] if self._received else None
-        if not multihost_utils.reached_preemption_sync_point(launch):
+        if not multihost_utils.reached_preemption_sync_point(turn):
             return None
         return self._received[0] if self._received else signal.SIGTERM
 

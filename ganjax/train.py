@@ -169,7 +169,7 @@ class _Loop:
                 self._watch.look(done, metrics)
                 if run.due(run.sample_every, done):
                     self._pictures.draw(state, step=done)
-                signal_number = stop.due(done - first_step)
+                signal_number = stop.due(len(self._rollbacks) * run.num_steps + done)
                 if run.due(run.checkpoint_every, done) or signal_number or done == run.num_steps:
                     self._save(done, state)
                 if signal_number:

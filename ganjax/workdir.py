@@ -24,6 +24,7 @@ _FREE = [
     "run.num_samples",
     "run.resident",
     "run.num_workers",
+    "run.unreadable",  # before it was changed no such record had come
     "run.distributed",
     "run.distributed_timeout",
     "run.shard_state",
