@@ -25,7 +25,7 @@ from etils import epath
 from jaxtyping import PyTree
 from orbax.checkpoint import v1 as ocp
 
-from ganjax.distributed import any_problem, decided_by_first
+from ganjax.distributed import any_problem, decided_by_first, lost_process
 from ganjax.errors import Fault, UserError
 from ganjax.seal import read_seal, write_seal
 
@@ -191,8 +191,8 @@ class Checkpoints:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is not None and jax.process_count() > 1 and self._pending is not None:
-            return  # to wait for the others' part of a save, when they may be gone, could last for ever
+        if isinstance(error, Exception) and lost_process(error):
+            return  # a save of which the lost one had a part would be waited for in vain
         try:
             self.close()
         except UserError as failure:

@@ -87,8 +87,7 @@ def train(config: Config, workdir: epath.Path) -> TrainState:
             except Diverged as failure:
                 if run.on_divergence == "stop" or len(rollbacks) >= run.max_rollbacks:
                     raise
-                skipped = [rollback.skipped for rollback in rollbacks]
-                batch = unskipped_step(failure.step - 1, skipped)
+                batch = unskipped_step(failure.step - 1, [rollback.skipped for rollback in rollbacks])
                 rollbacks = (*rollbacks, Rollback(failure.step, batch, failure.reason))
             save_rollbacks(workdir, rollbacks)
             del state  # gone wrong, and its memory is needed
@@ -108,6 +107,13 @@ def check_fit(gan: GAN, source: Source) -> None:
         )
     if num_classes and num_classes != source.num_classes:
         raise UserError(f"{source.name} has {source.num_classes} classes; the models expect {num_classes}; change one")
+
+
+def _fault(error: UserError) -> Fault:
+    """What was right when the run began and went wrong since."""
+    if isinstance(error, Fault):
+        return error
+    return Fault(f"{error}; or give --run.unreadable replace, which shows the next record in its place")
 
 
 class _Loop:
@@ -157,13 +163,7 @@ class _Loop:
                     if jax.process_count() == 1 and done - 1 > first_step:
                         self._save(done - 1, state)
                         self._checkpoints.wait()
-                    raise (
-                        error
-                        if isinstance(error, Fault)
-                        else Fault(
-                            f"{error}; or give --run.unreadable replace, which shows the next record in its place"
-                        )
-                    ) from error
+                    raise _fault(error) from error
                 with jax.transfer_guard("disallow"):
                     state, metrics = self._step(state, self._feed.arrays, step_inputs, key)
                 self._watch.look(done, metrics)
