@@ -1,18 +1,20 @@
 """Does a run that is killed at a random moment end where the uninterrupted one does, bit for bit?
 
-    python benchmarks/kill_and_resume.py --num 20
+    python benchmarks/kill_and_resume.py --num 50
 
 Trains a small GAN to the end once. Then, each time in a new workdir: starts the same command, ends it with SIGKILL at a
 random moment, runs it again to the end, and compares everything that is left: parameters, optimizer state, averaged
 weights and batch statistics; every line of metrics.jsonl but for the speed; every picture. Every other moment is
 uniform over the whole life of the command; the others are within a tenth of a second of the start of a random save. A
-run that ends before its moment does not count. Exits with 1 when anything differs.
+run that ends before its moment does not count. Each trial is written when it is done, and the same command goes on
+where it was ended. Exits with 1 when anything differs.
 """
 
 import dataclasses
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -46,7 +48,7 @@ class Options:
         out: folder for kill_and_resume.json and kill_and_resume.md.
     """
 
-    num: int = 20
+    num: int = 50
     steps: int = 600
     seed: int = 0
     out: str = str(ROOT / "benchmarks" / "results")
@@ -186,8 +188,10 @@ def run(options: Options, folder: Path) -> list[Trial]:
     duration = time.perf_counter() - began
     print(f"uninterrupted: {duration:.1f} s, {len(_metrics(expected / 'metrics.jsonl'))} lines of metrics")
     print(row("kill", "at", "inside a save", "last line", "resumed from", "differing"))
-    rng, trials = np.random.default_rng(options.seed), []
+    too_late = 0
+    trials = earlier_trials(options)
     while len(trials) < options.num:
+        rng = np.random.default_rng([options.seed, len(trials), too_late])
         workdir = folder / f"killed_{len(trials)}"
         if len(trials) % 2:
             moment = Moment(seconds=rng.uniform(0, duration))
@@ -195,11 +199,31 @@ def run(options: Options, folder: Path) -> list[Trial]:
             moment = Moment(save=10 * int(rng.integers(1, options.steps // 10)), delay=rng.uniform(0, 0.1))
         trial = kill_and_resume(workdir, moment, options)
         if trial is None:
-            workdir.rename(folder / f"too_late_{rng.integers(2**31)}")
+            too_late += 1
+            shutil.rmtree(workdir)
             continue
         trials.append(dataclasses.replace(trial, differing=compare(workdir, expected)))
         print(trial_row(len(trials), trials[-1]), flush=True)
+        shutil.rmtree(workdir)
+        report(options, trials)
     return trials
+
+
+def earlier_trials(options: Options) -> list[Trial]:
+    """Those that an earlier, ended, run of the same options has written."""
+    path = Path(options.out) / "kill_and_resume.json"
+    content = json.loads(path.read_text()) if path.exists() else {}
+    same = (content.get("steps"), content.get("seed"), content.get("machine")) == (
+        options.steps,
+        options.seed,
+        machine(),
+    )
+    return [Trial(**trial) for trial in content["trials"]][: options.num] if same else []
+
+
+def machine() -> str:
+    """What it was measured on."""
+    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, JAX {jax.__version__}"
 
 
 def trial_row(number: int, trial: Trial) -> str:
@@ -223,9 +247,9 @@ def report(options: Options, trials: list[Trial]) -> None:
     """Writes the JSON and the Markdown."""
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, JAX {jax.__version__}"
     content = {
-        "machine": machine,
+        "machine": machine(),
+        "seed": options.seed,
         "kills": len(trials),
         "identical": sum(not trial.differing for trial in trials),
         "inside a save": sum(trial.inside_a_save for trial in trials),
@@ -238,7 +262,7 @@ def report(options: Options, trials: list[Trial]) -> None:
         "",
         f"{content['identical']} of {len(trials)} runs that were killed with SIGKILL at a random moment, "
         f"{content['inside a save']} of them inside a save, ended bit for bit where the uninterrupted one did: "
-        f"parameters, optimizer state, averaged weights, batch statistics, metrics and pictures. {machine}.",
+        f"parameters, optimizer state, averaged weights, batch statistics, metrics and pictures. {content['machine']}.",
         "",
         row("kill", "at", "inside a save", "last line", "resumed from", "differing"),
         row(*["---"] * 6),
@@ -252,7 +276,6 @@ def main() -> int:
     options = tyro.cli(Options, description=__doc__)
     with tempfile.TemporaryDirectory() as folder:
         trials = run(options, Path(folder))
-    report(options, trials)
     failed = sum(bool(trial.differing) for trial in trials)
     print(
         f"{len(trials) - failed} of {len(trials)} identical; {sum(trial.inside_a_save for trial in trials)} in a save"

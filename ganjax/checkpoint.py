@@ -13,18 +13,20 @@ belongs to another config, and that is the user's to mend. Nothing that is read 
 """
 
 import contextlib
+import functools
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar, cast
 
 import jax
 from etils import epath
 from jaxtyping import PyTree
 from orbax.checkpoint import v1 as ocp
 
-from ganjax.errors import UserError
+from ganjax.distributed import any_problem, decided_by_first, lost_process
+from ganjax.errors import Fault, UserError
 from ganjax.seal import read_seal, write_seal
 
 State = TypeVar("State")
@@ -66,6 +68,7 @@ class Checkpoints:
         self._pending: tuple[int, ocp.AsyncResponse[bool]] | None = None
         self._saving: tuple[int, dict[str, str]] | None = None
         self._at: int | None = None
+        self._may_have_later_steps = True
         self._while_writing = contextlib.ExitStack()
 
     def save(self, step: int, state: PyTree) -> None:
@@ -88,8 +91,10 @@ class Checkpoints:
         self._saving = (step, _types(state))
         try:
             writer = self._open_writer()
-            for later in [other for other in self.steps() if other > step]:
-                writer.delete(later)
+            if self._may_have_later_steps:
+                for later in [other for other in decided_by_first(self.steps) if other > step]:
+                    writer.delete(later)
+                self._may_have_later_steps = False
             # ``overwrite``: what else there is of this step is damaged, or of an older run.
             response = writer.save_checkpointables_async(step, {_STATE: state}, force=True, overwrite=True)
         except Exception as error:
@@ -116,28 +121,29 @@ class Checkpoints:
                 differs from ``like``.
         """
         self.wait()
-        steps = self.steps()
+        self._may_have_later_steps = True
+        steps = decided_by_first(self.steps)
         if step is not None:
             if step not in steps:
                 raise UserError(f"no checkpoint of step {step} in {self.directory}; expected one of {steps}")
             steps = [step]
         reason = ""
         for candidate in reversed(steps):
-            try:
-                state = self._load(candidate, like)
-            except UserError:
-                raise
-            except Exception as error:  # whatever the many layers below make of damaged bytes
-                reason = _one_line(error)
-                _logger.warning(
-                    "checkpoint %s is damaged and was passed over: %s", self.directory / f"{candidate}", reason
-                )
-            else:
+            path = self.directory / f"{candidate}"
+            reason, state = decided_by_first(functools.partial(_damage, path, _types(like))), None
+            if reason is None:
+                try:
+                    state = self._load(path, like)
+                except Exception as error:  # whatever the many layers below make of bytes that they cannot read
+                    reason = _one_line(error)
+                reason = any_problem(reason)
+            if reason is None:
                 self._at = candidate
-                return candidate, state
+                return candidate, cast(State, state)
+            _logger.warning("checkpoint %s is damaged and was passed over: %s", path, reason)
         if not steps:
             return None
-        raise UserError(
+        raise Fault(
             f"no checkpoint in {self.directory} can be read (steps {steps}; {reason}); restore the folder from a copy, "
             "or remove it to start anew"
         )
@@ -185,6 +191,8 @@ class Checkpoints:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if isinstance(error, Exception) and lost_process(error):
+            return  # a save of which the lost one had a part would be waited for in vain
         try:
             self.close()
         except UserError as failure:
@@ -225,20 +233,12 @@ class Checkpoints:
         """Raises ``UserError`` when it was the storage that failed; other errors are for the caller to raise."""
         self._discard_writer()
         if isinstance(error, OSError) or re.match("[A-Z_]+: ", str(error)):  # TensorStore's: a code and a text
-            raise UserError(
+            raise Fault(
                 f"the checkpoint of step {step} could not be written to {self.directory} ({_one_line(error)}); those "
                 f"of steps {self.steps()} are untouched: make room or allow writing, and run the command again"
             ) from error
 
-    def _load(self, step: int, like: State) -> State:
-        """The state of one checkpoint.
-
-        Raises:
-            UserError: when it is whole but not like ``like``.
-            Exception: of any kind, when it is damaged.
-        """
-        path = self.directory / f"{step}"
-        _check_fits(read_seal(path), _types(like), path)
+    def _load(self, path: epath.Path, like: State) -> State:
         with _orbax_silenced():
             return ocp.load_checkpointables(path, {_STATE: jax.tree.map(_abstract, like)})[_STATE]
 
@@ -275,6 +275,20 @@ def _orbax_silenced() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(not_of_orbax)
+
+
+def _damage(path: epath.Path, types: dict[str, str]) -> str | None:
+    """What is wrong with a checkpoint's files; None when nothing is.
+
+    Raises:
+        UserError: when it is whole but not of these types.
+    """
+    try:
+        leaves = read_seal(path)
+    except Exception as error:
+        return _one_line(error)
+    _check_fits(leaves, types, path)
+    return None
 
 
 def _check_fits(theirs: dict[str, str], ours: dict[str, str], path: epath.Path) -> None:

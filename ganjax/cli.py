@@ -2,13 +2,17 @@
 
 import dataclasses
 import difflib
+import errno
 import logging
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 
 from etils import epath
 
 from ganjax.errors import UserError
+
+_STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,11 +43,13 @@ def train_command(arguments: Sequence[str]) -> None:
         )
 
     from ganjax.config import parse_config  # here, so that --help need not wait for JAX
+    from ganjax.distributed import join
     from ganjax.train import train
     from ganjax.workdir import claim
 
     config_file, *flags = arguments
     config, options = parse_config(config_file, flags, TrainOptions, prog=f"ganjax train {config_file}")
+    join(config.run.distributed, timeout=config.run.distributed_timeout)
     workdir = epath.Path(options.workdir)
     claim(workdir, epath.Path(config_file), _without(flags, "--workdir"), config)
     train(config, workdir)
@@ -93,8 +99,8 @@ VERBS: dict[str, Callable[[Sequence[str]], None]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a verb. Returns the exit code: 0 on success, 2 for a user's mistake, 1 when training diverged, 128 + n after
-    signal n."""
+    """Runs a verb. Returns the exit code: 0 on success, 2 for a user's mistake, 1 when training diverged or something
+    around it failed, 128 + n after signal n."""
     verb, *rest = arguments if arguments is not None else sys.argv[1:] or ["--help"]
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
@@ -107,21 +113,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError(f"unknown verb {verb!r}; {known}")
         else:
             VERBS[verb](rest)
-    except UserError as error:
-        print(f"ganjax: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("ganjax: interrupted before training began; nothing was lost", file=sys.stderr)
-        return 130
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
+        from ganjax.distributed import leave
         from ganjax.interruption import Interrupted
-        from ganjax.watch import Diverged
 
-        if not isinstance(error, Diverged | Interrupted):
-            raise
-        print(f"ganjax: {error}", file=sys.stderr)
-        return 128 + error.signal_number if isinstance(error, Interrupted) else 1
+        exit_code, line = _outcome(error)
+        if line is None:
+            if not isinstance(error, Exception) or not _several_processes():
+                raise
+            traceback.print_exc()
+        else:
+            print(f"ganjax: {' '.join(line.split())}", file=sys.stderr)
+        if not isinstance(error, Interrupted):  # on which all have agreed
+            leave(exit_code)
+        return exit_code
     return 0
+
+
+def _outcome(error: BaseException) -> tuple[int, str | None]:
+    """The exit code, and the line that tells the user; None when it is an error of the program."""
+    from ganjax.distributed import lost_process
+    from ganjax.interruption import Interrupted
+    from ganjax.watch import Diverged
+
+    match error:
+        case UserError():
+            return error.exit_code, str(error)
+        case Interrupted():
+            return 128 + error.signal_number, str(error)
+        case Diverged():
+            return 1, str(error)
+        case KeyboardInterrupt():
+            return 130, "interrupted before training began; nothing was lost"
+        case OSError() if error.errno in _STORAGE_ERRORS:
+            return 1, f"{error}; older checkpoints are untouched: mend it, and run the command again"
+        case Exception():
+            return 1, lost_process(error)
+    return 1, None
+
+
+def _several_processes() -> bool:
+    import jax
+
+    return jax.process_count() > 1
 
 
 def _without(flags: Sequence[str], name: str) -> list[str]:

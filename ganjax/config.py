@@ -19,9 +19,12 @@ import flax.linen as nn
 import tyro
 
 from ganjax.data import Dataset
+from ganjax.distributed import check_distributed
 from ganjax.errors import UserError
 from ganjax.gan import GAN
 from ganjax.losses import Loss
+
+_CONFIG_MODULE = "ganjax_config_"  # a config file is imported as this and its stem
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,14 @@ class Run:
         num_samples: how many images a sample grid has.
         resident: whether the dataset lives on the device, is streamed to it, or whichever its size allows.
         num_workers: processes that decode a streamed dataset; 0 is threads.
+        unreadable: what a record that cannot be read does: ``stop`` the run, saved, or be ``replace``d by the next one.
+        distributed: ``auto`` joins the processes that Cloud TPU, Slurm, Kubernetes or MPI started together; ``off``
+            does not; ``HOST:PORT,COUNT,INDEX`` says where the first one listens, how many there are and which this is.
+        distributed_timeout: seconds to wait for the others.
+        shard_state: whether parameters, optimizer state and averaged weights are split over the devices.
+        on_divergence: what infinite numbers do: ``stop`` the run, or ``rollback`` to the last checkpoint and go on
+            without the batch in which they came.
+        max_rollbacks: how often in a run's life.
     """
 
     seed: int = 0
@@ -53,12 +64,23 @@ class Run:
     num_samples: int = 64
     resident: Literal["auto", "device", "stream"] = "auto"
     num_workers: int = 0
+    unreadable: Literal["stop", "replace"] = "stop"
+    distributed: str = "auto"
+    distributed_timeout: int = 300
+    shard_state: bool = False
+    on_divergence: Literal["stop", "rollback"] = "stop"
+    max_rollbacks: int = 3
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, int) and value < (0 if field.name in ("seed", "num_workers") else 1):
+            if (
+                isinstance(value, int)
+                and not isinstance(value, bool)
+                and value < (0 if field.name in ("seed", "num_workers") else 1)
+            ):
                 raise UserError(f"run.{field.name} is {value}; expected a positive number")
+        check_distributed(self.distributed)
         if self.keep_every is not None and self.keep_every % self.checkpoint_every:
             raise UserError(
                 f"run.keep_every is {self.keep_every}; expected a multiple of run.checkpoint_every "
@@ -144,7 +166,7 @@ def describe(config: Config) -> dict[str, str]:
 def _config_function(path: Path) -> Callable[..., Any]:
     if not path.is_file():
         raise UserError(f"no config file {path}; expected the path of a Python file, such as configs/quickstart.py")
-    name = f"ganjax_config_{path.stem}"
+    name = f"{_CONFIG_MODULE}{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UserError(f"{path} is not a Python file; expected one that defines config() -> ganjax.Config")
@@ -175,7 +197,10 @@ def _leaves(name: str, value: Any) -> list[tuple[str, str]]:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         kind, hidden = type(value).__qualname__, ()
         if isinstance(value, nn.Module):  # every family has a Generator: tell them apart by their file
-            kind, hidden = f"{type(value).__module__.rpartition('.')[2]}.{kind}", ("parent", "name")
+            file = type(value).__module__.rpartition(".")[2]
+            if file.startswith(_CONFIG_MODULE):  # the workdir's copy of the config file has another name
+                file = "config"
+            kind, hidden = f"{file}.{kind}", ("parent", "name")
         leaves = [(f"{name}.type" if name else "type", kind)]
         for field in dataclasses.fields(value):
             if field.name not in hidden:

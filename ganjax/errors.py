@@ -1,4 +1,4 @@
-"""The one exception that stands for a user's mistake."""
+"""The exceptions that are for the user to read: one line, no traceback."""
 
 
 class UserError(ValueError):
@@ -6,3 +6,14 @@ class UserError(ValueError):
 
     The command line prints it and exits with code 2, without a traceback.
     """
+
+    exit_code = 2
+
+
+class Fault(UserError):  # noqa: N818  (what surrounds the program failed, not the program)
+    """What was asked for is right, and something around the run failed: a disk, a host, a file of the dataset.
+
+    The command line prints it and exits with code 1, on which a scheduler may start the run again.
+    """
+
+    exit_code = 1

@@ -1,9 +1,13 @@
-"""How a run is asked to stop."""
+"""How a run is asked to stop, on one host or on many."""
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
+
+import jax
+from jax.experimental import multihost_utils
 
 from ganjax.report import Progress
 
@@ -16,21 +20,51 @@ class Interrupted(Exception):  # noqa: N818  (neither is an error of the program
         self.signal_number = signal_number
 
 
+class StopRequest:
+    """Whether SIGTERM or SIGINT has come, to this process or to any other of the run.
+
+    The first signal is enough, and further ones do no harm: what is being saved is saved.
+    """
+
+    def __init__(self) -> None:
+        self._received: list[int] = []
+
+    def due(self, turn: int) -> int | None:
+        """The signal on which to stop after a turn of the loop, the same turn on all processes; else None.
+
+        Args:
+            turn: grows from each call to the next, alike on all processes, which ask at every turn.
+        """
+        if jax.process_count() == 1:
+            return self._received[0] if self._received else None
+        if not multihost_utils.reached_preemption_sync_point(turn):
+            return None
+        return self._received[0] if self._received else signal.SIGTERM
+
+
 @contextlib.contextmanager
-def stop_signals(progress: Progress) -> Iterator[list[int]]:
-    """A list that SIGTERM and SIGINT put their number into, instead of ending the process in the middle of a step."""
-    received: list[int] = []
+def stop_requests(progress: Progress) -> Iterator[StopRequest]:
+    """Signals set a request, instead of ending the process in the middle of a step.
+
+    With several processes it is JAX that receives SIGTERM and finds the step at which all stop; so Ctrl-C is passed on.
+    """
+    request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
-        yield received  # only the main thread may handle signals
+        yield request  # only the main thread may handle signals
         return
+    several = jax.process_count() > 1
 
     def receive(signal_number: int, frame: object) -> None:
-        received.append(signal_number)
+        request._received.append(signal_number)
         progress.say(f"{signal.Signals(signal_number).name}: finishing the step and saving")
+        if several:
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    before = {number: signal.signal(number, receive) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers = [signal.SIGINT] if several else [signal.SIGTERM, signal.SIGINT]
+    before = {number: signal.signal(number, receive) for number in numbers}
     try:
-        yield received
+        yield request
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if handler is not None:  # one that was not installed from Python
+                signal.signal(number, handler)

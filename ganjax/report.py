@@ -2,6 +2,8 @@
 
 import json
 import sys
+import time
+from typing import Any
 
 import numpy as np
 import tensorboardX
@@ -9,6 +11,8 @@ from etils import epath
 from jaxtyping import Int, UInt8
 from PIL import Image
 from tqdm import tqdm
+
+_FLUSH_SECONDS = 60.0
 
 
 def image_grid(
@@ -45,31 +49,80 @@ def image_from_array(image: UInt8[np.ndarray, "height width channels"]) -> Image
 
 
 class MetricsLog:
-    """Scalars in ``metrics.jsonl`` (a line each: ``step``, ``images``, then scalars) and in TensorBoard's events."""
+    """Scalars in ``metrics.jsonl`` (a line each: ``step``, ``images``, then scalars) and in TensorBoard's events.
+
+    In an object store, where nothing can be appended to, the lines are written together now and then and before each
+    checkpoint, and there are no events.
+
+    Attributes:
+        lines: those of scalars so far, of earlier starts of the run as well.
+        notes: those of what happened: one text instead of scalars.
+    """
 
     def __init__(self, workdir: epath.Path, *, resume_images: int) -> None:
         """Opens the log, and forgets what an interrupted run wrote after the checkpoint it now goes on from."""
         path = workdir / "metrics.jsonl"
         kept = [line for line in _complete_lines(path) if json.loads(line)["images"] <= resume_images]
+        self.notes = [line for line in map(json.loads, kept) if _is_note(line)]
+        self.lines = [line for line in map(json.loads, kept) if not _is_note(line)]
         rewritten = workdir / "metrics.jsonl.new"
         rewritten.write_text("".join(f"{line}\n" for line in kept))
         rewritten.replace(path)
-        self._file = path.open("a")
-        self._events = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=resume_images + 1)
+        self._path, self._written = path, kept
+        self._file, self._events = None, None
+        if "://" in str(workdir):
+            self._flushed = time.monotonic()
+        else:
+            self._file = path.open("a")
+            self._events = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=resume_images + 1)
 
     def write(self, *, step: int, images: int, scalars: dict[str, float]) -> None:
-        """Adds a line, flushed at once; curves are over images seen."""
-        self._file.write(json.dumps({"step": step, "images": images, **scalars}) + "\n")
-        self._file.flush()
-        for name, value in scalars.items():
-            self._events.add_scalar(name, value, images)
+        """Adds a line; curves are over images seen."""
+        line = {"step": step, "images": images, **scalars}
+        self._append(line)
+        self.lines.append(line)
+        if self._events:
+            for name, value in scalars.items():
+                self._events.add_scalar(name, value, images)
+
+    def note(self, *, step: int, images: int, name: str, text: str, number: int | None = None) -> None:
+        """Adds a line about something that happened, which may be one of several that are numbered."""
+        line = {"step": step, "images": images, name: text}
+        if number is not None:
+            line[f"{name.partition('/')[0]}/number"] = number
+        self._append(line)
+        self.notes.append(line)
+        if self._events:
+            self._events.add_text(name, text, images)
+
+    def flush(self) -> None:
+        """Returns when the lines so far are in the file; on this machine they are at once."""
+        if self._file is None:
+            self._path.write_text("".join(f"{line}\n" for line in self._written))
+            self._flushed = time.monotonic()
+
+    def _append(self, line: dict[str, Any]) -> None:
+        text = json.dumps(line)
+        if self._file is not None:
+            self._file.write(f"{text}\n")
+            self._file.flush()
+            return
+        self._written.append(text)
+        if time.monotonic() - self._flushed > _FLUSH_SECONDS:
+            self.flush()
 
     def __enter__(self) -> "MetricsLog":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._events.close()
+        self.flush()
+        if self._file is not None and self._events is not None:
+            self._file.close()
+            self._events.close()
+
+
+def _is_note(line: dict[str, Any]) -> bool:
+    return any(isinstance(value, str) for value in line.values())
 
 
 def _complete_lines(path: epath.Path) -> list[str]:
@@ -81,7 +134,7 @@ def _complete_lines(path: epath.Path) -> list[str]:
 class Progress:
     """One line on the terminal: how far, how fast, how long still, and some scalars."""
 
-    def __init__(self, *, initial: int, total: int) -> None:
+    def __init__(self, *, initial: int, total: int, visible: bool = True) -> None:
         # A log file gets a line now and then, a terminal a live one.
         interval = 0.2 if sys.stderr.isatty() else 10.0
         self._bar = tqdm(
@@ -91,6 +144,7 @@ class Progress:
             unit_scale=True,
             mininterval=interval,
             maxinterval=interval,
+            disable=not visible,
         )
 
     def advance_to(self, images: int) -> None:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Int32, Key, UInt8
 from PIL import Image
 from tqdm import tqdm
@@ -18,6 +19,7 @@ from ganjax.config import Config
 from ganjax.errors import UserError
 from ganjax.gan import GAN, TrainState, draw_latents, init, sample
 from ganjax.report import image_from_array, image_grid
+from ganjax.sharding import gathered, mesh_of, replicated
 from ganjax.workdir import load_workdir
 
 BATCH_SIZE = 64
@@ -77,7 +79,9 @@ class Sampler:
     ) -> UInt8[Array, "batch height width channels"]:
         """Samples ``first`` and on, one a label (which an unconditional generator ignores)."""
         indices = np.arange(first, first + len(labels), dtype=np.int32)
-        return _compute(self, state, *jax.device_put((indices, labels)))
+        mesh = mesh_of(state)
+        place = None if mesh is None else replicated(mesh)
+        return _compute(self, mesh, state, *jax.device_put((indices, labels), place))
 
     def latents(self, keys: Key[Array, " batch"]) -> Float[Array, "batch latent"]:
         """The latents that the keys stand for, truncated if asked."""
@@ -87,11 +91,16 @@ class Sampler:
         return draw_latents(self.gan, keys) * (1.0 if self.truncation is None else self.truncation)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _compute(sampler: Sampler, state: TrainState, indices: Array, labels: Array) -> Array:
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _compute(sampler: Sampler, mesh: Mesh | None, state: TrainState, indices: Array, labels: Array) -> Array:
+    whole = (lambda tree: tree) if mesh is None else functools.partial(gathered, mesh=mesh)
+    generator = state.generator
+    params, variables, ema_params = whole((generator.params, generator.variables, state.ema_params))
+    generator = dataclasses.replace(generator, params=params, variables=variables)
+    state = dataclasses.replace(state, generator=generator, ema_params=ema_params)
     keys = jax.vmap(lambda index: jax.random.fold_in(jax.random.key(sampler.seed), index))(indices)
     images = sample(sampler.gan, state, sampler.latents(keys), labels, weights=sampler.weights)
-    return jnp.clip(jnp.round((images + 1) * 127.5), 0, 255).astype(jnp.uint8)
+    return whole(jnp.clip(jnp.round((images + 1) * 127.5), 0, 255).astype(jnp.uint8))
 
 
 def generate(

@@ -6,35 +6,43 @@ checkpoint ends bit for bit where it would have ended.
 """
 
 import contextlib
+import functools
 from collections.abc import Callable
 
 import jax
+import numpy as np
 from etils import epath
 from jaxtyping import Array, Key
 
 from ganjax.checkpoint import Checkpoints
-from ganjax.compilation import abstract_state, compile_step
+from ganjax.collapse import narrow, spread
+from ganjax.compilation import abstract_state, compile_step, shardings
 from ganjax.config import Config
-from ganjax.data import Feed, Source, open_feed
-from ganjax.errors import UserError
+from ganjax.data import Feed, ReadableSource, Source, open_feed, unskipped_step
+from ganjax.distributed import announce, is_first
+from ganjax.errors import Fault, UserError
 from ganjax.gan import GAN, TrainState, init
-from ganjax.interruption import Interrupted, stop_signals
+from ganjax.interruption import Interrupted, stop_requests
 from ganjax.pictures import Pictures
 from ganjax.report import MetricsLog, Progress
+from ganjax.rollback import Rollback, load_rollbacks, save_rollbacks
 from ganjax.sharding import batch_sharding, data_mesh, replicated
-from ganjax.watch import Watch
+from ganjax.watch import Diverged, Watch
 
 
 def train(config: Config, workdir: epath.Path) -> TrainState:
     """Trains from the workdir's newest checkpoint, or from the start, to ``config.run.total_images``.
+
+    With several processes (see ``distributed.join``), all call it alike.
 
     Returns:
         The final state, which is also the newest checkpoint.
 
     Raises:
         UserError: the data does not suit the models, or the devices cannot share the batch.
+        Fault: the checkpoints cannot be written, or a record not read.
         Interrupted: SIGTERM or SIGINT came; the state after the step in which it came is saved.
-        Diverged: training went wrong.
+        Diverged: training went wrong, and may not go back once more.
     """
     gan, run, mesh = config.gan, config.run, data_mesh()
     if run.batch_size % (mesh.size * gan.num_microbatches):
@@ -42,18 +50,20 @@ def train(config: Config, workdir: epath.Path) -> TrainState:
             f"batch size {run.batch_size} cannot be shared by {mesh.size} device(s) in {gan.num_microbatches} "
             f"microbatch(es); make it a multiple of {mesh.size * gan.num_microbatches}"
         )
-    key = jax.device_put(jax.random.key(run.seed), replicated(mesh))
-    start = jax.jit(init, static_argnums=0, out_shardings=replicated(mesh))
-    abstract = abstract_state(gan, mesh)
+    key = jax.jit(lambda: jax.random.key(run.seed), out_shardings=replicated(mesh))()
+    abstract = abstract_state(gan, mesh, shard=run.shard_state)
+    start = jax.jit(init, static_argnums=0, out_shardings=shardings(abstract))
     with Checkpoints(workdir / "checkpoints", keep=run.keep_checkpoints, keep_for_good=run.keeps) as checkpoints:
         first_step, state = checkpoints.restore(abstract) or (0, None)
         if state is not None and first_step >= run.num_steps:
-            print(
+            announce(
                 f"finished: {workdir} has seen {first_step * run.batch_size:,} images; raise run.total_images for more"
             )
             return state
         source = config.data.open()
         check_fit(gan, source)
+        if run.unreadable == "replace":
+            source = ReadableSource(source)
         feed = open_feed(
             source,
             seed=run.seed,
@@ -63,15 +73,25 @@ def train(config: Config, workdir: epath.Path) -> TrainState:
             num_workers=run.num_workers,
             sharding=batch_sharding(mesh),
         )
-        print(
+        announce(
             f"{len(source):,} images of {source.name}, {'x'.join(map(str, source.image_shape))}; {mesh.size} device(s)"
         )
         step = compile_step(gan, feed, abstract, key)
-        if state is None:
-            state = start(gan, key)
-        else:
-            print(f"resuming at {first_step * run.batch_size:,} images")
-        return _loop(config, workdir, step, feed, state, first_step, key, checkpoints)
+        if state is not None:
+            announce(f"resuming at {first_step * run.batch_size:,} images")
+        rollbacks = load_rollbacks(workdir)
+        while True:
+            state = start(gan, key) if state is None else state
+            try:
+                return _Loop(config, workdir, step, feed, source, checkpoints, rollbacks).run(state, first_step, key)
+            except Diverged as failure:
+                if run.on_divergence == "stop" or len(rollbacks) >= run.max_rollbacks:
+                    raise
+                batch = unskipped_step(failure.step - 1, [rollback.skipped for rollback in rollbacks])
+                rollbacks = (*rollbacks, Rollback(failure.step, batch, failure.reason))
+            save_rollbacks(workdir, rollbacks)
+            del state  # gone wrong, and its memory is needed
+            first_step, state = checkpoints.restore(abstract) or (0, None)
 
 
 def check_fit(gan: GAN, source: Source) -> None:
@@ -89,42 +109,105 @@ def check_fit(gan: GAN, source: Source) -> None:
         raise UserError(f"{source.name} has {source.num_classes} classes; the models expect {num_classes}; change one")
 
 
-def _loop(
-    config: Config,
-    workdir: epath.Path,
-    step: Callable,
-    feed: Feed,
-    state: TrainState,
-    first_step: int,
-    key: Key[Array, ""],
-    checkpoints: Checkpoints,
-) -> TrainState:
-    run = config.run
-    with contextlib.ExitStack() as stack:
-        log = stack.enter_context(MetricsLog(workdir, resume_images=first_step * run.batch_size))
-        progress = stack.enter_context(Progress(initial=first_step * run.batch_size, total=run.total_images))
-        pictures = stack.enter_context(Pictures(config, workdir / "samples"))
-        inputs = stack.enter_context(feed.iterate(first_step))
-        stop = stack.enter_context(stop_signals(progress))
-        watch = Watch(run, log, progress)
-        if first_step == 0:
-            pictures.draw(state, images_seen=0)
+def _fault(error: UserError) -> Fault:
+    """What was right when the run began and went wrong since."""
+    if isinstance(error, Fault):
+        return error
+    return Fault(f"{error}; or give --run.unreadable replace, which shows the next record in its place")
 
-        for done in range(first_step + 1, run.num_steps + 1):
-            step_inputs = next(inputs)
-            with jax.transfer_guard("disallow"):
-                state, metrics = step(state, feed.arrays, step_inputs, key)
-            watch.look(done, metrics)
-            if run.due(run.sample_every, done):
-                pictures.draw(state, images_seen=done * run.batch_size)
-            if run.due(run.checkpoint_every, done) or stop or done == run.num_steps:
-                watch.catch_up()  # never save what has diverged
-                pictures.wait()  # what comes before a checkpoint is not done again after it
-                checkpoints.save(done, state)
-            if stop:
-                checkpoints.wait()
-                raise Interrupted(
-                    stop[0], f"stopped at {done * run.batch_size:,} images; run the same command to go on"
-                )
-        checkpoints.wait()
-    return state
+
+class _Loop:
+    """The loop, from one start or return to a checkpoint to the next."""
+
+    def __init__(
+        self,
+        config: Config,
+        workdir: epath.Path,
+        step: Callable,
+        feed: Feed,
+        source: Source,
+        checkpoints: Checkpoints,
+        rollbacks: tuple[Rollback, ...],
+    ) -> None:
+        self._config = config
+        self._workdir = workdir
+        self._step = step
+        self._feed = feed
+        self._source = source
+        self._checkpoints = checkpoints
+        self._rollbacks = rollbacks
+
+    def run(self, state: TrainState, first_step: int, key: Key[Array, ""]) -> TrainState:
+        """Trains from a state, which is used up, to the end; raises as ``train``."""
+        run, skipped = self._config.run, [rollback.skipped for rollback in self._rollbacks]
+        with contextlib.ExitStack() as stack:
+            self._log = None
+            if is_first():
+                self._log = stack.enter_context(MetricsLog(self._workdir, resume_images=first_step * run.batch_size))
+            self._progress = stack.enter_context(
+                Progress(initial=first_step * run.batch_size, total=run.total_images, visible=is_first())
+            )
+            self._pictures = stack.enter_context(Pictures(self._config, self._workdir / "samples"))
+            inputs = stack.enter_context(self._feed.iterate(first_step, skipped=skipped))
+            stop = stack.enter_context(stop_requests(self._progress))
+            self._watch = Watch(run, self._log, self._progress)
+            self._report_rollbacks(first_step)
+            if first_step == 0:
+                self._pictures.draw(state, step=0)
+
+            for done in range(first_step + 1, run.num_steps + 1):
+                try:
+                    step_inputs = next(inputs)
+                except UserError as error:
+                    # With several processes the others are not here to save with.
+                    if jax.process_count() == 1 and done - 1 > first_step:
+                        self._save(done - 1, state)
+                        self._checkpoints.wait()
+                    raise _fault(error) from error
+                with jax.transfer_guard("disallow"):
+                    state, metrics = self._step(state, self._feed.arrays, step_inputs, key)
+                self._watch.look(done, metrics)
+                if run.due(run.sample_every, done):
+                    self._pictures.draw(state, step=done)
+                signal_number = stop.due(len(self._rollbacks) * run.num_steps + done)
+                if run.due(run.checkpoint_every, done) or signal_number or done == run.num_steps:
+                    self._save(done, state)
+                if signal_number:
+                    self._checkpoints.wait()
+                    raise Interrupted(
+                        signal_number, f"stopped at {done * run.batch_size:,} images; run the same command to go on"
+                    )
+            self._checkpoints.wait()
+        return state
+
+    def _save(self, done: int, state: TrainState) -> None:
+        self._watch.catch_up()  # never save what has diverged
+        for drawn in self._pictures.wait():  # what comes before a checkpoint is not done again after it
+            sign = narrow(drawn.spread, self._reals_spread) if drawn.step else None
+            if sign:
+                self._watch.warn("collapse/spread", sign, step=drawn.step, every=self._config.run.sample_every)
+        if self._log is not None:
+            self._log.flush()
+        self._checkpoints.save(done, state)
+
+    @functools.cached_property
+    def _reals_spread(self) -> float:
+        num = min(self._config.run.num_samples, len(self._source))
+        records = [self._source[index * len(self._source) // num] for index in range(num)]
+        return spread(np.stack([record["images"] for record in records]))
+
+    def _report_rollbacks(self, first_step: int) -> None:
+        """Also those that an earlier start of the run was ended too soon to report."""
+        if self._log is None:
+            return
+        known = {note.get("rollback/number") for note in self._log.notes}
+        images = first_step * self._config.run.batch_size
+        for number, rollback in enumerate(self._rollbacks, 1):
+            if number in known:
+                continue
+            text = (
+                f"{rollback.reason} at step {rollback.step}: back to step {first_step}, and on without batch "
+                f"{rollback.skipped}"
+            )
+            self._log.note(step=first_step, images=images, name="rollback/reason", text=text, number=number)
+            self._progress.say(f"{text} ({number} of {self._config.run.max_rollbacks} times)")

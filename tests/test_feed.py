@@ -19,6 +19,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from PIL import Image
 
 from ganjax.data import ArraySource, Folder, Source, open_feed, order
+from ganjax.data.feed import StreamingFeed
 from ganjax.errors import UserError
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
@@ -122,6 +123,26 @@ def test_gathering_moves_nothing_between_devices() -> None:
     with feed.iterate() as inputs:
         batch = compiled(feed.arrays, next(inputs))
     assert batch["images"].addressable_shards[0].data.shape == (8, 4, 5, 3)
+
+
+@pytest.mark.parametrize("num_devices", [2, 3, 6, 8])
+def test_a_dataset_too_large_for_a_device_is_split_over_them(num_devices: int) -> None:
+    """23 records on any number of devices: the same batches, and each device has its part, padded, and no more."""
+    source, sharding, rows = make_source(), mesh_sharding(num_devices), 12 if num_devices % 3 == 0 else ROWS
+    limit = -(-source.num_bytes // num_devices)
+    options: dict[str, Any] = {"seed": 1, "rows_per_step": rows, "mirror": True, "resident_bytes": limit}
+    feed, single = open_feed(source, sharding=sharding, **options), open_feed(source, **options)
+    assert isinstance(single, StreamingFeed)
+    for actual, expected in zip(batches(feed, 0, 5), batches(single, 0, 5), strict=True):
+        assert_equal(actual, expected)
+    for array in feed.arrays.values():
+        assert {shard.data.shape[0] for shard in array.addressable_shards} == {-(-NUM_RECORDS // num_devices)}
+    batch = jax.eval_shape(feed.batch, feed.arrays, feed.abstract_inputs)
+    assert batch["images"].dtype == jnp.uint8
+    compiled = jax.jit(feed.batch).lower(feed.arrays, feed.abstract_inputs).compile()
+    gathered = [line for line in str(compiled.as_text()).splitlines() if " all-gather(" in line]
+    assert gathered
+    assert all(f"s32[{rows}]" in line for line in gathered)  # the numbers of the records, and no record
 
 
 def test_batches_work_under_shard_map() -> None:
@@ -260,9 +281,10 @@ mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
 sharding = NamedSharding(mesh, PartitionSpec("data"))
 images = np.random.default_rng(0).integers(0, 256, (23, 4, 5, 3), np.uint8)
 source = ArraySource(images, np.arange(23) % 3)
-for resident in ("device", "stream"):
-    options = {"seed": 1, "rows_per_step": 8, "mirror": True, "resident": resident}
+for resident, limit in (("device", 10**9), ("device", 400), ("stream", 10**9)):  # whole, split, and streamed
+    options = {"seed": 1, "rows_per_step": 8, "mirror": True, "resident": resident, "resident_bytes": limit}
     feed, whole = open_feed(source, sharding=sharding, **options), open_feed(source, **options)
+    assert resident == "stream" or feed.arrays["images"].is_fully_replicated == (limit > 400)
     with feed.iterate(3) as inputs, whole.iterate(3) as whole_inputs:
         for _ in range(3):
             batch = jax.jit(feed.batch)(feed.arrays, next(inputs))

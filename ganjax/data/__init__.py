@@ -11,8 +11,9 @@ from ganjax.data.feed import Feed, open_feed
 from ganjax.data.folder import Folder
 from ganjax.data.npz import Npz
 from ganjax.data.order import order
-from ganjax.data.source import ArraySource, Dataset, Source
+from ganjax.data.source import ArraySource, Dataset, ReadableSource, Source
 from ganjax.data.stacked import StackedMnist
+from ganjax.data.stream import unskipped_step
 
 __all__ = [
     "ArraySource",
@@ -21,9 +22,11 @@ __all__ = [
     "Feed",
     "Folder",
     "Npz",
+    "ReadableSource",
     "Source",
     "StackedMnist",
     "Tfds",
     "open_feed",
     "order",
+    "unskipped_step",
 ]

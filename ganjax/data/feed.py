@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import abc
 import collections
+import contextlib
 import dataclasses
 import math
 import os
+import re
 import signal
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import grain
@@ -21,17 +23,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
-from jaxtyping import Int64
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ganjax.data.order import order
 from ganjax.data.source import Source
-from ganjax.errors import UserError
+from ganjax.data.stall import StallWarning
+from ganjax.data.stream import Inputs, Placement, Stream
+from ganjax.errors import Fault, UserError
 
-# What changes from step to step, placed on the device(s); and a batch: {"images": …, "labels": …}.
-Inputs = Any
+# {"images": …, "labels": …}
 Batch = dict[str, jax.Array]
 
-# A dataset up to this size lives on the device, with "auto".
+# How much of a device's memory a dataset may take, with "auto".
 RESIDENT_BYTES = 2 * 2**30
 
 _MAX_STEPS = 2**40  # a stream has no end; Grain wants one
@@ -57,8 +59,9 @@ def open_feed(
         seed: decides the order.
         rows_per_step: how many records a step takes, over all devices and processes.
         mirror: whether every record comes twice an epoch, once flipped left to right.
-        resident: whether the dataset lives on the device ("device"), is streamed ("stream"), or depends on its size.
-        resident_bytes: the largest dataset that "auto" puts on the device.
+        resident: whether the dataset lives on the devices ("device"), is streamed ("stream"), or depends on its size.
+        resident_bytes: how much of it may be on one device. A larger one is split over the devices; with "auto", one
+            whose part is still too large is streamed.
         sharding: how the first axis of a batch is placed on devices; by default on the default device.
         num_workers: processes that decode a stream; 0 for threads of this process.
         prefetch: how many steps' inputs are placed on the device ahead of use.
@@ -71,13 +74,19 @@ def open_feed(
             f"{source.name} has {len(source)} images, fewer than the {rows_per_step} that one step takes: "
             f"lower batch_size until a step takes {len(source)} or less, or give more images"
         )
-    placement = _Placement(rows_per_step, sharding)
+    placement = Placement(rows_per_step, sharding)
     first, last = placement.local_rows()
-    stream = _Stream(
+    stream = Stream(
         source=source, seed=seed, mirror=mirror, rows_per_step=rows_per_step, first_row=first, last_row=last
     )
-    if resident == "device" or (resident == "auto" and source.num_bytes <= resident_bytes):
+    if source.num_bytes <= resident_bytes and resident != "stream":
         return ResidentFeed(stream, placement, prefetch=prefetch)
+    mesh = placement.mesh
+    num_devices = 1 if mesh is None else mesh.size
+    if resident == "device" or (resident == "auto" and source.num_bytes <= resident_bytes * num_devices):
+        if mesh is None or num_devices == 1:
+            return ResidentFeed(stream, placement, prefetch=prefetch)
+        return SplitResidentFeed(stream, placement, mesh, prefetch=prefetch)
     return StreamingFeed(stream, placement, prefetch=prefetch, num_workers=num_workers)
 
 
@@ -99,8 +108,13 @@ class Feed(abc.ABC):
     abstract_inputs: Inputs
 
     @abc.abstractmethod
-    def iterate(self, start_step: int = 0) -> InputIterator:
-        """Starts at a step, in constant time. Close the iterator, or use it in a `with` statement."""
+    def iterate(self, start_step: int = 0, *, skipped: Sequence[int] = ()) -> InputIterator:
+        """Starts at a step, in constant time. Close the iterator, or use it in a `with` statement.
+
+        Args:
+            start_step: the first step, counted from 0.
+            skipped: batches that are left out, by the step that they would be of if none were; see `unskipped_step`.
+        """
 
     @abc.abstractmethod
     def batch(self, arrays: dict[str, jax.Array], inputs: Inputs) -> Batch:
@@ -110,8 +124,16 @@ class Feed(abc.ABC):
 class InputIterator(Iterator[Inputs]):
     """Inputs of successive steps, placed on the device some steps ahead."""
 
-    def __init__(self, host_batches: Any, place: Callable[[Any], Inputs], *, prefetch: int) -> None:
-        """Wraps a generator, or one of Grain's iterators (both can be closed)."""
+    def __init__(
+        self,
+        host_batches: Any,
+        place: Callable[[Any], Inputs],
+        *,
+        prefetch: int,
+        waiting: contextlib.AbstractContextManager | None = None,
+    ) -> None:
+        """Wraps a generator, or one of Grain's iterators (both can be closed). ``waiting`` is around each wait."""
+        self._waiting = waiting or contextlib.nullcontext()
         self._place = place
         self._prefetch = prefetch
         self._ready: collections.deque[Inputs] = collections.deque()
@@ -124,7 +146,9 @@ class InputIterator(Iterator[Inputs]):
         if not self._host_batches:
             raise ValueError("this iterator over inputs is closed: open another with feed.iterate(start_step)")
         while len(self._ready) <= self._prefetch:
-            self._ready.append(self._place(next(self._host_batches[0])))
+            with self._waiting:
+                host_batch = next(self._host_batches[0])
+            self._ready.append(self._place(host_batch))
         return self._ready.popleft()
 
     def close(self) -> None:
@@ -142,34 +166,90 @@ class InputIterator(Iterator[Inputs]):
 class ResidentFeed(Feed):
     """The whole dataset on every device as uint8; a step's inputs are record numbers (int32), and it gathers."""
 
-    def __init__(self, stream: _Stream, placement: _Placement, *, prefetch: int) -> None:
+    def __init__(self, stream: Stream, placement: Placement, *, prefetch: int) -> None:
         self._stream = stream
         self._placement = placement
         self._prefetch = prefetch
-        self.arrays = {key: placement.replicate(array) for key, array in stream.source.load().items()}
+        self.arrays = self._load()
         self.abstract_inputs = placement.abstract((), np.int32)
 
-    def iterate(self, start_step: int = 0) -> InputIterator:
+    def iterate(self, start_step: int = 0, *, skipped: Sequence[int] = ()) -> InputIterator:
         """See `Feed`."""
-        numbers = (self._stream.numbers(step).astype(np.int32) for step in range(start_step, _MAX_STEPS))
+        stream = dataclasses.replace(self._stream, skipped=tuple(skipped))
+        numbers = (stream.numbers(step).astype(np.int32) for step in range(start_step, _MAX_STEPS))
         return InputIterator(numbers, self._placement.place, prefetch=self._prefetch)
 
     def batch(self, arrays: dict[str, jax.Array], inputs: Inputs) -> Batch:
         """See `Feed`."""
-        num_records = len(arrays["images"])
-        index = inputs % num_records if self._stream.mirror else inputs
-        # The numbers are in range; "clip" spares what the default mode does for those that are not.
-        batch = {key: jnp.take(array, index, axis=0, mode="clip") for key, array in arrays.items()}
+        num_records = len(self._stream.source)
+        batch = self._gather(arrays, inputs % num_records if self._stream.mirror else inputs)
         if self._stream.mirror:
             flipped = (inputs >= num_records)[:, None, None, None]
             batch["images"] = jnp.where(flipped, batch["images"][:, :, ::-1], batch["images"])
         return batch
 
+    def _load(self) -> dict[str, jax.Array]:
+        return {key: self._placement.replicate(array) for key, array in self._stream.source.load().items()}
+
+    def _gather(self, arrays: dict[str, jax.Array], index: jax.Array) -> Batch:
+        # The numbers are in range; "clip" spares what the default mode does for those that are not.
+        return {key: jnp.take(array, index, axis=0, mode="clip") for key, array in arrays.items()}
+
+
+class SplitResidentFeed(ResidentFeed):
+    """The dataset split over the devices, each with its part of the records, for one that is too large for a device.
+
+    Every device looks the whole batch up among its own records, with zeros for the others' records, and the sum over
+    the devices, of which each keeps its rows, is the batch: every row has one device that knows it, so the sum is
+    exact. It moves the bytes of one batch of uint8 through each device's link.
+    """
+
+    def __init__(self, stream: Stream, placement: Placement, mesh: Mesh, *, prefetch: int) -> None:
+        self._mesh = mesh
+        self._records_each = -(-len(stream.source) // mesh.size)
+        super().__init__(stream, placement, prefetch=prefetch)
+
+    def _load(self) -> dict[str, jax.Array]:
+        """Places, of every process, the records of its own devices, which it alone reads."""
+        num_records, split = len(self._stream.source), NamedSharding(self._mesh, PartitionSpec("data"))
+        index_map = split.addressable_devices_indices_map((self._records_each * self._mesh.size,))
+        parts = {}
+        for device, index in index_map.items():
+            assert index is not None
+            first = min(index[0].start or 0, num_records)
+            arrays = self._stream.source.load(range(first, min(first + self._records_each, num_records)))
+            for key, array in arrays.items():
+                missing = self._records_each - len(array)
+                padded = np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1)) if missing else array
+                parts.setdefault(key, []).append(jax.device_put(padded, device))
+        return {
+            key: jax.make_array_from_single_device_arrays(
+                (self._records_each * self._mesh.size, *arrays[0].shape[1:]), split, arrays
+            )
+            for key, arrays in parts.items()
+        }
+
+    def _gather(self, arrays: dict[str, jax.Array], index: jax.Array) -> Batch:
+        def on_one_device(arrays: dict[str, jax.Array], index: jax.Array) -> Batch:
+            place = jax.lax.all_gather(index, "data", tiled=True) - jax.lax.axis_index("data") * self._records_each
+            here = (place >= 0) & (place < self._records_each)
+
+            def rows(array: jax.Array) -> jax.Array:
+                found = jnp.take(array, place, axis=0, mode="clip")
+                ours = here.reshape(here.shape + (1,) * (found.ndim - 1))
+                found = jnp.where(ours, found, jnp.zeros((), found.dtype))
+                return jax.lax.psum_scatter(found, "data", tiled=True)
+
+            return jax.tree.map(rows, arrays)
+
+        split = PartitionSpec("data")
+        return jax.shard_map(on_one_device, mesh=self._mesh, in_specs=(split, split), out_specs=split)(arrays, index)
+
 
 class StreamingFeed(Feed):
     """Batches are read and decoded by Grain's threads or processes; a step's inputs are the batch itself."""
 
-    def __init__(self, stream: _Stream, placement: _Placement, *, prefetch: int, num_workers: int) -> None:
+    def __init__(self, stream: Stream, placement: Placement, *, prefetch: int, num_workers: int) -> None:
         self._stream = stream
         self._placement = placement
         self._prefetch = prefetch
@@ -179,9 +259,10 @@ class StreamingFeed(Feed):
         if stream.source.num_classes:
             self.abstract_inputs["labels"] = placement.abstract((), np.int32)
 
-    def iterate(self, start_step: int = 0) -> InputIterator:
+    def iterate(self, start_step: int = 0, *, skipped: Sequence[int] = ()) -> InputIterator:
         """See `Feed`. Reading begins at once, in the background."""
-        batches = grain.MapDataset.range(start_step, _MAX_STEPS).map(self._stream.read)
+        stream = dataclasses.replace(self._stream, skipped=tuple(skipped))
+        batches = grain.MapDataset.range(start_step, _MAX_STEPS).map(stream.read)
         # An element of this Grain dataset is a whole batch, so threads and buffers count batches.
         threads = 1 if self._num_workers else self._num_threads()
         dataset = batches.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads))
@@ -193,7 +274,10 @@ class StreamingFeed(Feed):
             dataset = dataset.mp_prefetch(options, worker_init_fn=_leave_interrupts_to_parent)
         iterator = iter(dataset)
         iterator.start_prefetch()
-        return InputIterator(iterator, self._place, prefetch=self._prefetch)
+        stall = StallWarning(stream.source.name)
+        inputs = InputIterator(_HostBatches(iterator), self._place, prefetch=self._prefetch, waiting=stall)
+        weakref.finalize(inputs, stall.close)
+        return inputs
 
     def batch(self, arrays: dict[str, jax.Array], inputs: Inputs) -> Batch:
         """See `Feed`."""
@@ -210,94 +294,26 @@ class StreamingFeed(Feed):
         return max(1, min(16, os.cpu_count() or 1, _READ_AHEAD_BYTES // batch_bytes))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Stream:
-    """The endless stream of records, cut into steps, of which this process reads some rows."""
+class _HostBatches:
+    """Grain's iterator, of whose errors the ones that are no fault of the program are for the user to read."""
 
-    source: Source
-    seed: int
-    mirror: bool
-    rows_per_step: int
-    first_row: int
-    last_row: int
+    def __init__(self, iterator: Any) -> None:
+        self._iterator = iterator
 
-    def numbers(self, step: int) -> Int64[np.ndarray, " local_rows"]:
-        """The records of this process's rows of a step; from len(source) on they are flipped ones."""
-        return order(
-            num_records=len(self.source) * (2 if self.mirror else 1),
-            seed=self.seed,
-            start=step * self.rows_per_step + self.first_row,
-            stop=step * self.rows_per_step + self.last_row,
-        )
-
-    def read(self, step: int) -> dict[str, np.ndarray]:
-        """Reads this process's rows of a step."""
-        num_records = len(self.source)
-        records = []
-        for number in self.numbers(step).tolist():
-            record = self.source[number % num_records]
-            if number >= num_records:
-                record = record | {"images": record["images"][:, ::-1]}
-            records.append(record)
-        return {key: np.stack([record[key] for record in records]) for key in records[0]}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Placement:
-    """How arrays go to devices."""
-
-    rows_per_step: int
-    sharding: jax.sharding.Sharding | None
-
-    def local_rows(self) -> tuple[int, int]:
-        """The first of this process's rows of a batch, and the one after its last.
-
-        Raises:
-            UserError: the devices cannot share the rows evenly.
-            ValueError: the rows of this process's devices are not one block.
-        """
-        if self.sharding is None:
-            return 0, self.rows_per_step
-        shape = (self.rows_per_step,)
+    def __next__(self) -> Any:
         try:
-            size = self.sharding.shard_shape(shape)[0]
-        except ValueError as error:
-            raise UserError(
-                f"{self.rows_per_step} images a step cannot be shared evenly by {self.sharding.num_devices} devices: "
-                f"set batch_size to a multiple of {self.sharding.num_devices}"
+            return next(self._iterator)
+        except RuntimeError as error:
+            ended = re.search(r"Worker process was terminated.*?(exit code \S+\d)", str(error))
+            if ended is None:
+                raise
+            raise Fault(
+                f"a data worker has died ({ended[1]}; -9 is often a lack of memory); run the command again, with "
+                "another run.num_workers if it recurs"
             ) from error
-        shards = self.sharding.addressable_devices_indices_map(shape).values()
-        starts = sorted({shard[0].indices(self.rows_per_step)[0] for shard in shards if shard is not None})
-        if starts != list(range(starts[0], starts[-1] + size, size)):
-            raise ValueError(f"the rows of one process must be one block, but its devices begin at rows {starts}")
-        return starts[0], starts[-1] + size
 
-    def place(self, local: Any) -> Inputs:
-        """Places this process's rows of every leaf."""
-        if self.sharding is None or self.sharding.is_fully_addressable:
-            return jax.device_put(local, self.sharding)
-
-        def place_leaf(rows: np.ndarray) -> jax.Array:
-            shape = (self.rows_per_step, *rows.shape[1:])
-            return jax.make_array_from_process_local_data(self.sharding, rows, shape)
-
-        return jax.tree.map(place_leaf, local)
-
-    def replicate(self, array: np.ndarray) -> jax.Array:
-        """Places the whole array on every device."""
-        if self.sharding is None:
-            return jax.device_put(array)
-        if isinstance(self.sharding, jax.sharding.NamedSharding):
-            everywhere = jax.sharding.NamedSharding(self.sharding.mesh, jax.sharding.PartitionSpec())
-        elif self.sharding.is_fully_replicated:
-            everywhere = self.sharding
-        else:
-            raise TypeError(f"expected a NamedSharding or one device, got {self.sharding}")
-        return jax.make_array_from_callback(array.shape, everywhere, lambda index: array[index])
-
-    def abstract(self, row_shape: tuple[int, ...], dtype: type) -> jax.ShapeDtypeStruct:
-        """The shape, dtype and placement of a leaf whose rows have the given shape."""
-        return jax.ShapeDtypeStruct((self.rows_per_step, *row_shape), dtype, sharding=self.sharding)
+    def close(self) -> None:
+        self._iterator.close()
 
 
 def _leave_interrupts_to_parent(worker_index: int, num_workers: int) -> None:

@@ -10,15 +10,25 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import Protocol, runtime_checkable
 
+from etils import epath
+
 from ganjax.data.images import BinaryFile, unreadable
 from ganjax.errors import UserError
+
+AnyPath = Path | epath.Path
+"""A path of this machine, or one such as ``gs://bucket/folder``."""
+
+
+def any_path(path: str | Path) -> AnyPath:
+    """The path that was meant: with a scheme it is of a far file system, read through `etils` and `fsspec`."""
+    return epath.Path(path) if "://" in str(path) else Path(path).expanduser()
 
 
 @runtime_checkable
 class Files(Protocol):
     """Files by name. Names are relative, with forward slashes."""
 
-    path: Path
+    path: AnyPath
 
     def names(self) -> list[str]:
         """All names, in no particular order."""
@@ -40,11 +50,15 @@ class Files(Protocol):
 class Directory:
     """The files below a folder at any depth, through symbolic links."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: AnyPath) -> None:
         self.path = path
 
     def names(self) -> list[str]:
         """See `Files`."""
+        if not isinstance(self.path, Path):  # without links
+            walked = list(self.path.walk())
+            depth = len(walked[0][0].parts)  # the first is this folder, with a scheme or, after etils, without
+            return ["/".join((*folder.parts[depth:], file)) for folder, _, files in walked for file in files]
         found: list[str] = []
         visited: set[str] = set()
         for folder, subfolders, files in os.walk(self.path, followlinks=True):
@@ -64,8 +78,9 @@ class Directory:
 
     def open(self, name: str) -> BinaryFile:
         """See `Files`."""
+        path = self.path / name
         try:
-            return (self.path / name).open("rb")
+            return path.open("rb") if isinstance(path, Path) else io.BytesIO(path.read_bytes())
         except OSError as error:
             raise unreadable(f"{self.path}/{name}", error) from error
 
@@ -73,7 +88,7 @@ class Directory:
 class ZipArchive:
     """The entries of a .zip, read in place. Each process that gets a copy opens the file for itself."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: AnyPath) -> None:
         """Opens and checks the archive.
 
         Raises:
@@ -112,7 +127,7 @@ class ZipArchive:
     def _opened(self) -> zipfile.ZipFile:
         if self._archive is None:
             try:
-                self._archive = zipfile.ZipFile(self.path)
+                self._archive = zipfile.ZipFile(self.path.open("rb"))
             except zipfile.BadZipFile as error:
                 raise UserError(f"{self.path} is a damaged .zip ({error}): copy or download it again") from error
         return self._archive

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from ganjax.data.files import Directory, Files, ZipArchive
+from ganjax.data.files import Directory, Files, ZipArchive, any_path
 from ganjax.data.images import Size, UnreadableImageError, check_header, decode_image, height_and_width
 from ganjax.data.parallel import parallel_map
 from ganjax.data.source import Record, Source
@@ -31,7 +31,7 @@ class Folder:
     everything lies in one folder is read as if that folder were its top. Hidden files are passed over.
 
     Attributes:
-        path: the folder or the .zip.
+        path: the folder or the .zip, also of a far file system: ``gs://bucket/folder``.
         size: pixels a side, or (height, width); images are cropped to these proportions around their centre.
         channels: 1 (grey) or 3 (RGB). Transparent images are laid over white.
         mirror: whether every image is also shown flipped left to right.
@@ -161,13 +161,15 @@ class FolderSource(Source):
         return True
 
 
-def _open_files(path: str | Path) -> Files:
-    path = Path(path).expanduser()
+def _open_files(name: str | Path) -> Files:
+    path = any_path(name)
     if path.is_dir():
         return Directory(path)
     if not path.exists():
         raise UserError(f"{path} does not exist: give a folder or a .zip with images in it")
-    if not zipfile.is_zipfile(path):
+    with path.open("rb") as file:
+        is_zip = zipfile.is_zipfile(file)
+    if not is_zip:
         if path.suffix.lower() == ".zip":
             raise UserError(f"{path} is a damaged .zip: copy or download it again")
         raise UserError(f"{path} is neither a folder nor a .zip: give one with images in it")

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from ganjax.data.files import any_path
 from ganjax.data.images import Size, height_and_width
 from ganjax.data.source import ArraySource, Source
 from ganjax.errors import UserError
@@ -53,14 +54,16 @@ class Npz:
         return source
 
     def _read(self) -> tuple[np.ndarray, np.ndarray | None]:
-        path = Path(self.path)
+        path = any_path(self.path)
         if not path.is_file():
             raise UserError(f"{path} is not a file: give the path of an .npz with uint8 `images`")
-        if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            is_zip = zipfile.is_zipfile(file)
+        if not is_zip:
             raise UserError(f"{path} is not an .npz, or is cut short: write it with np.savez(path, images=...)")
         try:
             # Pickles would run code; without them an array of objects is refused.
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 arrays = {key: archive[key] for key in ("images", "labels") if key in archive}
                 found = ", ".join(archive) or "nothing"
         except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import abc
+import logging
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int32, Integer, UInt8
 
-from ganjax.data.images import fit_array
+from ganjax.data.images import UnreadableImageError, fit_array
 from ganjax.data.parallel import parallel_map
+from ganjax.errors import Fault
+
+_logger = logging.getLogger("ganjax")
+
+_MOST_IN_A_ROW = 100  # unreadable records: more are no accident
 
 # One record: {"images": uint8 [height, width, channels], "labels": int32 scalar (only where the source has labels)}.
 Record = dict[str, Any]
@@ -53,24 +59,26 @@ class Source(abc.ABC):
             UserError: the record cannot be read as an image; the message names it.
         """
 
-    def load(self, *, num_threads: int | None = None) -> dict[str, np.ndarray]:
-        """Reads every record, with a progress bar when it takes more than a moment.
+    def load(self, records: range | None = None, *, num_threads: int | None = None) -> dict[str, np.ndarray]:
+        """Reads records, with a progress bar when it takes more than a moment.
 
         Args:
+            records: which, one after the other; by default all.
             num_threads: threads that decode; by default one a processor.
 
         Returns:
             "images" uint8 [num_records, height, width, channels] and, with labels, "labels" int32 [num_records].
         """
-        arrays: dict[str, np.ndarray] = {"images": np.empty((len(self), *self.image_shape), np.uint8)}
+        records = range(len(self)) if records is None else records
+        arrays: dict[str, np.ndarray] = {"images": np.empty((len(records), *self.image_shape), np.uint8)}
         if self.num_classes:
-            arrays["labels"] = np.empty(len(self), np.int32)
+            arrays["labels"] = np.empty(len(records), np.int32)
 
         def read(index: int) -> None:
             for key, value in self[index].items():
-                arrays[key][index] = value
+                arrays[key][index - records.start] = value
 
-        parallel_map(read, range(len(self)), title=f"reading {self.name}", num_threads=num_threads)
+        parallel_map(read, records, title=f"reading {self.name}", num_threads=num_threads)
         return arrays
 
 
@@ -137,8 +145,37 @@ class ArraySource(Source):
             return {"images": image}
         return {"images": image, "labels": self._labels[index]}
 
-    def load(self, *, num_threads: int | None = None) -> dict[str, np.ndarray]:
+    def load(self, records: range | None = None, *, num_threads: int | None = None) -> dict[str, np.ndarray]:
         """See `Source.load`; arrays that have the right shape are handed over as they are."""
         if self._images.shape[1:] != self.image_shape:
-            return super().load(num_threads=num_threads)
-        return {"images": self._images} | ({} if self._labels is None else {"labels": self._labels})
+            return super().load(records, num_threads=num_threads)
+        part = slice(None) if records is None else slice(records.start, records.stop)
+        return {"images": self._images[part]} | ({} if self._labels is None else {"labels": self._labels[part]})
+
+
+class ReadableSource(Source):
+    """A source in which the next record stands in for one that cannot be read.
+
+    Which one that is depends on the files alone, so a run goes on exactly, on any number of hosts, while they stay.
+    """
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(name=source.name, image_shape=source.image_shape, class_names=source.class_names)
+        self._source = source
+        self._reported: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> Record:
+        for tried in range(_MOST_IN_A_ROW):
+            try:
+                return self._source[(index + tried) % len(self)]
+            except UnreadableImageError as error:
+                unreadable = (index + tried) % len(self)
+                if unreadable not in self._reported:
+                    self._reported.add(unreadable)
+                    _logger.warning("%s; the next record is shown in its place", error)
+        raise Fault(
+            f"{_MOST_IN_A_ROW} records of {self.name} from number {index} on cannot be read; restore the dataset"
+        )

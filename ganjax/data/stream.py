@@ -1,0 +1,125 @@
+"""What a step's batch is made of, and where it goes: records in their order, and rows on devices."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Int64
+
+from ganjax.data.order import order
+from ganjax.data.source import Source
+from ganjax.errors import UserError
+
+# What changes from step to step, placed on the device(s).
+Inputs = Any
+
+
+def unskipped_step(step: int, skipped: Sequence[int]) -> int:
+    """The step whose batch comes at a step when some batches are left out: those of the steps ``skipped``, and the
+    batches after each come one step earlier."""
+    for left_out in sorted(skipped):
+        step += left_out <= step
+    return step
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stream:
+    """The endless stream of records, cut into steps, of which this process reads some rows."""
+
+    source: Source
+    seed: int
+    mirror: bool
+    rows_per_step: int
+    first_row: int
+    last_row: int
+    skipped: tuple[int, ...] = ()
+
+    def numbers(self, step: int) -> Int64[np.ndarray, " local_rows"]:
+        """The records of this process's rows of a step; from len(source) on they are flipped ones."""
+        step = unskipped_step(step, self.skipped)
+        return order(
+            num_records=len(self.source) * (2 if self.mirror else 1),
+            seed=self.seed,
+            start=step * self.rows_per_step + self.first_row,
+            stop=step * self.rows_per_step + self.last_row,
+        )
+
+    def read(self, step: int) -> dict[str, np.ndarray]:
+        """Reads this process's rows of a step."""
+        num_records = len(self.source)
+        records = []
+        for number in self.numbers(step).tolist():
+            record = self.source[number % num_records]
+            if number >= num_records:
+                record = record | {"images": record["images"][:, ::-1]}
+            records.append(record)
+        return {key: np.stack([record[key] for record in records]) for key in records[0]}
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """How arrays go to devices."""
+
+    rows_per_step: int
+    sharding: jax.sharding.Sharding | None
+
+    def local_rows(self) -> tuple[int, int]:
+        """The first of this process's rows of a batch, and the one after its last.
+
+        Raises:
+            UserError: the devices cannot share the rows evenly.
+            ValueError: the rows of this process's devices are not one block.
+        """
+        if self.sharding is None:
+            return 0, self.rows_per_step
+        shape = (self.rows_per_step,)
+        try:
+            size = self.sharding.shard_shape(shape)[0]
+        except ValueError as error:
+            raise UserError(
+                f"{self.rows_per_step} images a step cannot be shared evenly by {self.sharding.num_devices} devices: "
+                f"set batch_size to a multiple of {self.sharding.num_devices}"
+            ) from error
+        shards = self.sharding.addressable_devices_indices_map(shape).values()
+        starts = sorted({shard[0].indices(self.rows_per_step)[0] for shard in shards if shard is not None})
+        if starts != list(range(starts[0], starts[-1] + size, size)):
+            raise ValueError(f"the rows of one process must be one block, but its devices begin at rows {starts}")
+        return starts[0], starts[-1] + size
+
+    @property
+    def mesh(self) -> Mesh | None:
+        """The devices of the batch; None when there is but one, or they are not arranged in a mesh."""
+        mesh = self.sharding.mesh if isinstance(self.sharding, NamedSharding) else None
+        return mesh if isinstance(mesh, Mesh) else None
+
+    def place(self, local: Any) -> Inputs:
+        """Places this process's rows of every leaf."""
+        if self.sharding is None or self.sharding.is_fully_addressable:
+            return jax.device_put(local, self.sharding)
+
+        def place_leaf(rows: np.ndarray) -> jax.Array:
+            shape = (self.rows_per_step, *rows.shape[1:])
+            return jax.make_array_from_process_local_data(self.sharding, rows, shape)
+
+        return jax.tree.map(place_leaf, local)
+
+    def replicate(self, array: np.ndarray) -> jax.Array:
+        """Places the whole array on every device."""
+        if self.sharding is None:
+            return jax.device_put(array)
+        if isinstance(self.sharding, NamedSharding):
+            everywhere = NamedSharding(self.sharding.mesh, PartitionSpec())
+        elif self.sharding.is_fully_replicated:
+            everywhere = self.sharding
+        else:
+            raise TypeError(f"expected a NamedSharding or one device, got {self.sharding}")
+        return jax.make_array_from_callback(array.shape, everywhere, lambda index: array[index])
+
+    def abstract(self, row_shape: tuple[int, ...], dtype: type) -> jax.ShapeDtypeStruct:
+        """The shape, dtype and placement of a leaf whose rows have the given shape."""
+        return jax.ShapeDtypeStruct((self.rows_per_step, *row_shape), dtype, sharding=self.sharding)

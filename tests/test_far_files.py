@@ -1,0 +1,95 @@
+"""Workdirs and datasets of an object store, for which a folder stands in that cannot append, as they cannot."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from etils import epath
+from etils.epath import backend
+from fsspec.implementations.local import LocalFileSystem
+from PIL import Image
+from processes import MLP
+
+from ganjax.config import load_config
+from ganjax.data import Folder, Npz
+from ganjax.pictures import Pictures
+from ganjax.report import MetricsLog
+from ganjax.workdir import claim, load_workdir
+
+
+@pytest.fixture(params=["gs", "s3"])
+def bucket(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> epath.Path:
+    """``gs://bucket`` or ``s3://bucket``, which is a folder."""
+
+    class StandIn(LocalFileSystem):
+        protocol = ("gs", "gcs", "s3")
+        cachable = False
+
+        @classmethod
+        def _strip_protocol(cls, path: Any) -> str:
+            rest = str(path).removeprefix("gs://").removeprefix("s3://").lstrip("/")
+            root = str(tmp_path).lstrip("/")
+            return f"/{rest}" if rest.startswith(root) else f"{tmp_path}/{rest}"
+
+        def open(self, path: Any, mode: str = "rb", **settings: Any) -> Any:
+            if "a" in mode or "+" in mode:
+                raise NotImplementedError("an object store cannot append")
+            self.makedirs(str(Path(self._strip_protocol(path)).parent), exist_ok=True)
+            return super().open(path, mode, **settings)
+
+        def walk(self, path: Any, **settings: Any) -> Any:
+            for folder, folders, files in super().walk(path, **settings):
+                yield str(folder).removeprefix(f"{tmp_path}/"), folders, files  # as object stores: from the bucket on
+
+    monkeypatch.setattr(backend._FileSystemSpecBackend, "_get_filesystem", lambda self, name: StandIn())
+    return epath.Path(f"{request.param}://bucket")
+
+
+def test_a_run_claims_logs_and_draws_there(bucket: epath.Path) -> None:
+    workdir, config = bucket / "runs" / "one", load_config(MLP, ["--width=8"])
+    for _ in range(2):  # a new one, and one to go on with
+        claim(workdir, epath.Path(MLP), ["--width", "8"], config)
+    assert load_workdir(workdir) == config
+    with MetricsLog(workdir, resume_images=0) as log:
+        log.write(step=1, images=16, scalars={"d/loss": 1.0})
+        log.flush()
+        log.note(step=1, images=16, name="collapse/gap", text="so")
+        log.write(step=2, images=32, scalars={"d/loss": 2.0})
+    with MetricsLog(workdir, resume_images=16) as log:
+        assert (log.lines, len(log.notes)) == ([{"step": 1, "images": 16, "d/loss": 1.0}], 1)
+        log.write(step=2, images=32, scalars={"d/loss": 3.0})
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert [line.get("d/loss", line.get("collapse/gap")) for line in lines] == [1.0, "so", 3.0]
+    pictures = Pictures(config, workdir / "samples")
+    pictures._write(np.zeros((config.run.num_samples, 8, 8, 1), np.uint8), 1)
+    with (workdir / "samples" / "0000000064.png").open("rb") as file, Image.open(file) as picture:
+        assert picture.size[0] > 8
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "npz"])
+def test_datasets_are_read_from_there(kind: str, bucket: epath.Path, tmp_path: Path) -> None:
+    import zipfile
+
+    images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), np.uint8)
+    home = tmp_path / "bucket" / "data"
+    home.mkdir(parents=True)
+    if kind == "npz":
+        np.savez(home / "data.npz", images=images, labels=np.arange(6) % 2)
+        source = Npz(f"{bucket}/data/data.npz").open()
+    else:
+        for number, image in enumerate(images):
+            (home / f"{number % 2}").mkdir(exist_ok=True)
+            Image.fromarray(image).save(home / f"{number % 2}" / f"{number}.png")
+        if kind == "zip":
+            with zipfile.ZipFile(home / "data.zip", "w") as archive:
+                for path in sorted(home.rglob("*.png")):
+                    archive.write(path, path.relative_to(home))
+        source = Folder(f"{bucket}/data" + ("/data.zip" if kind == "zip" else ""), size=8)
+        if kind == "folder":
+            assert len(source.open()) == 6
+        source = source.open()
+    assert source.num_classes == 2
+    order = [0, 2, 4, 1, 3, 5] if kind != "npz" else range(6)
+    np.testing.assert_array_equal(source.load()["images"], images[list(order)])
