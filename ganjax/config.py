@@ -40,6 +40,10 @@ class Run:
         num_samples: how many images a sample grid has.
         resident: whether the dataset lives on the device, is streamed to it, or whichever its size allows.
         num_workers: processes that decode a streamed dataset; 0 is threads.
+        steps_per_launch: iterations that the device runs before it turns to Python, for a dataset that lives on it;
+            auto is 1 on a CPU and for iterations that take long anyway. It moves no number but by rounding.
+        compilation_cache: keeps compiled programs in the user's cache folder ($GANJAX_CACHE, else
+            ~/.cache/ganjax), so that the next start need not compile; JAX_COMPILATION_CACHE_DIR names another.
     """
 
     seed: int = 0
@@ -53,11 +57,17 @@ class Run:
     num_samples: int = 64
     resident: Literal["auto", "device", "stream"] = "auto"
     num_workers: int = 0
+    steps_per_launch: int | Literal["auto"] = "auto"
+    compilation_cache: bool = True
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, int) and value < (0 if field.name in ("seed", "num_workers") else 1):
+            if (
+                isinstance(value, int)
+                and not isinstance(value, bool)
+                and value < (0 if field.name in ("seed", "num_workers") else 1)
+            ):
                 raise UserError(f"run.{field.name} is {value}; expected a positive number")
         if self.keep_every is not None and self.keep_every % self.checkpoint_every:
             raise UserError(
@@ -73,6 +83,11 @@ class Run:
     def due(self, every: int, step: int) -> bool:
         """Whether the step, counted from 1, brings the images seen to or past a multiple of ``every``."""
         return step * self.batch_size // every > (step - 1) * self.batch_size // every
+
+    def due_between(self, step: int, last: int) -> bool:
+        """Whether the state is wanted after one of the steps between these two: for samples, or for a checkpoint."""
+        seen, ahead = step * self.batch_size, (last - 1) * self.batch_size
+        return any(ahead // every > seen // every for every in (self.sample_every, self.checkpoint_every))
 
     def keeps(self, step: int) -> bool:
         """Whether the checkpoint after this step is kept for good."""

@@ -6,19 +6,20 @@ checkpoint ends bit for bit where it would have ended.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Mapping
 
 import jax
 from etils import epath
 from jaxtyping import Array, Key
 
 from ganjax.checkpoint import Checkpoints
-from ganjax.compilation import abstract_state, compile_step
+from ganjax.compilation import Program, abstract_state, compile_launch, num_parameters, use_compilation_cache
 from ganjax.config import Config
 from ganjax.data import Feed, Source, open_feed
 from ganjax.errors import UserError
 from ganjax.gan import GAN, TrainState, init
 from ganjax.interruption import Interrupted, stop_signals
+from ganjax.launch import launches, steps_per_launch
 from ganjax.pictures import Pictures
 from ganjax.report import MetricsLog, Progress
 from ganjax.sharding import batch_sharding, data_mesh, replicated
@@ -42,6 +43,7 @@ def train(config: Config, workdir: epath.Path) -> TrainState:
             f"batch size {run.batch_size} cannot be shared by {mesh.size} device(s) in {gan.num_microbatches} "
             f"microbatch(es); make it a multiple of {mesh.size * gan.num_microbatches}"
         )
+    use_compilation_cache(run.compilation_cache)
     key = jax.device_put(jax.random.key(run.seed), replicated(mesh))
     start = jax.jit(init, static_argnums=0, out_shardings=replicated(mesh))
     abstract = abstract_state(gan, mesh)
@@ -66,12 +68,15 @@ def train(config: Config, workdir: epath.Path) -> TrainState:
         print(
             f"{len(source):,} images of {source.name}, {'x'.join(map(str, source.image_shape))}; {mesh.size} device(s)"
         )
-        step = compile_step(gan, feed, abstract, key)
+        print("generator {:,} parameters, discriminator {:,}".format(*num_parameters(abstract)))
+        whole = steps_per_launch(gan, run, feed, num_devices=mesh.size)
+        lengths = sorted(set(launches(run, first_step, whole)))
+        programs = {length: compile_launch(gan, feed, abstract, key, num_steps=length) for length in lengths}
         if state is None:
             state = start(gan, key)
         else:
             print(f"resuming at {first_step * run.batch_size:,} images")
-        return _loop(config, workdir, step, feed, state, first_step, key, checkpoints)
+        return _loop(config, workdir, programs, feed, state, first_step, key, checkpoints)
 
 
 def check_fit(gan: GAN, source: Source) -> None:
@@ -92,28 +97,30 @@ def check_fit(gan: GAN, source: Source) -> None:
 def _loop(
     config: Config,
     workdir: epath.Path,
-    step: Callable,
+    programs: Mapping[int, Program],
     feed: Feed,
     state: TrainState,
     first_step: int,
     key: Key[Array, ""],
     checkpoints: Checkpoints,
 ) -> TrainState:
-    run = config.run
+    run, done = config.run, first_step
+    lengths = list(launches(run, first_step, max(programs)))
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(MetricsLog(workdir, resume_images=first_step * run.batch_size))
         progress = stack.enter_context(Progress(initial=first_step * run.batch_size, total=run.total_images))
         pictures = stack.enter_context(Pictures(config, workdir / "samples"))
-        inputs = stack.enter_context(feed.iterate(first_step))
+        inputs = stack.enter_context(feed.iterate(first_step, lengths))
         stop = stack.enter_context(stop_signals(progress))
         watch = Watch(run, log, progress)
         if first_step == 0:
             pictures.draw(state, images_seen=0)
 
-        for done in range(first_step + 1, run.num_steps + 1):
-            step_inputs = next(inputs)
+        for length in lengths:
+            launch_inputs = next(inputs)
             with jax.transfer_guard("disallow"):
-                state, metrics = step(state, feed.arrays, step_inputs, key)
+                state, metrics = programs[length].run(state, feed.arrays, launch_inputs, key)
+            done += length
             watch.look(done, metrics)
             if run.due(run.sample_every, done):
                 pictures.draw(state, images_seen=done * run.batch_size)

@@ -22,6 +22,8 @@ _FREE = [
     "run.num_samples",
     "run.resident",
     "run.num_workers",
+    "run.steps_per_launch",
+    "run.compilation_cache",
 ]
 
 

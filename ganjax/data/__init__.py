@@ -7,7 +7,7 @@ comes when.
 
 from ganjax.data.catalogue import Tfds
 from ganjax.data.digits import Digits
-from ganjax.data.feed import Feed, open_feed
+from ganjax.data.feed import DeviceDataset, Feed, ResidentFeed, open_feed
 from ganjax.data.folder import Folder
 from ganjax.data.npz import Npz
 from ganjax.data.order import order
@@ -17,10 +17,12 @@ from ganjax.data.stacked import StackedMnist
 __all__ = [
     "ArraySource",
     "Dataset",
+    "DeviceDataset",
     "Digits",
     "Feed",
     "Folder",
     "Npz",
+    "ResidentFeed",
     "Source",
     "StackedMnist",
     "Tfds",

@@ -9,13 +9,15 @@ from __future__ import annotations
 import abc
 import collections
 import dataclasses
+import itertools
 import math
 import os
 import signal
 import weakref
-from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal, no_type_check
 
+import flax.struct
 import grain
 import jax
 import jax.numpy as jnp
@@ -99,8 +101,14 @@ class Feed(abc.ABC):
     abstract_inputs: Inputs
 
     @abc.abstractmethod
-    def iterate(self, start_step: int = 0) -> InputIterator:
-        """Starts at a step, in constant time. Close the iterator, or use it in a `with` statement."""
+    def iterate(self, start_step: int = 0, launches: Iterable[int] | None = None) -> InputIterator:
+        """Starts at a step, in constant time. Close the iterator, or use it in a `with` statement.
+
+        Args:
+            start_step: whose inputs come first.
+            launches: how many steps' inputs come at once, stacked on a new first axis where there is more than one;
+                by default, and from a stream, always one's.
+        """
 
     @abc.abstractmethod
     def batch(self, arrays: dict[str, jax.Array], inputs: Inputs) -> Batch:
@@ -124,7 +132,12 @@ class InputIterator(Iterator[Inputs]):
         if not self._host_batches:
             raise ValueError("this iterator over inputs is closed: open another with feed.iterate(start_step)")
         while len(self._ready) <= self._prefetch:
-            self._ready.append(self._place(next(self._host_batches[0])))
+            host_batch = next(self._host_batches[0], None)
+            if host_batch is None:  # no launch is left
+                break
+            self._ready.append(self._place(host_batch))
+        if not self._ready:
+            raise StopIteration
         return self._ready.popleft()
 
     def close(self) -> None:
@@ -149,21 +162,62 @@ class ResidentFeed(Feed):
         self.arrays = {key: placement.replicate(array) for key, array in stream.source.load().items()}
         self.abstract_inputs = placement.abstract((), np.int32)
 
-    def iterate(self, start_step: int = 0) -> InputIterator:
+    def iterate(self, start_step: int = 0, launches: Iterable[int] | None = None) -> InputIterator:
         """See `Feed`."""
-        numbers = (self._stream.numbers(step).astype(np.int32) for step in range(start_step, _MAX_STEPS))
-        return InputIterator(numbers, self._placement.place, prefetch=self._prefetch)
+
+        def numbers() -> Iterator[np.ndarray]:
+            step = start_step
+            for length in itertools.repeat(1) if launches is None else launches:
+                rows = [self._stream.numbers(step + index).astype(np.int32) for index in range(length)]
+                yield np.stack(rows) if length > 1 else rows[0]
+                step += length
+
+        return InputIterator(numbers(), self._placement.place, prefetch=self._prefetch)
+
+    def abstract_launch(self, num_steps: int) -> jax.ShapeDtypeStruct:
+        """As `abstract_inputs`, of several steps at once."""
+        shape = (num_steps, self._placement.rows_per_step)
+        return jax.ShapeDtypeStruct(shape, np.int32, sharding=self._placement.over_steps())
+
+    def dataset(self, arrays: dict[str, jax.Array], numbers: jax.Array) -> DeviceDataset:
+        """What `train_steps` takes, of the inputs of several steps."""
+        return DeviceDataset(arrays=arrays, numbers=numbers, mirror=self._stream.mirror)
 
     def batch(self, arrays: dict[str, jax.Array], inputs: Inputs) -> Batch:
         """See `Feed`."""
-        num_records = len(arrays["images"])
-        index = inputs % num_records if self._stream.mirror else inputs
-        # The numbers are in range; "clip" spares what the default mode does for those that are not.
-        batch = {key: jnp.take(array, index, axis=0, mode="clip") for key, array in arrays.items()}
-        if self._stream.mirror:
-            flipped = (inputs >= num_records)[:, None, None, None]
-            batch["images"] = jnp.where(flipped, batch["images"][:, :, ::-1], batch["images"])
-        return batch
+        return gather_batch(arrays, inputs, mirror=self._stream.mirror)
+
+
+@no_type_check  # at run time: JAX fills such trees with shapes and shardings, too
+@flax.struct.dataclass
+class DeviceDataset:
+    """A dataset on the device, and which of its records the next steps take.
+
+    Attributes:
+        arrays: ``images``, uint8 [records, height, width, channels], and ``labels``, int32 [records], if there are any.
+        numbers: int32 [steps, rows]: the records of each step's batch, as `order` gives them.
+        mirror: whether numbers from the count of records on mean the records flipped left to right.
+    """
+
+    arrays: dict[str, jax.Array]
+    numbers: jax.Array
+    mirror: bool = flax.struct.field(pytree_node=False, default=False)
+
+    def batch(self, numbers: jax.Array) -> Batch:
+        """The batch of one step."""
+        return gather_batch(self.arrays, numbers, mirror=self.mirror)
+
+
+def gather_batch(arrays: dict[str, jax.Array], numbers: jax.Array, *, mirror: bool) -> Batch:
+    """The records of these numbers; where the dataset is mirrored, from its length on they are flipped ones."""
+    num_records = len(arrays["images"])
+    index = numbers % num_records if mirror else numbers
+    # The numbers are in range; "clip" spares what the default mode does for those that are not.
+    batch = {key: jnp.take(array, index, axis=0, mode="clip") for key, array in arrays.items()}
+    if mirror:
+        flipped = (numbers >= num_records)[:, None, None, None]
+        batch["images"] = jnp.where(flipped, batch["images"][:, :, ::-1], batch["images"])
+    return batch
 
 
 class StreamingFeed(Feed):
@@ -179,8 +233,9 @@ class StreamingFeed(Feed):
         if stream.source.num_classes:
             self.abstract_inputs["labels"] = placement.abstract((), np.int32)
 
-    def iterate(self, start_step: int = 0) -> InputIterator:
+    def iterate(self, start_step: int = 0, launches: Iterable[int] | None = None) -> InputIterator:
         """See `Feed`. Reading begins at once, in the background."""
+        del launches
         batches = grain.MapDataset.range(start_step, _MAX_STEPS).map(self._stream.read)
         # An element of this Grain dataset is a whole batch, so threads and buffers count batches.
         threads = 1 if self._num_workers else self._num_threads()
@@ -273,15 +328,23 @@ class _Placement:
         return starts[0], starts[-1] + size
 
     def place(self, local: Any) -> Inputs:
-        """Places this process's rows of every leaf."""
-        if self.sharding is None or self.sharding.is_fully_addressable:
-            return jax.device_put(local, self.sharding)
+        """Places this process's rows of every leaf; an array is record numbers, of several steps if it has two axes."""
+        stacked = isinstance(local, np.ndarray) and local.ndim == 2
+        sharding = self.over_steps() if stacked else self.sharding
+        if sharding is None or sharding.is_fully_addressable:
+            return jax.device_put(local, sharding)
 
         def place_leaf(rows: np.ndarray) -> jax.Array:
-            shape = (self.rows_per_step, *rows.shape[1:])
-            return jax.make_array_from_process_local_data(self.sharding, rows, shape)
+            shape = (len(rows), self.rows_per_step) if stacked else (self.rows_per_step, *rows.shape[1:])
+            return jax.make_array_from_process_local_data(sharding, rows, shape)
 
         return jax.tree.map(place_leaf, local)
+
+    def over_steps(self) -> jax.sharding.Sharding | None:
+        """The placement of arrays that have the steps on an axis before the rows."""
+        if isinstance(self.sharding, jax.sharding.NamedSharding):
+            return self.sharding.update(spec=jax.sharding.PartitionSpec(None, *self.sharding.spec))
+        return self.sharding
 
     def replicate(self, array: np.ndarray) -> jax.Array:
         """Places the whole array on every device."""
