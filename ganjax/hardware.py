@@ -1,6 +1,9 @@
 """What is known of accelerators: the peaks that speeds are set against, and the TPU slices that can be compiled for."""
 
 import dataclasses
+import math
+
+from ganjax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -14,6 +17,7 @@ class Chip:
         memory_bytes: what a program can use; of TPUs as their compiler states it, of GPUs the whole memory.
         clock_hertz: of a TPU's core. Not published for all: it follows from the peak and from the matrix units of a
             chip (v4 and v5p: 8 of 128 x 128; v5e: 4 of 128 x 128; v6e: 4 of 256 x 256; 2 FLOPs each a cycle).
+        link_bytes: a second, of all links between the chips of a TPU slice together, one way and the other.
         source: where the figures come from.
     """
 
@@ -22,6 +26,7 @@ class Chip:
     bfloat16_flops: float
     memory_bytes: int
     clock_hertz: float | None = None
+    link_bytes: float | None = None
     source: str
 
 
@@ -36,6 +41,7 @@ CHIPS = (
         bfloat16_flops=275e12,
         memory_bytes=int(30.5 * _GIB),
         clock_hertz=1.05e9,
+        link_bytes=300e9,
         source=f"{_TPU}v4",
     ),
     Chip(
@@ -44,6 +50,7 @@ CHIPS = (
         bfloat16_flops=197e12,
         memory_bytes=int(15.75 * _GIB),
         clock_hertz=1.5e9,
+        link_bytes=200e9,
         source=f"{_TPU}v5e",
     ),
     Chip(
@@ -52,6 +59,7 @@ CHIPS = (
         bfloat16_flops=459e12,
         memory_bytes=int(95.73 * _GIB),
         clock_hertz=1.75e9,
+        link_bytes=600e9,
         source=f"{_TPU}v5p",
     ),
     Chip(
@@ -60,6 +68,7 @@ CHIPS = (
         bfloat16_flops=918e12,
         memory_bytes=int(31.24 * _GIB),
         clock_hertz=1.75e9,
+        link_bytes=448e9,
         source=f"{_TPU}v6e",
     ),
     Chip(
@@ -116,3 +125,31 @@ def peak_flops(device_kind: str, dtype: str) -> float | None:
     """FLOP/s of one device at its peak in ``dtype``; None unless both are known. Only bfloat16 is in the table."""
     chip = chip_of(device_kind)
     return chip.bfloat16_flops if chip and dtype == "bfloat16" else None
+
+
+_PLANES = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
+_CUBES = ("1x1x1", "2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8")
+
+TOPOLOGIES = tuple(
+    f"{generation}:{shape}"
+    for generation, shapes in (("v4", _CUBES), ("v5e", _PLANES), ("v5p", _CUBES), ("v6e", _PLANES))
+    for shape in shapes
+)
+"""The slices that ``ganjax plan`` compiles for: chips along each axis of their network."""
+
+
+def chip_of_topology(topology: str) -> Chip:
+    """The chip of one of the ``TOPOLOGIES``.
+
+    Raises:
+        UserError: it is none of them.
+    """
+    if topology not in TOPOLOGIES:
+        raise UserError(f"topology {topology!r} is not known; expected one of {', '.join(TOPOLOGIES)}")
+    name = f"TPU {topology.partition(':')[0]}"
+    return next(chip for chip in CHIPS if chip.name == name)
+
+
+def num_chips(topology: str) -> int:
+    """The chips of one of the ``TOPOLOGIES``."""
+    return math.prod(map(int, topology.partition(":")[2].split("x")))
