@@ -118,7 +118,7 @@ def use_compilation_cache(wanted: bool) -> None:
     A folder that the user gave to JAX itself (``JAX_COMPILATION_CACHE_DIR``) is left as it is.
     """
     folder = str(cache_folder() / "compiled")
-    if jax.config.jax_compilation_cache_dir not in (None, folder):
+    if jax.config.values["jax_compilation_cache_dir"] not in (None, folder):
         jax.config.update("jax_enable_compilation_cache", wanted)
         return
     jax.config.update("jax_compilation_cache_dir", folder if wanted else None)

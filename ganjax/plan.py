@@ -25,7 +25,7 @@ from ganjax.flops import model_flops
 from ganjax.gan import GAN, example_batch
 from ganjax.hardware import Chip, chip_of_topology, num_chips
 from ganjax.hlo import costs
-from ganjax.models.layers import target_platform
+from ganjax.models.layers import FORMS, Forms, target_forms, target_platform
 from ganjax.sharding import batch_sharding, replicated
 
 # No TPU is used: so neither ask the cloud what machine this is, nor mind that another process may hold its TPUs.
@@ -63,8 +63,14 @@ def run_plan(config: Config, options: PlanOptions, *, name: str) -> None:
     print(json.dumps(report) if options.json else table(report))
 
 
-def plan(config: Config, options: PlanOptions, *, name: str) -> dict[str, Any]:
+def plan(config: Config, options: PlanOptions, *, name: str, forms: Forms = FORMS["tpu"]) -> dict[str, Any]:
     """Compiles for the slice and reports what the compiler says.
+
+    Args:
+        config: what would train.
+        options: the slice, and what to report.
+        name: what the report calls the config.
+        forms: of the layers; others than those that training would take are to be compared with them.
 
     Returns:
         What ``ganjax plan --json`` prints.
@@ -79,7 +85,7 @@ def plan(config: Config, options: PlanOptions, *, name: str) -> dict[str, Any]:
     use_compilation_cache(False)  # a program for a machine that is not here: what it says of itself is all of it
     num_records = _resident_records(config)
     began = time.perf_counter()
-    memory, text, flops_per_chip = _compile(config, mesh, run.batch_size, num_records)
+    memory, text, flops_per_chip = _compile(config, mesh, run.batch_size, num_records, forms)
     seconds_to_compile = time.perf_counter() - began
 
     with target_platform("tpu"):
@@ -102,7 +108,7 @@ def plan(config: Config, options: PlanOptions, *, name: str) -> dict[str, Any]:
         "compile_seconds": seconds_to_compile,
         "jax": jax.__version__,
     }
-    report |= _largest_batch(config, chip, mesh, num_records, memory, fits, search=options.largest_batch)
+    report |= _largest_batch(config, chip, mesh, num_records, memory, fits, forms, search=options.largest_batch)
     return report | _estimates(report, chip, text, options.top)
 
 
@@ -147,7 +153,9 @@ def _resident_records(config: Config) -> int:
     return 0 if streamed else len(source)
 
 
-def _compile(config: Config, mesh: Mesh, batch_size: int, num_records: int) -> tuple[int, str | None, float | None]:
+def _compile(
+    config: Config, mesh: Mesh, batch_size: int, num_records: int, forms: Forms
+) -> tuple[int, str | None, float | None]:
     """Bytes a chip, the program's text, and the FLOPs a chip; without the last two when it does not fit."""
     gan, mirror = config.gan, config.data.mirror
     split, everywhere = batch_sharding(mesh), replicated(mesh)
@@ -167,7 +175,7 @@ def _compile(config: Config, mesh: Mesh, batch_size: int, num_records: int) -> t
         return gather_batch(arrays, inputs, mirror=mirror) if num_records else inputs
 
     key = jax.ShapeDtypeStruct((), jax.random.key(0).dtype, sharding=everywhere)
-    with target_platform("tpu"):
+    with target_platform("tpu"), target_forms(forms):
         lowered = lower_step(gan, batch, abstract_state(gan, mesh), arrays, inputs, key)
     try:
         compiled = lowered.compile()
@@ -186,7 +194,7 @@ def _wanted_bytes(message: str) -> int:
 
 
 def _largest_batch(
-    config: Config, chip: Chip, mesh: Mesh, num_records: int, memory: int, fits: bool, *, search: bool
+    config: Config, chip: Chip, mesh: Mesh, num_records: int, memory: int, fits: bool, forms: Forms, *, search: bool
 ) -> dict[str, Any]:
     """The largest batch that fits: an estimate from one compilation, or found by trying."""
     unit, batch_size = mesh.size * config.gan.num_microbatches, config.run.batch_size
@@ -201,7 +209,7 @@ def _largest_batch(
         return {"largest_batch_size": estimate, "largest_batch_size_is": "estimated"}
 
     def tried(multiple: int) -> bool:
-        used, text, _ = _compile(config, mesh, multiple * unit, num_records)
+        used, text, _ = _compile(config, mesh, multiple * unit, num_records, forms)
         return text is not None and used <= chip.memory_bytes
 
     # Between one that fits and one that does not, until they are within an eighth of each other.

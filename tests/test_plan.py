@@ -64,8 +64,8 @@ StackFrames
 
 ENTRY %main (a: f32[4]) -> f32[4] {
   %a = f32[1024]{0:T(1024)} parameter(0)
-  %f.5 = (bf16[32,4]{1,0:T(8,128)(2,1)S(1)}, f32[2]{0}) fusion(%a), calls=%fused, metadata={stack_frame_id=2}, backend_config={"estimated_cycles":"100"}
-  %w.1 = (s32[]) while(%a), condition=%cond, body=%body, backend_config={"known_trip_count":{"n":"5"}}
+  %f.5 = (bf16[3]{0:T(8)S(1)}, f32[2]{0}) fusion(%a), calls=%fused, metadata={stack_frame_id=2}, backend_config={"estimated_cycles":"100"}
+  %w.1 = (s32[]) while(%a), body=%body, backend_config={"known_trip_count":{"n":"5"}}
   %w.2 = (s32[]) while(%a), condition=%cond, body=%other
   %c.1 = f32[1024]{0} conditional(%a, %a, %a), branch_computations={%cheap, %dear}
   %r.1 = (f32[256,4]{1,0:T(8,128)S(1)}, bf16[10]{0}) all-reduce(%a, %a), to_apply=%add
