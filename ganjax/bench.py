@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ganjax.compilation import Program, abstract_state, compile_launch, use_compilation_cache
 from ganjax.config import Config
-from ganjax.data import Feed, Source, open_feed
+from ganjax.data import Feed, Source, StackedMnist, Tfds, open_feed
 from ganjax.data.source import Record
 from ganjax.errors import UserError
 from ganjax.flops import model_flops
@@ -243,7 +243,10 @@ def table(report: dict[str, Any]) -> str:
 
 
 def _open(config: Config) -> tuple[Source | None, str | None]:
-    """The dataset, or why there is none."""
+    """The dataset, or why there is none: measuring is no reason to download one."""
+    data = config.data
+    if isinstance(data, Tfds | StackedMnist) and not data.is_prepared():
+        return None, "the dataset is not on this machine; `ganjax train` prepares it"
     try:
         source = config.data.open()
         check_fit(config.gan, source)

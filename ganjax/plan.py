@@ -19,7 +19,7 @@ from jax.sharding import AxisType, Mesh
 
 from ganjax.compilation import abstract_state, lower_step, memory_bytes, num_parameters, use_compilation_cache
 from ganjax.config import Config
-from ganjax.data.feed import RESIDENT_BYTES, gather_batch
+from ganjax.data.feed import gather_batch
 from ganjax.errors import UserError
 from ganjax.flops import model_flops
 from ganjax.gan import GAN, example_batch
@@ -49,12 +49,20 @@ class PlanOptions:
         top: lists so many lines of code with the cycles of the ops that come from them, the costliest first.
         largest_batch: searches for the largest batch that fits by compiling for others, which takes several times as
             long; without it the report has an estimate from one compilation.
+        resident_images: plans for a dataset of so many images that lives on every chip; at 0, each step's batch is
+            streamed to it. The dataset itself is not looked at, and need not be there.
     """
 
     topology: str
     json: bool = False
     top: int = 0
     largest_batch: bool = False
+    resident_images: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("top", "resident_images"):
+            if getattr(self, name) < 0:
+                raise UserError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected 0 or more")
 
 
 def run_plan(config: Config, options: PlanOptions, *, name: str) -> None:
@@ -83,7 +91,7 @@ def plan(config: Config, options: PlanOptions, *, name: str, forms: Forms = FORM
     check_share(gan, run.batch_size, num_chips(options.topology))
     mesh = described_mesh(options.topology)
     use_compilation_cache(False)  # a program for a machine that is not here: what it says of itself is all of it
-    num_records = _resident_records(config)
+    num_records = options.resident_images
     began = time.perf_counter()
     memory, text, flops_per_chip = _compile(config, mesh, run.batch_size, num_records, forms)
     seconds_to_compile = time.perf_counter() - began
@@ -99,7 +107,7 @@ def plan(config: Config, options: PlanOptions, *, name: str, forms: Forms = FORM
         "chips": mesh.size,
         "batch_size": run.batch_size,
         "parameters": dict(zip(("generator", "discriminator"), num_parameters(state), strict=True)),
-        "dataset": f"{num_records:,} images on every chip" if num_records else "streamed: a batch is an argument",
+        "dataset": f"{num_records:,} images on every chip" if num_records else "streamed",
         "flops_per_step_per_chip": flops_per_chip,
         "model_flops_per_step": flops,
         "memory_bytes_per_chip": memory,
@@ -141,16 +149,6 @@ def check_share(gan: GAN, batch_size: int, chips: int) -> None:
             f"batch size {batch_size} cannot be shared by {chips} chips{parts}; "
             f"make it a multiple of {unit}, such as {near}"
         )
-
-
-def _resident_records(config: Config) -> int:
-    """How many images lie on every chip; 0 when the dataset is streamed, or is not here to be looked at."""
-    try:
-        source = config.data.open()
-    except UserError:
-        return 0
-    streamed = config.run.resident == "stream" or (config.run.resident == "auto" and source.num_bytes > RESIDENT_BYTES)
-    return 0 if streamed else len(source)
 
 
 def _compile(

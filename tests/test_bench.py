@@ -52,6 +52,9 @@ def test_without_the_dataset_it_measures_the_step_and_says_so(
     assert report["input_images_per_second"] is None
     assert report["loop_images_per_second"] is None
     assert "absent.npz" in report["loop_skipped"]
+    report = bench(capsys, CIFAR, "--data.data-dir", str(tmp_path), *small)
+    assert report["steps_per_second"] > 0
+    assert "not on this machine" in report["loop_skipped"]
     assert main(["bench", MLP, "--width", "8", "--batch-size", "16", *SHORT[:-1], "--loop", "False"]) == 0
     table = capsys.readouterr().out
     assert "steps/s" in table

@@ -64,8 +64,8 @@ StackFrames
 
 ENTRY %main (a: f32[4]) -> f32[4] {
   %a = f32[1024]{0:T(1024)} parameter(0)
-  %f.5 = (bf16[3]{0:T(8)S(1)}, f32[2]{0}) fusion(%a), calls=%fused, metadata={stack_frame_id=2}, backend_config={"estimated_cycles":"100"}
-  %w.1 = (s32[]) while(%a), body=%body, backend_config={"known_trip_count":{"n":"5"}}
+  %f.5 = (bf16[3]{0:T(8)S(1)}, f32[2]{0}) fusion(%a), metadata={stack_frame_id=2}, x={"estimated_cycles":"100"}
+  %w.1 = () while(%a), body=%body, backend_config={"known_trip_count":{"n":"5"}}
   %w.2 = (s32[]) while(%a), condition=%cond, body=%other
   %c.1 = f32[1024]{0} conditional(%a, %a, %a), branch_computations={%cheap, %dear}
   %r.1 = (f32[256,4]{1,0:T(8,128)S(1)}, bf16[10]{0}) all-reduce(%a, %a), to_apply=%add
@@ -122,6 +122,7 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
         [MLP, "--topology", "v5e:4x4", "--batch-size", "100"],
         ["100", "16 chips", "96 or 112"],
     ),
+    "a negative count": ([MLP, "--topology", "v5e:2x2", "--top", "-1"], ["--top", "-1"]),
     "a batch that is too small": ([MLP, "--topology", "v5e:4x4", "--batch-size", "8"], ["8", "16 chips", "such as 16"]),
 }
 
@@ -157,7 +158,19 @@ def plan(*arguments: str) -> dict[str, Any]:
 
 @needs_compiler
 def test_a_plan_and_its_numbers() -> None:
-    report = plan(QUICKSTART, "--topology", "v5e:2x2", "--features", "4", "--batch-size", "64", "--top", "5")
+    report = plan(
+        QUICKSTART,
+        "--topology",
+        "v5e:2x2",
+        "--features",
+        "4",
+        "--batch-size",
+        "64",
+        "--top",
+        "5",
+        "--resident-images",
+        "1797",
+    )
     assert report["chips"] == 4
     assert report["fits"] is True
     assert 0 < report["memory_bytes_per_chip"] < report["memory_bytes_available"]
