@@ -23,7 +23,7 @@ import tyro
 from etils import epath
 
 from ganjax import Config, init, load_config
-from ganjax.compilation import compile_step
+from ganjax.compilation import compile_launch
 from ganjax.data import open_feed
 from ganjax.sharding import batch_sharding, data_mesh, replicated
 from ganjax.train import train
@@ -74,7 +74,7 @@ def main() -> int:
         mirror=config.data.mirror,
         sharding=batch_sharding(mesh),
     )
-    step = compile_step(gan, feed, state, key)
+    step = compile_launch(gan, feed, state, key).run
     with feed.iterate() as inputs:
         ready = next(inputs)
     ratios = []

@@ -5,8 +5,10 @@ from ganjax import GAN, example_batch, init, sample, train_step
 
 from ganjax import augment, losses
 from ganjax.config import Config, Run, load_config
+from ganjax.data import DeviceDataset
 from ganjax.errors import UserError
 from ganjax.gan import GAN, Player, TrainState, draw_latents, example_batch, init, sample, train_step
+from ganjax.launch import train_steps
 from ganjax.optimizers import Adam
 from ganjax.penalties import R1, R2, WGANGP
 from ganjax.schedules import CosineRamp, Schedule
@@ -19,6 +21,7 @@ __all__ = [
     "Adam",
     "Config",
     "CosineRamp",
+    "DeviceDataset",
     "Player",
     "Run",
     "Schedule",
@@ -32,4 +35,5 @@ __all__ = [
     "losses",
     "sample",
     "train_step",
+    "train_steps",
 ]

@@ -3,7 +3,9 @@
 import dataclasses
 import difflib
 import errno
+import itertools
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -91,10 +93,61 @@ def data_command(arguments: Sequence[str]) -> None:
     preview(config, options)
 
 
+def bench_command(arguments: Sequence[str]) -> None:
+    """Measures a config on this machine: its step, and the whole loop; steps/s, images/s, FLOPs, MFU, memory.
+
+    Usage:   ganjax bench CONFIG [--json] [--flag value ...]
+    Example: ganjax bench configs/quickstart.py --batch-size 128
+
+    Every rate is the median of some rounds; its spread is the lowest and the highest of them.
+    `ganjax bench CONFIG --help` lists all flags.
+    """
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(_paragraphs(bench_command))
+        return
+    if not arguments or arguments[0].startswith("-"):
+        raise UserError("no config named; expected `ganjax bench CONFIG`, CONFIG such as configs/quickstart.py")
+
+    from ganjax.bench import BenchOptions, run_bench
+    from ganjax.config import parse_config
+
+    config_file, *flags = arguments
+    flags = _spell_out(flags, ["--json"])
+    config, options = parse_config(config_file, flags, BenchOptions, prog=f"ganjax bench {config_file}")
+    run_bench(config, options, name=config_file)
+
+
+def plan_command(arguments: Sequence[str]) -> None:
+    """Compiles a config's step for a TPU slice that you do not have: does it fit, and how fast can it be.
+
+    Usage:   ganjax plan CONFIG --topology SLICE [--json] [--top 15] [--flag value ...]
+    Example: ganjax plan configs/r3gan_cifar10.py --topology v5e:4x4 --batch-size 1024
+
+    Needs no TPU, but its compiler: pip install 'ganjax[tpu]'. What is reported are the compiler's estimates.
+    `ganjax plan CONFIG --help` lists all flags.
+    """
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(_paragraphs(plan_command))
+        return
+    if not arguments or arguments[0].startswith("-"):
+        raise UserError("no config named; expected `ganjax plan CONFIG --topology v5e:4x4`")
+    os.environ["JAX_PLATFORMS"] = "cpu"  # else JAX looks for TPUs where their compiler is installed
+
+    from ganjax.config import parse_config
+    from ganjax.plan import PlanOptions, run_plan
+
+    config_file, *flags = arguments
+    flags = _spell_out(flags, ["--json", "--largest-batch"])
+    config, options = parse_config(config_file, flags, PlanOptions, prog=f"ganjax plan {config_file}")
+    run_plan(config, options, name=config_file)
+
+
 VERBS: dict[str, Callable[[Sequence[str]], None]] = {
     "train": train_command,
     "sample": sample_command,
     "data": data_command,
+    "bench": bench_command,
+    "plan": plan_command,
 }
 
 
@@ -169,6 +222,14 @@ def _without(flags: Sequence[str], name: str) -> list[str]:
         elif not flag.startswith(f"{name}="):
             kept.append(flag)
     return kept
+
+
+def _spell_out(flags: Sequence[str], switches: Sequence[str]) -> list[str]:
+    """Adds the value True to switches that stand alone."""
+    spelled = []
+    for flag, after in itertools.zip_longest(flags, flags[1:]):
+        spelled += [flag, "True"] if flag in switches and after not in ("True", "False") else [flag]
+    return spelled
 
 
 def _paragraphs(function: Callable) -> str:

@@ -1,19 +1,45 @@
-"""The one compiled program of training: what the loop runs, and what measurements of it measure."""
+"""The compiled programs of training: what the loop runs, and what measurements and plans look at."""
 
+import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
 
 import jax
-import optax
+from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import Mesh
 from jaxtyping import Array, Key
 
-from ganjax.data import Feed
+from ganjax.cache import cache_folder
+from ganjax.data import Feed, ResidentFeed
 from ganjax.distributed import announce
 from ganjax.gan import GAN, TrainState, init, train_step
+from ganjax.launch import train_steps
 from ganjax.sharding import gathers_parameters, mesh_of, replicated, split_sharding
+
+_CACHE_HIT = "/jax/compilation_cache/cache_hits"
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A compiled launch.
+
+    Attributes:
+        run: ``(state, arrays, inputs, key) -> (state, metrics)``, with the state donated; the metrics of several
+            iterations are stacked.
+        num_steps: the iterations of a launch.
+        seconds: what tracing and compiling took.
+        warm: whether it came from the cache and was not compiled.
+        memory_bytes: of one device, by the compiler's count: arguments, results and temporaries.
+    """
+
+    run: Any
+    num_steps: int
+    seconds: float
+    warm: bool
+    memory_bytes: int | None
 
 
 def abstract_state(gan: GAN, mesh: Mesh, *, shard: bool = False) -> TrainState:
@@ -50,34 +76,108 @@ def for_sharded_state(gan: GAN, state: TrainState) -> GAN:
     )
 
 
-def compile_step(gan: GAN, feed: Feed, abstract_state: TrainState, key: Key[Array, ""]) -> Callable:
-    """The one compiled function of training, ``(state, arrays, inputs, key) -> (state, metrics)``; prints its size.
+def lower_step(
+    gan: GAN, batch: Any, state: TrainState, arrays: dict[str, Any], inputs: Any, key: Any
+) -> jax.stages.Lowered:
+    """The step of training, traced: ``(state, arrays, inputs, key) -> (state, metrics)``, its state donated.
 
-    To the step's metrics it adds the norms of the updated parameters, which are finite if all of these are.
+    Args:
+        gan: what is trained.
+        batch: makes the batch: ``Feed.batch``, or another function ``(arrays, inputs) -> batch``.
+        state: abstract or not, as are the following; with shardings.
+        arrays: what is the same at every step.
+        inputs: of one step.
+        key: the run's one key, replicated.
+    """
+
+    spread_gan = for_sharded_state(gan, state)
+
+    def step(state: TrainState, arrays: dict[str, Array], inputs: Any, key: Array):
+        return train_step(spread_gan, state, batch(arrays, inputs), key)
+
+    jitted = jax.jit(step, donate_argnums=0, out_shardings=(shardings(state), key.sharding))
+    return jitted.lower(state, arrays, inputs, key)
+
+
+def compile_launch(
+    gan: GAN, feed: Feed, state: TrainState, key: Key[Array, ""], *, num_steps: int = 1, say: bool = True
+) -> Program:
+    """Compiles a launch of some iterations, and says how long that took and what memory it takes.
+
+    Args:
+        gan: what is trained.
+        feed: where its batches come from; one that is resident for launches of several iterations.
+        state: abstract or not.
+        key: the run's one key, replicated.
+        num_steps: the iterations of a launch.
+        say: whether to print.
     """
     began = time.perf_counter()
-    everywhere = key.sharding
-    spread_gan = for_sharded_state(gan, abstract_state)
+    if num_steps == 1:
+        lowered = lower_step(gan, feed.batch, state, feed.arrays, feed.abstract_inputs, key)
+    else:
+        assert isinstance(feed, ResidentFeed)
 
-    def step(state: TrainState, arrays: dict[str, Array], inputs: Array | dict[str, Array], key: Key[Array, ""]):
-        state, metrics = train_step(spread_gan, state, feed.batch(arrays, inputs), key)
-        players = {"d": state.discriminator, "g": state.generator}
-        return state, metrics | {f"{name}/param_norm": optax.tree.norm(one.params) for name, one in players.items()}
+        spread_gan = for_sharded_state(gan, state)
 
-    compiled = (
-        jax.jit(step, donate_argnums=0, out_shardings=(shardings(abstract_state), everywhere))
-        .lower(abstract_state, feed.arrays, feed.abstract_inputs, key)
-        .compile()
-    )
-    counts = [_count(player.params) for player in (abstract_state.generator, abstract_state.discriminator)]
-    announce(f"generator {counts[0]:,} parameters, discriminator {counts[1]:,}")
+        def launch(state: TrainState, arrays: dict[str, Array], numbers: Array, key: Array):
+            return train_steps(spread_gan, state, feed.dataset(arrays, numbers), key, num_steps)
+
+        jitted = jax.jit(launch, donate_argnums=0, out_shardings=(shardings(state), key.sharding))
+        lowered = jitted.lower(state, feed.arrays, feed.abstract_launch(num_steps), key)
+    with _cache_hits() as hits:
+        compiled = lowered.compile()
+    seconds, memory = time.perf_counter() - began, memory_bytes(compiled)
+    program = Program(run=compiled, num_steps=num_steps, seconds=seconds, warm=bool(hits), memory_bytes=memory)
+    if say:
+        steps = f"; {num_steps} steps a launch" if num_steps > 1 else ""
+        warm = ", warm: from the cache" if program.warm else ""
+        size = "" if memory is None else f"; {memory / 2**20:,.0f} MiB a device"
+        announce(f"compiled in {seconds:.1f} s{warm}{size}{steps}")
+    return program
+
+
+def memory_bytes(compiled: jax.stages.Compiled) -> int | None:
+    """What a program takes of one device's memory, by the compiler's count; None if it has none."""
     memory = compiled.memory_analysis()
-    if memory is not None:
-        size = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
-        size -= memory.alias_size_in_bytes
-        announce(f"compiled in {time.perf_counter() - began:.1f} s; {size / 2**20:,.0f} MiB a device")
-    return compiled
+    if memory is None:
+        return None
+    size = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+    return size - memory.alias_size_in_bytes
 
 
-def _count(params: object) -> int:
-    return sum(leaf.size for leaf in jax.tree.leaves(params))
+def use_compilation_cache(wanted: bool) -> None:
+    """Keeps compiled programs in the user's cache folder, and looks for them there, or does neither.
+
+    A folder that the user gave to JAX itself (``JAX_COMPILATION_CACHE_DIR``) is left as it is.
+    """
+    folder = str(cache_folder() / "compiled")
+    if jax.config.values["jax_compilation_cache_dir"] not in (None, folder):
+        jax.config.update("jax_enable_compilation_cache", wanted)
+        return
+    jax.config.update("jax_compilation_cache_dir", folder if wanted else None)
+    compilation_cache.reset_cache()  # JAX looks at the folder's name once, when it first compiles
+
+
+def num_parameters(state: TrainState) -> tuple[int, int]:
+    """Of the generator and of the discriminator."""
+    generator, discriminator = (
+        sum(leaf.size for leaf in jax.tree.leaves(player.params)) for player in (state.generator, state.discriminator)
+    )
+    return generator, discriminator
+
+
+@contextlib.contextmanager
+def _cache_hits() -> Iterator[list[str]]:
+    """A list that grows when JAX finds a program in its cache."""
+    hits: list[str] = []
+
+    def listen(event: str, **_: Any) -> None:
+        if event == _CACHE_HIT:
+            hits.append(event)
+
+    jax.monitoring.register_event_listener(listen)
+    try:
+        yield hits
+    finally:
+        jax.monitoring.unregister_event_listener(listen)

@@ -51,6 +51,10 @@ class Run:
         on_divergence: what infinite numbers do: ``stop`` the run, or ``rollback`` to the last checkpoint and go on
             without the batch in which they came.
         max_rollbacks: how often in a run's life.
+        steps_per_launch: iterations that the device runs before it turns to Python, for a dataset that lives on it;
+            auto is 1 on a CPU and for iterations that take long anyway. It moves no number but by rounding.
+        compilation_cache: keeps compiled programs in the user's cache folder ($GANJAX_CACHE, else
+            ~/.cache/ganjax), so that the next start need not compile; JAX_COMPILATION_CACHE_DIR names another.
     """
 
     seed: int = 0
@@ -70,6 +74,8 @@ class Run:
     shard_state: bool = False
     on_divergence: Literal["stop", "rollback"] = "stop"
     max_rollbacks: int = 3
+    steps_per_launch: int | Literal["auto"] = "auto"
+    compilation_cache: bool = True
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -95,6 +101,11 @@ class Run:
     def due(self, every: int, step: int) -> bool:
         """Whether the step, counted from 1, brings the images seen to or past a multiple of ``every``."""
         return step * self.batch_size // every > (step - 1) * self.batch_size // every
+
+    def due_between(self, step: int, last: int) -> bool:
+        """Whether the state is wanted after one of the steps between these two: for samples, or for a checkpoint."""
+        seen, ahead = step * self.batch_size, (last - 1) * self.batch_size
+        return any(ahead // every > seen // every for every in (self.sample_every, self.checkpoint_every))
 
     def keeps(self, step: int) -> bool:
         """Whether the checkpoint after this step is kept for good."""

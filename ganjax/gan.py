@@ -167,7 +167,8 @@ def train_step(
             statistics and metrics are averaged over it.
 
     Returns:
-        The next state, and float32 scalars of the global batch, as the networks were before their updates.
+        The next state, and float32 scalars of the global batch, as the networks were before their updates; the norms of
+        the parameters are of those after, and finite if all of them are.
     """
     *discriminator_draws, generator_draw = _draw(gan, batch, jax.random.fold_in(key, state.step), axis_name)
     batch_size = generator_draw.reals.shape[0] * (jax.lax.axis_size(axis_name) if axis_name else 1)
@@ -240,6 +241,10 @@ def train_step(
     ema_params = optax.incremental_update(generator.params, state.ema_params, share)
 
     metrics = {**discriminator_metrics, **generator_metrics}
+    metrics |= {
+        "d/param_norm": optax.tree.norm(discriminator.params),
+        "g/param_norm": optax.tree.norm(generator.params),
+    }
     if gan.augmentation is not None:
         metrics["augment/p"] = strength
     augmentation = state.augmentation

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from ganjax.models.layers import current_platform
+
 
 def mean_gradients(
     loss: Callable[[PyTree, PyTree, Any], tuple[Array, tuple[PyTree, dict[str, Array]]]],
@@ -49,7 +51,7 @@ def mean_gradients(
         parts = jax.tree.map(lambda leaf: _deal(leaf, num_microbatches), batch)
         first, rest = jax.tree.map(lambda leaf: leaf[0], parts), jax.tree.map(lambda leaf: leaf[1:], parts)
         # On the CPU a convolution inside a loop is many times slower than outside.
-        unroll = num_microbatches if jax.default_backend() == "cpu" else 1
+        unroll = num_microbatches if current_platform() == "cpu" else 1
         (variables, sums), _ = jax.lax.scan(add_part, part(variables, first), rest, unroll=unroll)
         means = jax.tree.map(lambda leaf: leaf / num_microbatches, sums)
     if axis_name:

@@ -1,6 +1,7 @@
 """How a run is asked to stop, on one host or on many."""
 
 import contextlib
+import itertools
 import os
 import signal
 import threading
@@ -20,6 +21,10 @@ class Interrupted(Exception):  # noqa: N818  (neither is an error of the program
         self.signal_number = signal_number
 
 
+# Turns of the loop in this process's life: the first after which JAX stops all processes is chosen by number.
+_turns = itertools.count(1)
+
+
 class StopRequest:
     """Whether SIGTERM or SIGINT has come, to this process or to any other of the run.
 
@@ -29,15 +34,14 @@ class StopRequest:
     def __init__(self) -> None:
         self._received: list[int] = []
 
-    def due(self, turn: int) -> int | None:
-        """The signal on which to stop after a turn of the loop, the same turn on all processes; else None.
+    def due(self) -> int | None:
+        """The signal on which to stop after this turn of the loop; else None.
 
-        Args:
-            turn: grows from each call to the next, alike on all processes, which ask at every turn.
+        All processes ask after every turn, and are answered alike.
         """
         if jax.process_count() == 1:
             return self._received[0] if self._received else None
-        if not multihost_utils.reached_preemption_sync_point(turn):
+        if not multihost_utils.reached_preemption_sync_point(next(_turns)):
             return None
         return self._received[0] if self._received else signal.SIGTERM
 

@@ -7,7 +7,7 @@ checkpoint ends bit for bit where it would have ended.
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -16,13 +16,21 @@ from jaxtyping import Array, Key
 
 from ganjax.checkpoint import Checkpoints
 from ganjax.collapse import narrow, spread
-from ganjax.compilation import abstract_state, compile_step, shardings
+from ganjax.compilation import (
+    Program,
+    abstract_state,
+    compile_launch,
+    num_parameters,
+    shardings,
+    use_compilation_cache,
+)
 from ganjax.config import Config
 from ganjax.data import Feed, ReadableSource, Source, open_feed, unskipped_step
 from ganjax.distributed import announce, is_first
 from ganjax.errors import Fault, UserError
 from ganjax.gan import GAN, TrainState, init
 from ganjax.interruption import Interrupted, stop_requests
+from ganjax.launch import launches, steps_per_launch
 from ganjax.pictures import Pictures
 from ganjax.report import MetricsLog, Progress
 from ganjax.rollback import Rollback, load_rollbacks, save_rollbacks
@@ -50,6 +58,7 @@ def train(config: Config, workdir: epath.Path) -> TrainState:
             f"batch size {run.batch_size} cannot be shared by {mesh.size} device(s) in {gan.num_microbatches} "
             f"microbatch(es); make it a multiple of {mesh.size * gan.num_microbatches}"
         )
+    use_compilation_cache(run.compilation_cache)
     key = jax.jit(lambda: jax.random.key(run.seed), out_shardings=replicated(mesh))()
     abstract = abstract_state(gan, mesh, shard=run.shard_state)
     start = jax.jit(init, static_argnums=0, out_shardings=shardings(abstract))
@@ -76,14 +85,19 @@ def train(config: Config, workdir: epath.Path) -> TrainState:
         announce(
             f"{len(source):,} images of {source.name}, {'x'.join(map(str, source.image_shape))}; {mesh.size} device(s)"
         )
-        step = compile_step(gan, feed, abstract, key)
+        announce("generator {:,} parameters, discriminator {:,}".format(*num_parameters(abstract)))
+        whole = steps_per_launch(gan, run, feed, num_devices=mesh.size)
+        programs: dict[int, Program] = {}
         if state is not None:
             announce(f"resuming at {first_step * run.batch_size:,} images")
         rollbacks = load_rollbacks(workdir)
         while True:
+            for length in sorted(set(launches(run, first_step, whole)) - programs.keys()):
+                programs[length] = compile_launch(gan, feed, abstract, key, num_steps=length)
             state = start(gan, key) if state is None else state
             try:
-                return _Loop(config, workdir, step, feed, source, checkpoints, rollbacks).run(state, first_step, key)
+                loop = _Loop(config, workdir, programs, feed, source, checkpoints, rollbacks)
+                return loop.run(state, first_step, key)
             except Diverged as failure:
                 if run.on_divergence == "stop" or len(rollbacks) >= run.max_rollbacks:
                     raise
@@ -123,7 +137,7 @@ class _Loop:
         self,
         config: Config,
         workdir: epath.Path,
-        step: Callable,
+        programs: Mapping[int, Program],
         feed: Feed,
         source: Source,
         checkpoints: Checkpoints,
@@ -131,7 +145,7 @@ class _Loop:
     ) -> None:
         self._config = config
         self._workdir = workdir
-        self._step = step
+        self._programs = programs
         self._feed = feed
         self._source = source
         self._checkpoints = checkpoints
@@ -148,28 +162,31 @@ class _Loop:
                 Progress(initial=first_step * run.batch_size, total=run.total_images, visible=is_first())
             )
             self._pictures = stack.enter_context(Pictures(self._config, self._workdir / "samples"))
-            inputs = stack.enter_context(self._feed.iterate(first_step, skipped=skipped))
+            lengths = list(launches(run, first_step, max(self._programs)))
+            inputs = stack.enter_context(self._feed.iterate(first_step, lengths, skipped=skipped))
             stop = stack.enter_context(stop_requests(self._progress))
             self._watch = Watch(run, self._log, self._progress)
             self._report_rollbacks(first_step)
             if first_step == 0:
                 self._pictures.draw(state, step=0)
 
-            for done in range(first_step + 1, run.num_steps + 1):
+            done = first_step
+            for length in lengths:
                 try:
-                    step_inputs = next(inputs)
+                    launch_inputs = next(inputs)
                 except UserError as error:
                     # With several processes the others are not here to save with.
-                    if jax.process_count() == 1 and done - 1 > first_step:
-                        self._save(done - 1, state)
+                    if jax.process_count() == 1 and done > first_step:
+                        self._save(done, state)
                         self._checkpoints.wait()
                     raise _fault(error) from error
                 with jax.transfer_guard("disallow"):
-                    state, metrics = self._step(state, self._feed.arrays, step_inputs, key)
+                    state, metrics = self._programs[length].run(state, self._feed.arrays, launch_inputs, key)
+                done += length
                 self._watch.look(done, metrics)
                 if run.due(run.sample_every, done):
                     self._pictures.draw(state, step=done)
-                signal_number = stop.due(len(self._rollbacks) * run.num_steps + done)
+                signal_number = stop.due()
                 if run.due(run.checkpoint_every, done) or signal_number or done == run.num_steps:
                     self._save(done, state)
                 if signal_number:

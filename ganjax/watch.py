@@ -4,6 +4,7 @@ import math
 import time
 
 import jax
+import numpy as np
 from jaxtyping import Array
 
 from ganjax.collapse import imbalance
@@ -26,16 +27,21 @@ class Diverged(Exception):  # noqa: N818
 
 
 class Watch:
-    """Looks at each step's metrics when the next one is under way, checks them, and writes them when they are due."""
+    """Looks at each launch's metrics when the next one is under way, checks them, and writes them when they are due."""
 
     def __init__(self, run: Run, log: MetricsLog | None, progress: Progress) -> None:
         """Looks at nothing yet. Without a log, the metrics are only checked."""
         self._run, self._log, self._progress = run, log, progress
         self._pending: tuple[int, dict[str, Array]] | None = None
-        self._since = (time.perf_counter(), None)
+        self._since: tuple[float, int | None] = (time.perf_counter(), None)
 
     def look(self, done: int, metrics: dict[str, Array]) -> None:
-        """Takes a step's metrics, still being computed, and looks at the ones before."""
+        """Takes a launch's metrics, still being computed, and looks at the ones before.
+
+        Args:
+            done: the iterations that are over when the launch is.
+            metrics: scalars, or arrays with a value for each of the launch's iterations.
+        """
         for value in metrics.values():
             value.copy_to_host_async()
         self.catch_up()
@@ -51,27 +57,23 @@ class Watch:
             return
         done, metrics = self._pending
         self._pending = None
-        run, images = self._run, done * self._run.batch_size
-        scalars = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        for name, value in scalars.items():
-            if not math.isfinite(value):
-                reason = f"{name} is {value}"
-                raise Diverged(
-                    done, reason, f"{reason} at step {done} ({images:,} images); the last checkpoint is from before"
-                )
-        self._progress.advance_to(images)
-        if self._log is None or not run.due(run.log_every, done):
+        stacked = {name: np.atleast_1d(value) for name, value in jax.device_get(metrics).items()}
+        length = len(next(iter(stacked.values())))
+        steps = range(done - length + 1, done + 1)
+        lines = [{name: float(values[index]) for name, values in stacked.items()} for index in range(length)]
+        for step, scalars in zip(steps, lines, strict=True):
+            self._check(step, scalars)
+        self._progress.advance_to(done * self._run.batch_size)
+        if self._log is None:
             return
-        now, (before, before_step) = time.perf_counter(), self._since
-        if before_step is not None:  # the first interval holds the start's delays
-            rate = (done - before_step) / (now - before)
-            scalars |= {"speed/steps_per_second": rate, "speed/images_per_second": rate * run.batch_size}
-        self._since = (now, done)
-        signs = imbalance(scalars, self._log.lines)
-        self._log.write(step=done, images=images, scalars=scalars)
-        self._progress.show(scalars)
-        for name, text in signs.items():
-            self.warn(name, text, step=done, every=run.log_every)
+        logged = [(step, scalars) for step, scalars in zip(steps, lines, strict=True) if self._is_logged(step)]
+        speed = self._speed(done) if logged else {}
+        for step, scalars in logged:
+            signs = imbalance(scalars, self._log.lines)
+            self._log.write(step=step, images=step * self._run.batch_size, scalars=scalars | speed)
+            self._progress.show(scalars | speed)
+            for name, text in signs.items():
+                self.warn(name, text, step=step, every=self._run.log_every)
 
     def warn(self, name: str, text: str, *, step: int, every: int) -> None:
         """Tells of a sign, in the log and to the user, unless it was told of within the last 20 intervals."""
@@ -80,3 +82,24 @@ class Watch:
             return
         self._log.note(step=step, images=images, name=name, text=text)
         self._progress.say(f"at {images:,} images {text}")
+
+    def _is_logged(self, step: int) -> bool:
+        return self._run.due(self._run.log_every, step)
+
+    def _check(self, step: int, scalars: dict[str, float]) -> None:
+        images = step * self._run.batch_size
+        for name, value in scalars.items():
+            if not math.isfinite(value):
+                reason = f"{name} is {value}"
+                raise Diverged(
+                    step, reason, f"{reason} at step {step} ({images:,} images); the last checkpoint is from before"
+                )
+
+    def _speed(self, done: int) -> dict[str, float]:
+        """Since the last launch with a line in the log; nothing for the first, whose interval holds the start."""
+        now, (before, before_done) = time.perf_counter(), self._since
+        self._since = (now, done)
+        if before_done is None:
+            return {}
+        rate = (done - before_done) / (now - before)
+        return {"speed/steps_per_second": rate, "speed/images_per_second": rate * self._run.batch_size}

@@ -30,6 +30,8 @@ _FREE = [
     "run.shard_state",
     "run.on_divergence",
     "run.max_rollbacks",
+    "run.steps_per_launch",
+    "run.compilation_cache",
 ]
 ROLLBACKS = "rollbacks.json"  # see rollback.py
 

@@ -1,7 +1,10 @@
 """What every test runs under: eight devices, strict promotion, and shape annotations that are checked."""
 
 import os
+import tempfile
 
+# Not the user's: what tests compile and compute is gone when they are over.
+os.environ["GANJAX_CACHE"] = (_cache := tempfile.TemporaryDirectory(prefix="ganjax-tests-")).name
 # Before JAX starts; a subprocess that runs the command line inherits only what it should.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 

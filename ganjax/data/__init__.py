@@ -7,10 +7,11 @@ comes when.
 
 from ganjax.data.catalogue import Tfds
 from ganjax.data.digits import Digits
-from ganjax.data.feed import Feed, open_feed
+from ganjax.data.feed import Feed, ResidentFeed, open_feed
 from ganjax.data.folder import Folder
 from ganjax.data.npz import Npz
 from ganjax.data.order import order
+from ganjax.data.resident import DeviceDataset
 from ganjax.data.source import ArraySource, Dataset, ReadableSource, Source
 from ganjax.data.stacked import StackedMnist
 from ganjax.data.stream import unskipped_step
@@ -18,11 +19,13 @@ from ganjax.data.stream import unskipped_step
 __all__ = [
     "ArraySource",
     "Dataset",
+    "DeviceDataset",
     "Digits",
     "Feed",
     "Folder",
     "Npz",
     "ReadableSource",
+    "ResidentFeed",
     "Source",
     "StackedMnist",
     "Tfds",

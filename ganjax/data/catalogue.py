@@ -49,6 +49,15 @@ class Tfds:
     image_key: str | None = None
     label_key: str | None = None
 
+    def is_prepared(self) -> bool:
+        """Whether ``open`` would find the data on this machine, and not have to download it first."""
+        import tensorflow_datasets as tfds
+
+        try:
+            return tfds.builder(self.name, data_dir=self.data_dir).is_prepared()
+        except (tfds.core.DatasetNotFoundError, ValueError, AssertionError, RuntimeError, OSError):
+            return False
+
     def open(self) -> Source:
         """Finds the dataset, prepares it if need be, and opens its files.
 

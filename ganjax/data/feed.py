@@ -10,28 +10,26 @@ import abc
 import collections
 import contextlib
 import dataclasses
+import itertools
 import math
 import os
 import re
 import signal
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import grain
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
+from ganjax.data.resident import Batch, DeviceDataset, load_split, load_whole
 from ganjax.data.source import Source
 from ganjax.data.stall import StallWarning
 from ganjax.data.stream import Inputs, Placement, Stream
 from ganjax.errors import Fault, UserError
-
-# {"images": …, "labels": …}
-Batch = dict[str, jax.Array]
 
 # How much of a device's memory a dataset may take, with "auto".
 RESIDENT_BYTES = 2 * 2**30
@@ -84,9 +82,7 @@ def open_feed(
     mesh = placement.mesh
     num_devices = 1 if mesh is None else mesh.size
     if resident == "device" or (resident == "auto" and source.num_bytes <= resident_bytes * num_devices):
-        if mesh is None or num_devices == 1:
-            return ResidentFeed(stream, placement, prefetch=prefetch)
-        return SplitResidentFeed(stream, placement, mesh, prefetch=prefetch)
+        return ResidentFeed(stream, placement, prefetch=prefetch, split_over=mesh if num_devices > 1 else None)
     return StreamingFeed(stream, placement, prefetch=prefetch, num_workers=num_workers)
 
 
@@ -108,11 +104,15 @@ class Feed(abc.ABC):
     abstract_inputs: Inputs
 
     @abc.abstractmethod
-    def iterate(self, start_step: int = 0, *, skipped: Sequence[int] = ()) -> InputIterator:
+    def iterate(
+        self, start_step: int = 0, launches: Iterable[int] | None = None, *, skipped: Sequence[int] = ()
+    ) -> InputIterator:
         """Starts at a step, in constant time. Close the iterator, or use it in a `with` statement.
 
         Args:
             start_step: the first step, counted from 0.
+            launches: how many steps' inputs come at once, stacked on a new first axis where there is more than one;
+                by default, and from a stream, always one's.
             skipped: batches that are left out, by the step that they would be of if none were; see `unskipped_step`.
         """
 
@@ -147,8 +147,12 @@ class InputIterator(Iterator[Inputs]):
             raise ValueError("this iterator over inputs is closed: open another with feed.iterate(start_step)")
         while len(self._ready) <= self._prefetch:
             with self._waiting:
-                host_batch = next(self._host_batches[0])
+                host_batch = next(self._host_batches[0], None)
+            if host_batch is None:  # no launch is left
+                break
             self._ready.append(self._place(host_batch))
+        if not self._ready:
+            raise StopIteration
         return self._ready.popleft()
 
     def close(self) -> None:
@@ -164,86 +168,50 @@ class InputIterator(Iterator[Inputs]):
 
 
 class ResidentFeed(Feed):
-    """The whole dataset on every device as uint8; a step's inputs are record numbers (int32), and it gathers."""
+    """The whole dataset on the device(s) as uint8; a step's inputs are record numbers (int32), and it gathers."""
 
-    def __init__(self, stream: Stream, placement: Placement, *, prefetch: int) -> None:
+    def __init__(self, stream: Stream, placement: Placement, *, prefetch: int, split_over: Mesh | None = None) -> None:
+        """Loads it: whole on every device, or split over those of a mesh."""
         self._stream = stream
         self._placement = placement
         self._prefetch = prefetch
-        self.arrays = self._load()
+        self._split_over = split_over
+        self.arrays = load_split(stream.source, split_over) if split_over else load_whole(stream.source, placement)
         self.abstract_inputs = placement.abstract((), np.int32)
 
-    def iterate(self, start_step: int = 0, *, skipped: Sequence[int] = ()) -> InputIterator:
+    def iterate(
+        self, start_step: int = 0, launches: Iterable[int] | None = None, *, skipped: Sequence[int] = ()
+    ) -> InputIterator:
         """See `Feed`."""
         stream = dataclasses.replace(self._stream, skipped=tuple(skipped))
-        numbers = (stream.numbers(step).astype(np.int32) for step in range(start_step, _MAX_STEPS))
-        return InputIterator(numbers, self._placement.place, prefetch=self._prefetch)
+
+        def numbers() -> Iterator[np.ndarray]:
+            step = start_step
+            for length in itertools.repeat(1) if launches is None else launches:
+                rows = [stream.numbers(step + index).astype(np.int32) for index in range(length)]
+                yield np.stack(rows) if length > 1 else rows[0]
+                step += length
+
+        return InputIterator(numbers(), self._placement.place, prefetch=self._prefetch)
+
+    def abstract_launch(self, num_steps: int) -> jax.ShapeDtypeStruct:
+        """As `abstract_inputs`, of several steps at once."""
+        shape = (num_steps, self._placement.rows_per_step)
+        return jax.ShapeDtypeStruct(shape, np.int32, sharding=self._placement.over_steps())
+
+    def dataset(self, arrays: dict[str, jax.Array], numbers: jax.Array) -> DeviceDataset:
+        """What `train_steps` takes, of the inputs of several steps."""
+        return DeviceDataset(
+            arrays=arrays,
+            numbers=numbers,
+            mirror=self._stream.mirror,
+            num_records=len(self._stream.source),
+            split_over=self._split_over,
+        )
 
     def batch(self, arrays: dict[str, jax.Array], inputs: Inputs) -> Batch:
         """See `Feed`."""
-        num_records = len(self._stream.source)
-        batch = self._gather(arrays, inputs % num_records if self._stream.mirror else inputs)
-        if self._stream.mirror:
-            flipped = (inputs >= num_records)[:, None, None, None]
-            batch["images"] = jnp.where(flipped, batch["images"][:, :, ::-1], batch["images"])
-        return batch
-
-    def _load(self) -> dict[str, jax.Array]:
-        return {key: self._placement.replicate(array) for key, array in self._stream.source.load().items()}
-
-    def _gather(self, arrays: dict[str, jax.Array], index: jax.Array) -> Batch:
-        # The numbers are in range; "clip" spares what the default mode does for those that are not.
-        return {key: jnp.take(array, index, axis=0, mode="clip") for key, array in arrays.items()}
-
-
-class SplitResidentFeed(ResidentFeed):
-    """The dataset split over the devices, each with its part of the records, for one that is too large for a device.
-
-    Every device looks the whole batch up among its own records, with zeros for the others' records, and the sum over
-    the devices, of which each keeps its rows, is the batch: every row has one device that knows it, so the sum is
-    exact. It moves the bytes of one batch of uint8 through each device's link.
-    """
-
-    def __init__(self, stream: Stream, placement: Placement, mesh: Mesh, *, prefetch: int) -> None:
-        self._mesh = mesh
-        self._records_each = -(-len(stream.source) // mesh.size)
-        super().__init__(stream, placement, prefetch=prefetch)
-
-    def _load(self) -> dict[str, jax.Array]:
-        """Places, of every process, the records of its own devices, which it alone reads."""
-        num_records, split = len(self._stream.source), NamedSharding(self._mesh, PartitionSpec("data"))
-        index_map = split.addressable_devices_indices_map((self._records_each * self._mesh.size,))
-        parts = {}
-        for device, index in index_map.items():
-            assert index is not None
-            first = min(index[0].start or 0, num_records)
-            arrays = self._stream.source.load(range(first, min(first + self._records_each, num_records)))
-            for key, array in arrays.items():
-                missing = self._records_each - len(array)
-                padded = np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1)) if missing else array
-                parts.setdefault(key, []).append(jax.device_put(padded, device))
-        return {
-            key: jax.make_array_from_single_device_arrays(
-                (self._records_each * self._mesh.size, *arrays[0].shape[1:]), split, arrays
-            )
-            for key, arrays in parts.items()
-        }
-
-    def _gather(self, arrays: dict[str, jax.Array], index: jax.Array) -> Batch:
-        def on_one_device(arrays: dict[str, jax.Array], index: jax.Array) -> Batch:
-            place = jax.lax.all_gather(index, "data", tiled=True) - jax.lax.axis_index("data") * self._records_each
-            here = (place >= 0) & (place < self._records_each)
-
-            def rows(array: jax.Array) -> jax.Array:
-                found = jnp.take(array, place, axis=0, mode="clip")
-                ours = here.reshape(here.shape + (1,) * (found.ndim - 1))
-                found = jnp.where(ours, found, jnp.zeros((), found.dtype))
-                return jax.lax.psum_scatter(found, "data", tiled=True)
-
-            return jax.tree.map(rows, arrays)
-
-        split = PartitionSpec("data")
-        return jax.shard_map(on_one_device, mesh=self._mesh, in_specs=(split, split), out_specs=split)(arrays, index)
+        return self.dataset(arrays, inputs).batch(inputs)
 
 
 class StreamingFeed(Feed):
@@ -259,8 +227,11 @@ class StreamingFeed(Feed):
         if stream.source.num_classes:
             self.abstract_inputs["labels"] = placement.abstract((), np.int32)
 
-    def iterate(self, start_step: int = 0, *, skipped: Sequence[int] = ()) -> InputIterator:
+    def iterate(
+        self, start_step: int = 0, launches: Iterable[int] | None = None, *, skipped: Sequence[int] = ()
+    ) -> InputIterator:
         """See `Feed`. Reading begins at once, in the background."""
+        del launches
         stream = dataclasses.replace(self._stream, skipped=tuple(skipped))
         batches = grain.MapDataset.range(start_step, _MAX_STEPS).map(stream.read)
         # An element of this Grain dataset is a whole batch, so threads and buffers count batches.

@@ -35,6 +35,10 @@ class StackedMnist:
     size: int = 32
     mirror: bool = False
 
+    def is_prepared(self) -> bool:
+        """Whether ``open`` would find MNIST on this machine, and not have to download it first."""
+        return self.path is not None or Tfds("mnist", data_dir=self.data_dir).is_prepared()
+
     def open(self) -> Source:
         """Reads MNIST and draws the triples.
 

@@ -98,15 +98,23 @@ class Placement:
         return mesh if isinstance(mesh, Mesh) else None
 
     def place(self, local: Any) -> Inputs:
-        """Places this process's rows of every leaf."""
-        if self.sharding is None or self.sharding.is_fully_addressable:
-            return jax.device_put(local, self.sharding)
+        """Places this process's rows of every leaf; an array is record numbers, of several steps if it has two axes."""
+        stacked = isinstance(local, np.ndarray) and local.ndim == 2
+        sharding = self.over_steps() if stacked else self.sharding
+        if sharding is None or sharding.is_fully_addressable:
+            return jax.device_put(local, sharding)
 
         def place_leaf(rows: np.ndarray) -> jax.Array:
-            shape = (self.rows_per_step, *rows.shape[1:])
-            return jax.make_array_from_process_local_data(self.sharding, rows, shape)
+            shape = (len(rows), self.rows_per_step) if stacked else (self.rows_per_step, *rows.shape[1:])
+            return jax.make_array_from_process_local_data(sharding, rows, shape)
 
         return jax.tree.map(place_leaf, local)
+
+    def over_steps(self) -> jax.sharding.Sharding | None:
+        """The placement of arrays that have the steps on an axis before the rows."""
+        if isinstance(self.sharding, NamedSharding):
+            return self.sharding.update(spec=PartitionSpec(None, *self.sharding.spec))
+        return self.sharding
 
     def replicate(self, array: np.ndarray) -> jax.Array:
         """Places the whole array on every device."""

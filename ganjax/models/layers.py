@@ -66,6 +66,7 @@ FORMS = {
 # A context of JAX's own and not a ContextVar, because it is part of the key of jit's caches: a function that was traced
 # for the machine's own platform is traced again for another one.
 _forms_context = jax.make_user_context(None)
+_platform_context = jax.make_user_context(None)
 
 
 @contextlib.contextmanager
@@ -88,8 +89,13 @@ def target_platform(platform: str) -> Iterator[None]:
     name = {"cuda": "gpu", "rocm": "gpu"}.get(platform, platform)
     if name not in FORMS:
         raise UserError(f"platform {platform!r} is not known: use one of {', '.join(FORMS)}")
-    with target_forms(FORMS[name]):
+    with target_forms(FORMS[name]), _platform_context(name):
         yield
+
+
+def current_platform() -> str:
+    """What is being traced for, ``cpu``, ``gpu`` or ``tpu``: the enclosing ``target_platform``, or JAX's default."""
+    return _platform_context.value or {"cuda": "gpu", "rocm": "gpu"}.get(jax.default_backend(), jax.default_backend())
 
 
 def current_forms() -> Forms:

@@ -1,0 +1,260 @@
+"""The train step beside the same step in PyTorch, in turn, on this machine.
+
+    pip install '.[bench]' && python benchmarks/torch_peer.py
+    python benchmarks/torch_peer.py --only quickstart --rounds 9
+
+Each side lives in a process of its own, started by this one, and holds its networks, its compiled programs and its
+random images on the device; a round is measured by one while the other waits. The steps do the same: the networks,
+both players' updates with R1 and R2, Adam, the averaged weights; reals are gathered from uint8 on the device. On a GPU
+PyTorch gets channels-last, autocast to bfloat16, fused Adam and, where it runs, torch.compile.
+"""
+
+import contextlib
+import dataclasses
+import json
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+NUM_RECORDS = 2_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """The same step on both sides.
+
+    Attributes:
+        config: of ganjax, with its flags.
+        network: ``quickstart`` or ``r3gan``, in PyTorch.
+        widths: of R3GAN's stages.
+        size: pixels a side.
+        channels: of the images.
+        batch_size: images an update.
+        bfloat16: on both sides.
+    """
+
+    config: str
+    network: str
+    widths: tuple[int, ...] = ()
+    size: int = 32
+    channels: int = 3
+    batch_size: int = 32
+    bfloat16: bool = False
+
+
+CPU = {
+    "quickstart": Pair(config="quickstart.py", network="quickstart", size=16, channels=1, batch_size=64),
+    "r3gan width 96": Pair(
+        config="r3gan_stacked_mnist.py --width 96 --batch-size 32 --dtype float32", network="r3gan", widths=(96,) * 4
+    ),
+}
+GPU = {
+    "quickstart": CPU["quickstart"],
+    "r3gan 32 x 32": Pair(
+        config="r3gan_stacked_mnist.py --batch-size 64",
+        network="r3gan",
+        widths=(768,) * 4,
+        batch_size=64,
+        bfloat16=True,
+    ),
+    "r3gan ffhq64": Pair(
+        config="r3gan_ffhq64.py --augmentation 0 --batch-size 32",
+        network="r3gan",
+        widths=(768, 768, 768, 768, 384),
+        size=64,
+        batch_size=32,
+        bfloat16=True,
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to measure.
+
+    Attributes:
+        only: one of the pairs; by default all that suit the machine.
+        rounds: of each side, in turn.
+        seconds: of a round, about.
+        worker: which side this process is; set by the process that starts it.
+        device: ``cpu`` or ``cuda``; by default what PyTorch finds.
+    """
+
+    only: str | None = None
+    rounds: int = 5
+    seconds: float = 4.0
+    worker: str | None = None
+    device: str | None = None
+
+
+def main() -> None:
+    """Measures one pair after the other, or is one of the sides."""
+    options = tyro.cli(Options, description=__doc__)
+    import torch
+
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    pairs = CPU if device == "cpu" else GPU
+    if options.worker:
+        assert options.only
+        side = torch_side if options.worker == "torch" else ganjax_side
+        serve(side(pairs[options.only], device))
+        return
+    rows = []
+    for name in [options.only] if options.only else pairs:
+        rows.append({"name": name, "device": device, **compare(name, pairs[name], device, options)})
+        print(json.dumps(rows[-1]), flush=True)
+        _write(rows, device)
+
+
+def compare(name: str, pair: Pair, device: str, options: Options) -> dict[str, Any]:
+    """Rounds of both sides in turn: images/s of each, and their ratios, round by round."""
+    with worker("ganjax", name, device) as ours, worker("torch", name, device) as theirs:
+        rates: dict[str, list[float]] = {"ganjax": [], "torch": []}
+        sides = {"ganjax": ours, "torch": theirs}
+        counts = {side: max(1, round(options.seconds / ask(1))) for side, ask in sides.items()}
+        for number in range(options.rounds):
+            for side in list(sides) if number % 2 else list(sides)[::-1]:
+                rates[side].append(counts[side] * pair.batch_size / sides[side](counts[side]))
+    ratios = [mine / other for mine, other in zip(rates["ganjax"], rates["torch"], strict=True)]
+    report = {"images_per_second": rates["ganjax"], "torch_images_per_second": rates["torch"], "ratio": ratios}
+    figures: dict[str, Any] = {"config": pair.config, "batch_size": pair.batch_size, "bfloat16": pair.bfloat16}
+    for key, values in report.items():
+        figures |= {key: statistics.median(values), f"{key}_spread": [min(values), max(values)]}
+    return figures
+
+
+@contextlib.contextmanager
+def worker(side: str, name: str, device: str) -> Iterator[Callable[[int], float]]:
+    """A process with one side; the function runs so many steps there and returns the seconds."""
+    command = [sys.executable, __file__, "--worker", side, "--only", name, "--device", device]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    stdin, stdout = process.stdin, process.stdout
+    assert stdin is not None
+    assert stdout is not None
+
+    def ask(count: int) -> float:
+        stdin.write(f"{count}\n")
+        stdin.flush()
+        for line in stdout:
+            if line.startswith("seconds "):
+                return float(line.split()[1])
+        raise RuntimeError(f"the {side} side of {name} ended: {shlex.join(command)}")
+
+    try:
+        yield ask
+    finally:
+        stdin.close()
+        process.wait(60)
+
+
+def serve(run: Callable[[int], None]) -> None:
+    """Answers each number of steps on standard input with the seconds that they took."""
+    run(2)  # the first compile, allocate and tune
+    for line in sys.stdin:
+        began = time.perf_counter()
+        run(int(line))
+        print(f"seconds {time.perf_counter() - began}", flush=True)
+
+
+def ganjax_side(pair: Pair, device: str) -> Callable[[int], None]:
+    """The compiled step of training, on random images."""
+    import jax
+
+    from ganjax import init, load_config
+    from ganjax.bench import NoiseSource
+    from ganjax.compilation import abstract_state, compile_launch
+    from ganjax.data import open_feed
+    from ganjax.launch import steps_per_launch
+    from ganjax.sharding import batch_sharding, data_mesh, replicated
+
+    assert jax.default_backend() == {"cuda": "gpu"}.get(device, device), "JAX sees another device"
+    file, *flags = shlex.split(pair.config)
+    config, mesh = load_config(CONFIGS / file, flags), data_mesh()
+    gan, run = config.gan, config.run
+    source = NoiseSource(NUM_RECORDS, gan.generator.image_shape, gan.generator.num_classes)
+    sharding = batch_sharding(mesh)
+    feed = open_feed(source, seed=0, rows_per_step=run.batch_size * gan.num_batches, sharding=sharding)
+    key = jax.device_put(jax.random.key(0), replicated(mesh))
+    whole = steps_per_launch(gan, run, feed, num_devices=mesh.size)
+    programs = {n: compile_launch(gan, feed, abstract_state(gan, mesh), key, num_steps=n) for n in {1, whole}}
+    state = jax.jit(init, static_argnums=0, out_shardings=replicated(mesh))(gan, key)
+    inputs = {n: next(feed.iterate(0, [n])) for n in programs}
+
+    def steps(count: int) -> None:
+        nonlocal state
+        for n in [whole] * (count // whole) + [1] * (count % whole if whole > 1 else 0):
+            state, _ = programs[n].run(state, feed.arrays, inputs[n], key)
+        jax.block_until_ready(state)
+
+    return steps
+
+
+def torch_side(pair: Pair, device: str) -> Callable[[int], None]:
+    """PyTorch's step, on random images."""
+    import torch
+    from torch_networks import quickstart_trainer, r3gan_trainer
+
+    if device == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
+
+    def make(compiled: bool) -> Any:
+        settings: dict[str, Any] = {"device": device, "bfloat16": pair.bfloat16, "compiled": compiled}
+        if pair.network == "quickstart":
+            return quickstart_trainer(**settings)
+        return r3gan_trainer(widths=pair.widths, channels=pair.channels, gamma=1.0, **settings)
+
+    rng = np.random.default_rng(0)
+    shape = (NUM_RECORDS, pair.channels, pair.size, pair.size)
+    images = torch.from_numpy(rng.integers(0, 256, shape, np.uint8)).to(device)
+    labels = torch.from_numpy(rng.integers(0, 10, NUM_RECORDS, np.int64)).to(device)
+    rows = torch.from_numpy(rng.integers(0, NUM_RECORDS, 2 * pair.batch_size, np.int64)).to(device)
+    trainer = make(compiled=device == "cuda")
+
+    def steps(count: int) -> None:
+        for _ in range(count):
+            trainer.step(images[rows], labels[rows] if trainer.num_classes else None)
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    try:
+        steps(1)
+    except Exception as error:  # torch.compile may not run here: then without it
+        if device != "cuda":
+            raise
+        print(f"torch.compile does not run ({type(error).__name__}); without it", file=sys.stderr)
+        trainer = make(compiled=False)
+    return steps
+
+
+def _write(rows: list[dict[str, Any]], device: str) -> None:
+    from tables import spread, write
+
+    write(
+        f"torch_peer_{device}",
+        title=f"Beside PyTorch, {device}",
+        command=f"python {' '.join(sys.argv)}",
+        rows=rows,
+        columns={
+            "step": lambda row: row["name"],
+            "config": lambda row: f"`{row['config']}`",
+            "dtype": lambda row: "bfloat16" if row["bfloat16"] else "float32",
+            "ganjax, images/s": lambda row: spread(row, "images_per_second"),
+            "PyTorch, images/s": lambda row: spread(row, "torch_images_per_second"),
+            "ganjax / PyTorch": lambda row: spread(row, "ratio"),
+        },
+        note="Medians of rounds that alternate, with the lowest and the highest in brackets.",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""What the TPU compiler estimates for the flagship configs on slices, in the plain and in the chosen form.
+
+    pip install '.[tpu]' && JAX_PLATFORMS=cpu python benchmarks/tpu_plan.py
+    JAX_PLATFORMS=cpu python benchmarks/tpu_plan.py --only cifar10 --slices v5e:1x1 --width 64
+
+Needs no TPU. A full-size step compiles in minutes; the files are written again after every row. The plain form is that
+of a port from another framework: grouped convolutions as such, one call for each resampling.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+import tyro
+from tables import write
+
+from ganjax import load_config
+from ganjax.hardware import num_chips
+from ganjax.models.layers import FORMS
+from ganjax.plan import PlanOptions, plan, table
+
+PLAIN = dataclasses.replace(
+    FORMS["tpu"], grouped="native", resampling="depthwise", strided="native", pointwise="convolution"
+)
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+# Images a chip.
+FLAGSHIPS = {
+    "cifar10": 64,
+    "stacked_mnist": 64,
+    "ffhq64": 32,
+    "ffhq256": 16,
+    "imagenet32": 32,
+    "imagenet64": 16,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to compile.
+
+    Attributes:
+        only: of the R3GAN presets; by default all.
+        slices: to compile for.
+        width: channels, to try it quickly; by default each preset's own.
+        images_per_chip: by default what suits each preset.
+        plain: whether to compile the plain form, too, to compare with.
+        name: of the files with the results.
+    """
+
+    only: tuple[str, ...] = tuple(FLAGSHIPS)
+    slices: tuple[str, ...] = ("v5e:1x1", "v5p:1x1x1", "v6e:1x1")
+    width: int | None = None
+    images_per_chip: int | None = None
+    plain: bool = True
+    name: str = "tpu_plan"
+
+
+def row_of(preset: str, topology: str, options: Options) -> dict[str, Any]:
+    """Plans of one preset on one slice."""
+    images = (options.images_per_chip or FLAGSHIPS[preset]) * num_chips(topology)
+    flags = ["--batch-size", str(images), *(["--width", str(options.width)] if options.width else [])]
+    config = load_config(CONFIGS / f"r3gan_{preset}.py", flags)
+    settings = PlanOptions(topology=topology, top=15)
+    row = plan(config, settings, name=preset)
+    print(table(row), flush=True)
+    if options.plain:
+        row["plain"] = plan(config, settings, name=preset, forms=PLAIN)
+        cycles = row["plain"]["estimated_cycles_per_step"], row["estimated_cycles_per_step"]
+        row["times_plain"] = cycles[0] / cycles[1] if all(cycles) else None
+    return row
+
+
+def main() -> None:
+    """Compiles one after the other."""
+    options = tyro.cli(Options, description=__doc__)
+    rows = []
+    for preset in options.only:
+        for topology in options.slices:
+            rows.append(row_of(preset, topology, options))
+            _write(rows, options)
+
+
+def _write(rows: list[dict[str, Any]], options: Options) -> None:
+    def estimate(key: str, format_: str, scale: float = 1.0) -> Any:
+        return lambda row: "-" if row.get(key) is None else format(row[key] * scale, format_)
+
+    write(
+        options.name,
+        title="R3GAN on TPU slices, by the compiler's estimates",
+        command=f"JAX_PLATFORMS=cpu python {' '.join(sys.argv)}",
+        rows=rows,
+        columns={
+            "preset": lambda row: row["config"],
+            "slice": lambda row: row["topology"],
+            "batch": lambda row: f"{row['batch_size']:,}",
+            "cycles": estimate("estimated_cycles_per_step", ".3g"),
+            "ms a step": estimate("estimated_seconds_per_step", ",.1f", 1e3),
+            "images/s": estimate("estimated_images_per_second", ",.0f"),
+            "MFU": estimate("estimated_mfu", ".1%"),
+            "GiB a chip": lambda row: (
+                f"{row['memory_bytes_per_chip'] / 2**30:.2f} of "
+                f"{row['memory_bytes_available'] / 2**30:.2f}{'' if row['fits'] else ', does not fit'}"
+            ),
+            "plain form, cycles": lambda row: (
+                "-"
+                if not row.get("plain") or row["plain"]["estimated_cycles_per_step"] is None
+                else f"{row['plain']['estimated_cycles_per_step']:.3g}"
+            ),
+            "times the plain": estimate("times_plain", ".2f"),
+            "collectives, MiB": estimate("collective_bytes_per_step", ",.1f", 2**-20),
+            "ops without estimate": estimate("ops_without_estimate", ",.0f"),
+            "compile, s": estimate("compile_seconds", ".0f"),
+        },
+        note="Nothing has run: these are the TPU compiler's own estimates, good for comparing one form with another.",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""A dataset that lives on the device, and the batches gathered from it."""
+
+from __future__ import annotations
+
+from typing import no_type_check
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from ganjax.data.source import Source
+from ganjax.data.stream import Placement
+
+# {"images": …, "labels": …}
+Batch = dict[str, jax.Array]
+
+
+@no_type_check  # at run time: JAX fills such trees with shapes and shardings, too
+@flax.struct.dataclass
+class DeviceDataset:
+    """A dataset on the device, and which of its records the next steps take.
+
+    Attributes:
+        arrays: ``images``, uint8 [records, height, width, channels], and ``labels``, int32 [records], if there are any.
+        numbers: int32 [steps, rows]: the records of each step's batch, as `order` gives them.
+        mirror: whether numbers from the count of records on mean the records flipped left to right.
+        num_records: that count, where the arrays are padded; by default their length.
+        split_over: the devices over which the records are split; by default every device has all of them.
+    """
+
+    arrays: dict[str, jax.Array]
+    numbers: jax.Array
+    mirror: bool = flax.struct.field(pytree_node=False, default=False)
+    num_records: int | None = flax.struct.field(pytree_node=False, default=None)
+    split_over: Mesh | None = flax.struct.field(pytree_node=False, default=None)
+
+    def batch(self, numbers: jax.Array) -> Batch:
+        """The batch of one step, from its row of ``numbers``."""
+        num_records = self.num_records or len(self.arrays["images"])
+        index = numbers % num_records if self.mirror else numbers
+        batch = _gather(self.arrays, index) if self.split_over is None else self._gather_split(index, self.split_over)
+        if self.mirror:
+            flipped = (numbers >= num_records)[:, None, None, None]
+            batch["images"] = jnp.where(flipped, batch["images"][:, :, ::-1], batch["images"])
+        return batch
+
+    def _gather_split(self, index: jax.Array, mesh: Mesh) -> Batch:
+        """Every device looks the whole batch up among its own records, with zeros for the others' records, and the sum
+        over the devices, of which each keeps its rows, is the batch: every row has one device that knows it, so the sum
+        is exact. It moves the bytes of one batch of uint8 through each device's link."""
+        records_each = len(self.arrays["images"]) // mesh.size
+
+        def on_one_device(arrays: dict[str, jax.Array], index: jax.Array) -> Batch:
+            place = jax.lax.all_gather(index, "data", tiled=True) - jax.lax.axis_index("data") * records_each
+            here = (place >= 0) & (place < records_each)
+
+            def rows(found: jax.Array) -> jax.Array:
+                ours = here.reshape(here.shape + (1,) * (found.ndim - 1))
+                found = jnp.where(ours, found, jnp.zeros((), found.dtype))
+                return jax.lax.psum_scatter(found, "data", tiled=True)
+
+            return jax.tree.map(rows, _gather(arrays, place))
+
+        split = PartitionSpec("data")
+        return jax.shard_map(on_one_device, mesh=mesh, in_specs=(split, split), out_specs=split)(self.arrays, index)
+
+
+def _gather(arrays: dict[str, jax.Array], index: jax.Array) -> Batch:
+    # Those that are wanted are in range; "clip" spares what the default mode does for those that are not.
+    return {key: jnp.take(array, index, axis=0, mode="clip") for key, array in arrays.items()}
+
+
+def load_whole(source: Source, placement: Placement) -> dict[str, jax.Array]:
+    """All records, on every device."""
+    return {key: placement.replicate(array) for key, array in source.load().items()}
+
+
+def load_split(source: Source, mesh: Mesh) -> dict[str, jax.Array]:
+    """An equal part of the records on each device, the last padded; each process reads those of its own devices."""
+    num_records, split = len(source), NamedSharding(mesh, PartitionSpec("data"))
+    records_each = -(-num_records // mesh.size)
+    parts: dict[str, list[jax.Array]] = {}
+    for device, index in split.addressable_devices_indices_map((records_each * mesh.size,)).items():
+        assert index is not None
+        first = min(index[0].start or 0, num_records)
+        arrays = source.load(range(first, min(first + records_each, num_records)))
+        for key, array in arrays.items():
+            missing = records_each - len(array)
+            padded = np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1)) if missing else array
+            parts.setdefault(key, []).append(jax.device_put(padded, device))
+    return {
+        key: jax.make_array_from_single_device_arrays((records_each * mesh.size, *arrays[0].shape[1:]), split, arrays)
+        for key, arrays in parts.items()
+    }
