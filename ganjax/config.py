@@ -20,6 +20,7 @@ import tyro
 
 from ganjax.data import Dataset
 from ganjax.errors import UserError
+from ganjax.evaluation.protocol import METRICS, parse_metrics
 from ganjax.gan import GAN
 from ganjax.losses import Loss
 
@@ -40,6 +41,11 @@ class Run:
         num_samples: how many images a sample grid has.
         resident: whether the dataset lives on the device, is streamed to it, or whichever its size allows.
         num_workers: processes that decode a streamed dataset; 0 is threads.
+        evaluate_every: interval of evaluations, in images; the end is evaluated as well. None: none.
+        evaluate_metrics: what they measure, such as fid,kid.
+        evaluate_num: how many samples they measure.
+        evaluate_network: whose features they use.
+        best_metric: keep the checkpoint with the best value of this one of their numbers for good.
     """
 
     seed: int = 0
@@ -53,6 +59,11 @@ class Run:
     num_samples: int = 64
     resident: Literal["auto", "device", "stream"] = "auto"
     num_workers: int = 0
+    evaluate_every: int | None = None
+    evaluate_metrics: str = "fid"
+    evaluate_num: int = 10_000
+    evaluate_network: Literal["inception", "dinov2", "classifier"] = "inception"
+    best_metric: str | None = None
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -64,6 +75,14 @@ class Run:
                 f"run.keep_every is {self.keep_every}; expected a multiple of run.checkpoint_every "
                 f"({self.checkpoint_every})"
             )
+        metrics = parse_metrics(self.evaluate_metrics)
+        numbers = [number for name in metrics for number in METRICS[name].results]
+        if "ppl" in metrics:
+            raise UserError("run.evaluate_metrics names ppl, which needs a program of its own; use `ganjax evaluate`")
+        if self.best_metric is not None and (self.evaluate_every is None or self.best_metric not in numbers):
+            raise UserError(
+                f"run.best_metric is {self.best_metric}; expected one of {', '.join(numbers)}, and run.evaluate_every"
+            )
 
     @property
     def num_steps(self) -> int:
@@ -73,6 +92,10 @@ class Run:
     def due(self, every: int, step: int) -> bool:
         """Whether the step, counted from 1, brings the images seen to or past a multiple of ``every``."""
         return step * self.batch_size // every > (step - 1) * self.batch_size // every
+
+    def evaluates(self, step: int) -> bool:
+        """Whether the state after this step is evaluated."""
+        return self.evaluate_every is not None and (self.due(self.evaluate_every, step) or step == self.num_steps)
 
     def keeps(self, step: int) -> bool:
         """Whether the checkpoint after this step is kept for good."""

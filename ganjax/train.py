@@ -17,6 +17,7 @@ from ganjax.compilation import abstract_state, compile_step
 from ganjax.config import Config
 from ganjax.data import Feed, Source, open_feed
 from ganjax.errors import UserError
+from ganjax.evaluate import TrainingEvaluation
 from ganjax.gan import GAN, TrainState, init
 from ganjax.interruption import Interrupted, stop_signals
 from ganjax.pictures import Pictures
@@ -45,7 +46,12 @@ def train(config: Config, workdir: epath.Path) -> TrainState:
     key = jax.device_put(jax.random.key(run.seed), replicated(mesh))
     start = jax.jit(init, static_argnums=0, out_shardings=replicated(mesh))
     abstract = abstract_state(gan, mesh)
-    with Checkpoints(workdir / "checkpoints", keep=run.keep_checkpoints, keep_for_good=run.keeps) as checkpoints:
+    evaluation: TrainingEvaluation | None = None
+
+    def keeps(step: int) -> bool:
+        return run.keeps(step) or (evaluation is not None and step == evaluation.best_step)
+
+    with Checkpoints(workdir / "checkpoints", keep=run.keep_checkpoints, keep_for_good=keeps) as checkpoints:
         first_step, state = checkpoints.restore(abstract) or (0, None)
         if state is not None and first_step >= run.num_steps:
             print(
@@ -71,7 +77,9 @@ def train(config: Config, workdir: epath.Path) -> TrainState:
             state = start(gan, key)
         else:
             print(f"resuming at {first_step * run.batch_size:,} images")
-        return _loop(config, workdir, step, feed, state, first_step, key, checkpoints)
+        if run.evaluate_every is not None:
+            evaluation = TrainingEvaluation(config, workdir, source, first_step=first_step)
+        return _loop(config, workdir, step, feed, state, first_step, key, checkpoints, evaluation)
 
 
 def check_fit(gan: GAN, source: Source) -> None:
@@ -98,6 +106,7 @@ def _loop(
     first_step: int,
     key: Key[Array, ""],
     checkpoints: Checkpoints,
+    evaluation: TrainingEvaluation | None,
 ) -> TrainState:
     run = config.run
     with contextlib.ExitStack() as stack:
@@ -117,7 +126,12 @@ def _loop(
             watch.look(done, metrics)
             if run.due(run.sample_every, done):
                 pictures.draw(state, images_seen=done * run.batch_size)
-            if run.due(run.checkpoint_every, done) or stop or done == run.num_steps:
+            best = False
+            if evaluation is not None and run.evaluates(done):
+                watch.catch_up()  # never measure what has diverged, and keep the log in order
+                log.write(step=done, images=done * run.batch_size, scalars=evaluation(state, step=done))
+                best = evaluation.best_step == done
+            if run.due(run.checkpoint_every, done) or stop or best or done == run.num_steps:
                 watch.catch_up()  # never save what has diverged
                 pictures.wait()  # what comes before a checkpoint is not done again after it
                 checkpoints.save(done, state)

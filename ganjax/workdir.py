@@ -22,6 +22,11 @@ _FREE = [
     "run.num_samples",
     "run.resident",
     "run.num_workers",
+    "run.evaluate_every",
+    "run.evaluate_metrics",
+    "run.evaluate_num",
+    "run.evaluate_network",
+    "run.best_metric",
 ]
 
 
