@@ -57,16 +57,15 @@ def perceptual_path_length(
         first_keys, second_keys, time_keys, sample_keys = jnp.swapaxes(
             jax.vmap(lambda key: jax.random.split(key, 4))(keys), 0, 1
         )
-        ends = [
-            jax.vmap(lambda key: jax.random.normal(key, (latent_size,)))(end_keys)
-            for end_keys in (first_keys, second_keys)
-        ]
+        start, end = (
+            jax.vmap(lambda key: jax.random.normal(key, (latent_size,)))(keys) for keys in (first_keys, second_keys)
+        )
         times = jax.vmap(lambda key: jax.random.uniform(key, ()))(time_keys)
-        images = [
-            generate(spherical_interpolation(*ends, moved) * math.sqrt(latent_size), sample_keys)
-            for moved in (times, times + EPSILON)
-        ]
-        return distance(*images) / EPSILON**2
+
+        def images_at(moment: Array) -> Array:
+            return generate(spherical_interpolation(start, end, moment) * math.sqrt(latent_size), sample_keys)
+
+        return distance(images_at(times), images_at(times + EPSILON)) / EPSILON**2
 
     values = np.concatenate(
         [
