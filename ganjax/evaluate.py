@@ -1,53 +1,48 @@
-"""``ganjax evaluate``: numbers, and the protocol that each of them carries; and the same while training goes on."""
+"""``ganjax evaluate``: numbers, the protocol that each of them carries, and pictures."""
 
 import dataclasses
 import functools
-import json
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from etils import epath
-from jax.experimental import multihost_utils
-from jaxtyping import Array, Float, Key
+from PIL import Image
 
 from ganjax.config import Config, load_config
-from ganjax.data import Dataset, Npz, Source, StackedMnist, order
-from ganjax.data.folder import open_as_stored
 from ganjax.errors import UserError
-from ganjax.evaluation.classifier import Classifier, StackedClassifier, cached_classifier
-from ganjax.evaluation.content import Subset, read_chunks, read_content
-from ganjax.evaluation.features import FeatureNetwork
-from ganjax.evaluation.measure import Chunk, Evaluator, PathLength
-from ganjax.evaluation.path_length import perceptual_path_length
+from ganjax.evaluation.curves import learning_curves
+from ganjax.evaluation.measure import Evaluator
+from ganjax.evaluation.pictures import classes_picture, neighbours_picture, realism_picture
 from ganjax.evaluation.protocol import (
     METRICS,
-    RESULTS,
-    SUBJECT,
     Result,
-    Role,
     Stamp,
     compare,
-    differences,
-    merge_results,
+    keep_results,
     parse_metrics,
     read_results,
     to_json,
     write_results,
 )
-from ganjax.evaluation.reference import Reals
-from ganjax.gan import TrainState, sample
+from ganjax.gan import TrainState
 from ganjax.sample import Sampler, restore_state
-from ganjax.sharding import batch_sharding, data_mesh, replicated
+from ganjax.sharding import data_mesh, replicated
+from ganjax.subjects import (
+    BATCH_SIZE_OF_A_DEVICE,
+    Fakes,
+    generated,
+    logits_of,
+    open_images,
+    open_networks,
+    open_reals,
+    stored,
+)
 from ganjax.workdir import load_workdir
 
-BATCH_SIZE_OF_A_DEVICE = 64
-
-_logger = logging.getLogger("ganjax")
+_NUM_PICTURED = 1_000  # generated images from which the pictures choose
+_NUM_SEARCHED = 50_000  # reals among which they look for neighbours
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,23 +100,6 @@ class EvaluateOptions:
     compare: tuple[str, str] | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class Fakes:
-    """Images that are measured.
-
-    Attributes:
-        chunks: makes the first ``num`` of them, each time anew.
-        image_shape: height, width, channels.
-        stamp: what a stamp says of them.
-        path_length: of their generator, where they have one.
-    """
-
-    chunks: Callable[[int], Iterator[Chunk]]
-    image_shape: tuple[int, int, int]
-    stamp: dict[str, Any]
-    path_length: PathLength | None = None
-
-
 def run_evaluate(options: EvaluateOptions, config_flags: Sequence[str] = ()) -> None:
     """Measures and writes: what ``ganjax evaluate`` does."""
     if options.compare is not None:
@@ -133,25 +111,20 @@ def run_evaluate(options: EvaluateOptions, config_flags: Sequence[str] = ()) -> 
     config = load_workdir(workdir) if workdir else None
     if options.config is not None:
         config = load_config(options.config, config_flags)
-    dataset = None if config is None else config.data
+    dataset = None if config is None or options.real else config.data
     batch_size = options.batch_size or BATCH_SIZE_OF_A_DEVICE * jax.device_count()
 
-    # What costs nothing is opened first, so that its mistakes are met before anything is computed.
+    # What costs little is opened first, so that its mistakes are met before anything is computed.
     measured = None if options.fake in (None, "real") else open_images(options.fake)
     state = None
-    if options.fake is None:
-        assert workdir is not None
-        assert config is not None
+    if options.fake is None and config is not None and workdir is not None:
         state = restore_state(config, workdir, step=options.step, sharding=replicated(data_mesh()))
     needs_reals = options.pictures or options.fake == "real" or options.network == "classifier"
     reals = None
     if needs_reals or any(METRICS[name].reals or METRICS[name].role == "classifier" for name in metrics):
         reals = open_reals(dataset, options.real)
-    networks = open_networks(metrics, options, dataset=None if options.real else dataset, reals=reals)
-    evaluator = Evaluator(metrics, networks, reals=reals, num=options.num, seed=options.seed, batch_size=batch_size)
-
-    if state is not None:
-        assert config is not None
+    sampler = None
+    if state is not None and config is not None:
         sampler = Sampler(
             config.gan,
             seed=options.seed,
@@ -159,7 +132,9 @@ def run_evaluate(options: EvaluateOptions, config_flags: Sequence[str] = ()) -> 
             truncation=options.truncation,
             truncation_mode=options.truncation_mode,
         )
-        fakes = generated(sampler, state, reals=reals, batch_size=batch_size, name=str(workdir), num=options.num)
+        fakes = generated(
+            sampler, state, reals=reals, batch_size=batch_size, name=str(options.workdir), num=options.num
+        )
     else:
         source = measured if reals is None or measured is not None else reals.source
         assert source is not None
@@ -169,241 +144,53 @@ def run_evaluate(options: EvaluateOptions, config_flags: Sequence[str] = ()) -> 
             f"the images to measure are {fakes.image_shape} (height, width, channels) and those of {reals.source.name} "
             f"{reals.source.image_shape}; make them alike"
         )
+    for name in metrics:
+        if METRICS[name].labels and not fakes.labelled:
+            raise UserError(f"{name} needs labels of the images to measure, and they have none; leave {name} out")
+    networks = open_networks(
+        metrics, options.network, resize=options.resize, download=options.download, dataset=dataset, reals=reals
+    )
+    evaluator = Evaluator(metrics, networks, reals=reals, num=options.num, seed=options.seed, batch_size=batch_size)
     results = evaluator(
         fakes.chunks(options.num), functools.partial(Stamp, **fakes.stamp), path_length=fakes.path_length
     )
     _report(results, options)
-    if state is not None and workdir is not None and config is not None:
+    if state is not None and sampler is not None and workdir is not None and config is not None:
         images_seen = int(state.step) * config.run.batch_size
-        notices = keep_results(results, workdir, images_seen=images_seen)
+        lines = keep_results(results, workdir, images_seen=images_seen)
+        if options.pictures:
+            pictures = _pictures(config, workdir, fakes, evaluator, sampler, state)
+            for name, picture in pictures.items():
+                path = workdir / "evaluation" / f"{images_seen:010}_{name}.png"
+                with path.open("wb") as file:
+                    picture.save(file, format="png")
+                lines.append(f"drawn in {path}")
         if not options.json:
-            print("\n".join(notices))
+            print("\n".join(lines))
 
 
-def open_images(path: str | Path) -> Source:
-    """Images on disk, as they are.
-
-    Raises:
-        UserError: there are none, or they differ in size or mode.
-    """
-    return Npz(path).open() if str(path).endswith(".npz") else open_as_stored(path)
-
-
-def open_reals(dataset: Dataset | None, path: str | None) -> Reals:
-    """The dataset of a config, or that at ``path``; all of it is read once, for its hash."""
-    if path is not None:
-        source, split = open_images(path), "all"
-    elif dataset is not None:
-        source, split = dataset.open(), str(getattr(dataset, "split", "all"))
-    else:
-        raise UserError("no real images; name them: --real FOLDER, --config CONFIG or --workdir DIR")
-    return Reals(source, read_content(source), split)
-
-
-def open_networks(
-    metrics: Sequence[str], options: Any, *, dataset: Dataset | None, reals: Reals | None
-) -> dict[Role, FeatureNetwork]:
-    """The networks that the metrics need, by role.
-
-    Args:
-        metrics: names.
-        options: has ``network``, ``resize`` and ``download``.
-        dataset: which the reals come from, where a config names it.
-        reals: what a classifier is trained on.
-
-    Raises:
-        UserError: weights are not there, or a classifier is needed and the reals have no labels.
-    """
-    roles: set[Role] = {METRICS[name].role for name in metrics}
-    networks: dict[Role, FeatureNetwork] = {}
-    if "classifier" in roles or options.network == "classifier":
-        assert reals is not None
-        classifier = open_classifier(dataset, reals)
-        for role in roles:
-            if role == "classifier" or options.network == "classifier":
-                networks[role] = classifier
-    if "network" in roles and options.network != "classifier":
-        networks["network"] = open_published(options.network, resize=options.resize, download=options.download)
-    return networks
-
-
-def open_published(name: str, *, resize: str | None, download: bool) -> FeatureNetwork:
-    """A network with published weights.
-
-    Raises:
-        UserError: the weights are not there, or have the wrong hash.
-    """
-    from ganjax.evaluation import inception
-
-    load: Any = inception.load_inception
-    if name == "dinov2":
-        from ganjax.evaluation import dinov2
-
-        load = dinov2.load_dinov2
-    try:
-        return load(**({} if resize is None else {"resize": resize}), download=download)
-    except UserError as error:
-        raise UserError(
-            f"{error} (--download True); or measure a labelled dataset by features of its own: --network classifier"
-        ) from error
-
-
-def open_classifier(dataset: Dataset | None, reals: Reals) -> Classifier | StackedClassifier:
-    """The classifier of a dataset, trained if it is not in the cache; for Stacked-MNIST, one of each channel."""
-    if isinstance(dataset, StackedMnist):
-        return StackedClassifier(digits=cached_classifier(dataset.digits()))
-    return cached_classifier(reals.source, content=reals.content)
-
-
-def generated(
-    sampler: Sampler, state: TrainState, *, reals: Reals | None, batch_size: int, name: str, num: int
-) -> Fakes:
-    """Samples of a state, spread over all devices.
-
-    Sample ``i`` is that of ``ganjax sample`` with the same seed and label. The labels are drawn from the reals', so
-    that classes are as frequent as among them; without reals all classes are equally frequent.
-
-    Args:
-        sampler: says which samples.
-        state: replicated over all devices.
-        reals: whose labels are drawn.
-        batch_size: samples at once.
-        name: what a stamp calls the run.
-        num: of pairs, for the path length.
-    """
-    gan, mesh = sampler.gan, data_mesh()
-    num_classes = gan.generator.num_classes
-    sharding = batch_sharding(mesh) if batch_size % mesh.size == 0 else replicated(mesh)
-
-    def chunks(count: int) -> Iterator[Chunk]:
-        labels = _labels(reals, num_classes, count, seed=sampler.seed)
-        padded = np.pad(labels, (0, -count % batch_size))
-        for first in range(0, count, batch_size):
-            images = sampler(state, padded[first : first + batch_size], first=first, sharding=sharding)
-            part = labels[first : first + batch_size]
-            yield Chunk(_fetch(images)[: len(part)], part if num_classes else None)
-
-    truncation = None if sampler.truncation is None else f"{sampler.truncation_mode} {sampler.truncation}"
-    return Fakes(
-        chunks,
-        gan.generator.image_shape,
-        {
-            "fake": name,
-            "fake_sha256": None,
-            "checkpoint_step": int(state.step),
-            "weights": sampler.weights,
-            "truncation": truncation,
-        },
-        functools.partial(_path_length, sampler, state, num),
-    )
-
-
-def stored(source: Source, *, name: str, seed: int, batch_size: int) -> Fakes:
-    """Images on disk, drawn without repetition in random order."""
-
-    def chunks(count: int) -> Iterator[Chunk]:
-        count = min(count, len(source))
-        drawn = Subset(source, order(num_records=len(source), seed=seed, start=0, stop=count))
-        for chunk in read_chunks(drawn, size=batch_size, title="reading"):
-            yield Chunk(chunk["images"], chunk.get("labels"))
-
-    facts = {"checkpoint_step": None, "weights": None, "truncation": None}
-    return Fakes(chunks, source.image_shape, {"fake": name, "fake_sha256": read_content(source).sha256, **facts})
-
-
-class TrainingEvaluation:
-    """Evaluates a run while it goes on, with programs that are compiled once; changes nothing of it.
-
-    The samples are those of ``ganjax sample`` with the run's seed, from the averaged weights.
-
-    Attributes:
-        best_step: the evaluated step with the best value of ``run.best_metric`` so far.
-    """
-
-    def __init__(self, config: Config, workdir: epath.Path, source: Source, *, first_step: int) -> None:
-        """Opens the networks and computes the statistics of the reals.
-
-        Args:
-            config: of the run.
-            workdir: of the run; what it has measured up to ``first_step`` decides which checkpoint is the best yet.
-            source: the opened dataset.
-            first_step: which the run goes on from.
-
-        Raises:
-            UserError: a metric needs weights or labels that are not there.
-        """
-        run = config.run
-        self._config, self._workdir = config, workdir
-        metrics = parse_metrics(run.evaluate_metrics)
-        reals = Reals(source, read_content(source), str(getattr(config.data, "split", "all")))
-        options = EvaluateOptions(network=run.evaluate_network)
-        self._reals, self._batch_size = reals, BATCH_SIZE_OF_A_DEVICE * jax.device_count()
-        self._evaluator = Evaluator(
-            metrics,
-            open_networks(metrics, options, dataset=config.data, reals=reals),
-            reals=reals,
-            num=run.evaluate_num,
-            seed=run.seed,
-            batch_size=self._batch_size,
-        )
-        self._evaluator.prepare()
-        self._best_value: float | None = None
-        self.best_step: int | None = None
-        log = workdir / "metrics.jsonl"
-        for line in log.read_text().splitlines() if log.exists() and run.best_metric else []:
-            record = json.loads(line)
-            if record["step"] <= first_step and f"evaluate/{run.best_metric}" in record:
-                self._consider(record["step"], record[f"evaluate/{run.best_metric}"])
-
-    def __call__(self, state: TrainState, *, step: int) -> dict[str, float]:
-        """Measures the state after ``step`` iterations; also writes the results with their protocols.
-
-        Returns:
-            Scalars named ``evaluate/…``.
-        """
-        run = self._config.run
-        fakes = generated(
-            Sampler(self._config.gan, seed=run.seed),
-            state,
-            reals=self._reals,
-            batch_size=self._batch_size,
-            name=str(self._workdir),
-            num=run.evaluate_num,
-        )
-        results = self._evaluator(fakes.chunks(run.evaluate_num), functools.partial(Stamp, **fakes.stamp))
-        keep_results(results, self._workdir, images_seen=step * run.batch_size)
-        scalars = {result.metric: result.value for result in results}
-        if run.best_metric:
-            self._consider(step, scalars[run.best_metric])
-        return {f"evaluate/{name}": value for name, value in scalars.items()}
-
-    def _consider(self, step: int, value: float) -> None:
-        assert self._config.run.best_metric is not None
-        sign = 1 if RESULTS[self._config.run.best_metric] == "higher" else -1
-        if self._best_value is None or sign * value > sign * self._best_value:
-            self._best_value, self.best_step = value, step
-
-
-def keep_results(results: Sequence[Result], workdir: epath.Path, *, images_seen: int) -> list[str]:
-    """Adds results to those of a run, and says where earlier ones were measured under another protocol."""
-    folder = workdir / "evaluation"
-    path = folder / f"{images_seen:010}.json"
-    earlier = {file: read_results(file) for file in sorted(folder.glob("*.json"))} if folder.exists() else {}
-    lines = [f"kept in {path}"]
-    for result in results:
-        for file, others in earlier.items():
-            for other in others:
-                different = {name: pair for name, pair in differences(other.stamp, result.stamp).items()}
-                protocol = [f"{name} {pair[0]} -> {pair[1]}" for name, pair in different.items() if name not in SUBJECT]
-                if other.metric == result.metric and protocol:
-                    lines.append(
-                        f"{result.metric} was {other.value:.6g} in {file.name} under another protocol and does not "
-                        f"compare: {', '.join(protocol)}"
-                    )
-    if jax.process_index() == 0:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_results(merge_results(earlier.get(path, []), results), path)
-    return lines
+def _pictures(
+    config: Config, workdir: epath.Path, fakes: Fakes, evaluator: Evaluator, sampler: Sampler, state: TrainState
+) -> dict[str, Image.Image]:
+    """All pictures of a run, by name."""
+    role = "network" if "network" in evaluator.networks else "classifier"
+    chunks = list(fakes.chunks(min(evaluator.num, _NUM_PICTURED)))
+    images = np.concatenate([chunk.images for chunk in chunks])
+    features = evaluator.features(images, role)
+    reference = evaluator.reference(role)
+    real, source = reference.features(_NUM_SEARCHED, seed=sampler.seed), reference.source
+    labels = np.concatenate([chunk.labels for chunk in chunks if chunk.labels is not None]) if fakes.labelled else None
+    logits = logits_of(config.gan, state, images, labels)
+    pictures = {
+        "neighbours": neighbours_picture(images, features, source, real),
+        "realism": realism_picture(images, features, real, logits),
+        "curves": learning_curves(workdir / "metrics.jsonl"),
+    }
+    if labels is None and "classifier" in evaluator.networks:
+        labels = evaluator.predictions(images)
+    if labels is not None and real.labels is not None:
+        pictures["classes"] = classes_picture(images, labels, source, real.labels, real.indices)
+    return pictures
 
 
 def _report(results: Sequence[Result], options: EvaluateOptions) -> None:
@@ -417,13 +204,13 @@ def _report(results: Sequence[Result], options: EvaluateOptions) -> None:
         return
     for result in results:
         deviation = "" if result.deviation is None else f" ± {result.deviation:.4g}"
-        stamp = result.stamp
-        real = "" if stamp.num_real is None else f" against {stamp.num_real:,} reals"
-        accurate = "" if stamp.classifier_accuracy is None else f", {stamp.classifier_accuracy:.2%} right on held-out"
-        print(
-            f"{result.metric:10} {result.value:.6g}{deviation}   ({stamp.num_fake:,} images{real}; {stamp.network}"
-            f"{accurate}; resize {stamp.resize})"
-        )
+        print(f"{result.metric:10} {result.value:.6g}{deviation}")
+    for stamp in {result.stamp.network_sha256: result.stamp for result in results}.values():
+        reals = {result.stamp.num_real for result in results if result.stamp.network == stamp.network}
+        compared = " and ".join(f"{count:,} reals" for count in reals if count)
+        accuracy = "" if stamp.classifier_accuracy is None else f", {stamp.classifier_accuracy:.2%} right"
+        print(f"{stamp.num_fake:,} images of {stamp.fake}{compared and f' against {compared}'}, seed {stamp.seed};")
+        print(f"network {stamp.network}{accuracy}; resize {stamp.resize}")
 
 
 def _check(options: EvaluateOptions) -> None:
@@ -439,39 +226,3 @@ def _check(options: EvaluateOptions) -> None:
         raise UserError(f"--truncation is {options.truncation}; expected a number above 0, such as 0.7")
     if options.truncation is not None and "ppl" in parse_metrics(options.metrics):
         raise UserError(f"--truncation is {options.truncation}; ppl goes through untruncated latents: leave one out")
-
-
-def _labels(reals: Reals | None, num_classes: int, num: int, *, seed: int) -> np.ndarray:
-    """Labels of the reals in random order, as often repeated as need be; or all classes in turn."""
-    if not num_classes:
-        return np.zeros(num, np.int32)
-    if reals is None or reals.source.num_classes != num_classes:
-        return (np.arange(num) % num_classes).astype(np.int32)
-    everyone = np.repeat(np.arange(num_classes, dtype=np.int32), reals.content.label_counts)
-    return everyone[order(num_records=len(everyone), seed=seed, start=0, stop=num)]
-
-
-def _fetch(images: Array) -> np.ndarray:
-    if images.is_fully_addressable:
-        return np.asarray(images)
-    return np.asarray(multihost_utils.process_allgather(images, tiled=True))
-
-
-def _path_length(sampler: Sampler, state: TrainState, num: int, network: Any) -> Any:
-    """The path length of the generator in a network's features, for random labels."""
-    if not hasattr(network, "outputs"):
-        raise UserError(f"ppl needs features of unrounded pixels, and {network.name} takes none; use another --network")
-    gan = sampler.gan
-
-    def images_of(latents: Float[Array, "batch latent"], keys: Key[Array, " batch"]) -> Array:
-        num_classes = max(1, gan.generator.num_classes)
-        labels = jax.vmap(lambda key: jax.random.randint(key, (), 0, num_classes))(keys)
-        images = sample(gan, state, latents, labels, weights=sampler.weights)
-        return (jnp.clip(images, -1.0, 1.0) + 1) * 127.5
-
-    def distance(one: Array, other: Array) -> Float[Array, " batch"]:
-        return jnp.sum((network.outputs(one).features - network.outputs(other).features) ** 2, axis=-1)
-
-    return perceptual_path_length(
-        images_of, distance, latent_size=gan.generator.latent_size, num=num, seed=sampler.seed
-    )

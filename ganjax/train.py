@@ -17,9 +17,9 @@ from ganjax.compilation import abstract_state, compile_step
 from ganjax.config import Config
 from ganjax.data import Feed, Source, open_feed
 from ganjax.errors import UserError
-from ganjax.evaluate import TrainingEvaluation
 from ganjax.gan import GAN, TrainState, init
 from ganjax.interruption import Interrupted, stop_signals
+from ganjax.monitor import TrainingEvaluation
 from ganjax.pictures import Pictures
 from ganjax.report import MetricsLog, Progress
 from ganjax.sharding import batch_sharding, data_mesh, replicated

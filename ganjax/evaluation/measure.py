@@ -1,12 +1,12 @@
 """From images to numbers: one pass over generated images, and the metrics made of what it kept."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int32, UInt8
+from jaxtyping import Float, Int, Int32, UInt8
 
 from ganjax.errors import UserError
 from ganjax.evaluation.content import image_progress
@@ -101,8 +101,15 @@ class Evaluator:
 
     def features(self, images: UInt8[np.ndarray, "num height width channels"], role: Role) -> np.ndarray:
         """Of any number of images."""
-        parts = [images[first : first + self._batch_size] for first in range(0, len(images), self._batch_size)]
-        return np.concatenate([np.asarray(self._extract[role](part).features) for part in parts])
+        return np.concatenate([np.asarray(found.features) for found in self._found(images, role)])
+
+    def predictions(self, images: UInt8[np.ndarray, "num height width channels"]) -> Int[np.ndarray, " num"]:
+        """The classifier's, of any number of images."""
+        return np.concatenate([np.argmax(np.asarray(f.probabilities), 1) for f in self._found(images, "classifier")])
+
+    def _found(self, images: UInt8[np.ndarray, "num height width channels"], role: Role) -> Iterator[Features]:
+        for first in range(0, len(images), self._batch_size):
+            yield self._extract[role](images[first : first + self._batch_size])
 
     def prepare(self) -> None:
         """Computes the statistics of the reals, so that later calls find them in the cache."""
@@ -178,8 +185,12 @@ class Evaluator:
             for chunk in chunks:
                 images = chunk.images[: self.num - count]
                 labels = None if chunk.labels is None else chunk.labels[: len(images)]
+                found: dict[int, Features] = {}  # a network that serves two roles sees the images once
                 for role, collected in kept.items():
-                    collected.add(self._extract[role](images), labels)
+                    network = id(self.networks[role])
+                    if network not in found:
+                        found[network] = self._extract[role](images)
+                    collected.add(found[network], labels)
                 count += len(images)
                 progress.update(len(images))
                 if count == self.num:
@@ -187,11 +198,7 @@ class Evaluator:
         if count < 2:
             raise UserError(f"there are {count} generated images; every metric needs 2 or more: give more")
         for name in metrics:
-            collected, metric = kept[METRICS[name].role], METRICS[name]
-            if metric.labels and collected.labels is None:
-                raise UserError(
-                    f"{name} needs the labels of the generated images, and they have none; leave {name} out"
-                )
+            collected = kept[METRICS[name].role]
             if name == "fid" and count <= collected.num_features:
                 _logger.warning(
                     "fid of %d images with %d features: the covariance is singular and fid is biased upwards; use more "
@@ -212,13 +219,12 @@ class Evaluator:
             found = inception_score(fake.probabilities(), num_splits=splits)
             return Estimates((found.mean,), found.deviation), None, {"num_splits": splits}
         if name == "accuracy":
-            assert fake.labels is not None
+            predictions, labels = fake.predictions(), fake.labels()
             details = {
-                str(label): conditional_accuracy(fake.predictions()[chosen], fake.labels[chosen])
-                for label in np.unique(fake.labels).tolist()
-                for chosen in [fake.labels == label]
+                str(label): conditional_accuracy(predictions[labels == label], labels[labels == label])
+                for label in np.unique(labels).tolist()
             }
-            return Estimates((conditional_accuracy(fake.predictions(), fake.labels),), None, details), None, {}
+            return Estimates((conditional_accuracy(predictions, labels),), None, details), None, {}
         if name == "modes":
             assert self._reals is not None
             counts = np.array(self._reals.content.label_counts, np.float64)
@@ -240,9 +246,9 @@ class Evaluator:
             return Estimates(tuple(found)), num_real, {"neighbours": NEIGHBOURS}
         assert name == "class-fid"
         assert real.labels is not None
-        assert fake.labels is not None
-        distances = per_class_frechet_distance(real.features, real.labels, fake.features(), fake.labels)
-        fewest = min(np.bincount(fake.labels)[list(distances)])
+        labels = fake.labels()
+        distances = per_class_frechet_distance(real.features, real.labels, fake.features(), labels)
+        fewest = min(np.bincount(labels)[list(distances)])
         if fewest <= fake.num_features:
             _logger.warning(
                 "class-fid with %d images in a class and %d features: the covariances are singular and class-fid is "
@@ -259,10 +265,9 @@ class _Kept:
 
     def __init__(self, needs: set[str | None], num_features: int) -> None:
         self.num_features, self.count = num_features, 0
-        self.labels: Int32[np.ndarray, " num"] | None = None
         self._needs = needs
-        self._rows: dict[str, list[np.ndarray]] = {name: [] for name in ("features", "probabilities", "predictions")}
-        self._labels: list[np.ndarray] = []
+        names = ("features", "probabilities", "predictions", "labels")
+        self._rows: dict[str, list[np.ndarray]] = {name: [] for name in names}
         self._moments, self._waiting = Moments.empty(num_features), []
 
     def add(self, found: Features, labels: Int32[np.ndarray, " num"] | None) -> None:
@@ -281,8 +286,7 @@ class _Kept:
             probabilities = np.asarray(found.probabilities)
             self._rows[str(name)].append(probabilities if name == "probabilities" else probabilities.argmax(axis=1))
         if labels is not None:
-            self._labels.append(labels)
-            self.labels = np.concatenate(self._labels)
+            self._rows["labels"].append(labels)
 
     def moments(self) -> Moments:
         """Of all so far."""
@@ -298,9 +302,13 @@ class _Kept:
         """Of all images."""
         return np.concatenate(self._rows["probabilities"])
 
-    def predictions(self) -> np.ndarray:
+    def predictions(self) -> Int[np.ndarray, " num"]:
         """The most probable class of each image."""
         return np.concatenate(self._rows["predictions"])
+
+    def labels(self) -> Int32[np.ndarray, " num"]:
+        """Of the images, which must have them."""
+        return np.concatenate(self._rows["labels"])
 
 
 def _filled_up(extract: Extract, size: int) -> Extract:

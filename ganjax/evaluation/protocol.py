@@ -216,6 +216,29 @@ def merge_results(earlier: Sequence[Result], new: Sequence[Result]) -> list[Resu
     return [result for result in earlier if _identity(result) not in repeated] + list(new)
 
 
+def keep_results(results: Sequence[Result], workdir: epath.Path, *, images_seen: int) -> list[str]:
+    """Adds results to those of a run, and says where earlier ones were measured under another protocol."""
+    folder = workdir / "evaluation"
+    path = folder / f"{images_seen:010}.json"
+    earlier = {file: read_results(file) for file in sorted(folder.glob("*.json"))} if folder.exists() else {}
+    lines = [f"kept in {path}"]
+    for result in results:
+        others = [(file, other) for file, found in earlier.items() for other in found if other.metric == result.metric]
+        for file, other in reversed(others):
+            pairs = differences(other.stamp, result.stamp).items()
+            protocol = [f"{name} {before} -> {now}" for name, (before, now) in pairs if name not in SUBJECT]
+            if protocol:
+                lines.append(
+                    f"{result.metric} was {other.value:.6g} in {file.name} under another protocol and does not compare: "
+                    f"{', '.join(protocol)}"
+                )
+                break
+    if jax.process_index() == 0:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_results(merge_results(earlier.get(path, []), results), path)
+    return lines
+
+
 def _identity(result: Result) -> str:
     return json.dumps([result.metric, dataclasses.asdict(result.stamp)], sort_keys=True)
 

@@ -60,6 +60,11 @@ class Reference:
         """
         self._reals, self._network, self._extract, self._batch_size = reals, network, extract, batch_size
 
+    @property
+    def source(self) -> Source:
+        """The records of the dataset."""
+        return self._reals.source
+
     def moments(self) -> Moments:
         """Of all images."""
         settings = self._settings("moments")
