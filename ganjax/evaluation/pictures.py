@@ -51,7 +51,8 @@ def neighbours_picture(
         rows[f"features {rank + 1}"] = _read(source, real.indices[by_features.indices[shown, rank]])
     for rank in range(num):
         rows[f"pixels {rank + 1}"] = _read(source, real.indices[by_pixels[:, rank]])
-    return sheet(rows)
+    blank = np.full((1, *source.image_shape), 32, np.uint8)
+    return sheet({name: np.insert(row, [len(first)], blank, axis=0) for name, row in rows.items()})
 
 
 def classes_picture(

@@ -229,8 +229,8 @@ def keep_results(results: Sequence[Result], workdir: epath.Path, *, images_seen:
             protocol = [f"{name} {before} -> {now}" for name, (before, now) in pairs if name not in SUBJECT]
             if protocol:
                 lines.append(
-                    f"{result.metric} was {other.value:.6g} in {file.name} under another protocol and does not compare: "
-                    f"{', '.join(protocol)}"
+                    f"{result.metric} was {other.value:.6g} in {file.name} under another protocol "
+                    f"and does not compare: {', '.join(protocol)}"
                 )
                 break
     if jax.process_index() == 0:
