@@ -3,6 +3,7 @@
 from typing import Literal
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -21,14 +22,18 @@ def convolution(
     """
     if kernel.shape[:2] == (1, 1) and stride == 1:
         return jnp.einsum("bhwi,io->bhwo", maps, kernel[0, 0], precision="highest")
-    return lax.conv_general_dilated(
+    # XLA on CPU takes up to seven times as long without padding (13 ms instead of 1.9 for Inception's second layer).
+    crop = not padded and stride == 1
+    outputs = lax.conv_general_dilated(
         maps,
         kernel,
         (stride, stride),
-        "SAME" if padded else "VALID",
+        "SAME" if padded or crop else "VALID",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         precision="highest",
     )
+    rows, columns = ((size - 1) // 2 if crop else 0 for size in kernel.shape[:2])
+    return outputs[:, rows : outputs.shape[1] - rows, columns : outputs.shape[2] - columns]
 
 
 def pool(
@@ -54,6 +59,8 @@ def pool(
         if kind == "maximum":
             maps = jnp.maximum(jnp.maximum(parts[0], parts[1]), parts[2])
         else:
-            present = jnp.full(outputs, 3.0) if not padded else 3.0 - (jnp.arange(length) % (length - 1) == 0)
-            maps = (parts[0] + parts[1] + parts[2]) / present.reshape((-1,) + (1,) * (3 - axis))
+            first = np.arange(outputs) * stride - padded
+            present = np.minimum(first + 3, length) - np.maximum(first, 0)
+            present = np.expand_dims(present.astype(np.float32), [other for other in range(4) if other != axis])
+            maps = (parts[0] + parts[1] + parts[2]) / present
     return maps

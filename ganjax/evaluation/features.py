@@ -1,6 +1,7 @@
 """What a feature network is, and how it is applied to any number of images on all devices."""
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -9,6 +10,11 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, UInt8
 
 from ganjax.sharding import batch_sharding, data_mesh, replicated
+
+# On a CPU small batches stay in the caches, and while one is in a part of the program that a single core computes,
+# another keeps the other cores busy: 36 instead of 54 ms an image for Inception on two cores.
+_CPU_BATCH_SIZE = 8
+_CPU_THREADS = 2
 
 
 class Features(NamedTuple):
@@ -73,14 +79,27 @@ def feature_function(
     @jax.jit
     def apply(weights: list[Array], images: Array) -> Features:
         known = jax.tree.unflatten(structure, weights) if is_pytree else network
-        features = known(images)
+        # Without the first constraint the second reaches back to the images, and every device computes all of them.
+        features = jax.lax.with_sharding_constraint(known(images), split)
         return jax.lax.with_sharding_constraint(features, whole)
 
-    def compute(images: UInt8[np.ndarray, "batch height width channels"]) -> Features:
+    def compute_part(images: np.ndarray) -> Features:
         padding = -len(images) % mesh.size
         padded = np.concatenate([images, np.repeat(images[-1:], padding, axis=0)]) if padding else images
         sharded = jax.make_array_from_callback(padded.shape, split, lambda index: padded[index])
         return jax.tree.map(lambda leaf: np.asarray(leaf.addressable_data(0))[: len(images)], apply(weights, sharded))
+
+    if mesh.devices.flat[0].platform != "cpu":
+        return compute_part
+
+    def compute(images: UInt8[np.ndarray, "batch height width channels"]) -> Features:
+        size = _CPU_BATCH_SIZE * mesh.size
+        parts = [images[first : first + size] for first in range(0, len(images), size)]
+        # All parts but the last have one size; the last is filled up to it rather than compiled anew.
+        parts[-1] = np.concatenate([parts[-1], np.repeat(images[-1:], min(size, len(images)) - len(parts[-1]), axis=0)])
+        with ThreadPoolExecutor(_CPU_THREADS) as threads:
+            computed = list(threads.map(compute_part, parts))
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(images)], *computed)
 
     return compute
 

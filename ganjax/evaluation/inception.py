@@ -57,7 +57,7 @@ class Convolution(nn.Module):
         shape = (*self.kernel, maps.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return nn.relu(convolution(maps, kernel, stride=self.stride, padded=self.padded) + bias)
+        return nn.relu(convolution(maps, kernel, stride=self.stride, padded=self.padded) + bias[None, None, None])
 
 
 class PooledConvolution(nn.Module):
@@ -73,9 +73,9 @@ class PooledConvolution(nn.Module):
         kernel = self.param("kernel", nn.initializers.lecun_normal(), (1, 1, maps.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         if self.pooling == "maximum":
-            return nn.relu(convolution(pool(maps, "maximum", padded=True), kernel) + bias)
+            return nn.relu(convolution(pool(maps, "maximum", padded=True), kernel) + bias[None, None, None])
         # Both are linear, and the product leaves fewer channels to average.
-        return nn.relu(pool(convolution(maps, kernel), "average", padded=True) + bias)
+        return nn.relu(pool(convolution(maps, kernel), "average", padded=True) + bias[None, None, None])
 
 
 class BlockA(nn.Module):
@@ -208,7 +208,7 @@ class InceptionV3(nn.Module):
         kernel = self.param("fc_kernel", nn.initializers.lecun_normal(), (2048, 1008))
         bias = self.param("fc_bias", nn.initializers.zeros, (1008,))
         unbiased = jnp.einsum("bi,io->bo", features, kernel, precision="highest")
-        return InceptionOutputs(maps_64, maps_192, maps_768, features, unbiased + bias, unbiased)
+        return InceptionOutputs(maps_64, maps_192, maps_768, features, unbiased + bias[None], unbiased)
 
 
 @flax.struct.dataclass
