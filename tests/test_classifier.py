@@ -1,6 +1,7 @@
 """The classifier learns, is kept in the cache, and reads Stacked-MNIST channel by channel."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import pytest
 
 from ganjax import UserError
 from ganjax.data import ArraySource, Digits
-from ganjax.evaluation.classifier import StackedClassifier, cached_classifier, train_classifier
+from ganjax.evaluation.classifier import Classifier, StackedClassifier, cached_classifier, train_classifier
 from ganjax.evaluation.content import read_content
 from ganjax.evaluation.features import FeatureNetwork, stream_features
 
@@ -28,13 +29,15 @@ def classifier(digits: ArraySource, tmp_path_factory: pytest.TempPathFactory):
         yield cached_classifier(digits, total_images=10_000)
 
 
-def test_it_learns_and_is_a_feature_network(classifier, digits: ArraySource) -> None:
-    assert isinstance(classifier, FeatureNetwork)
+def test_it_learns_and_is_a_feature_network(classifier: Classifier, digits: ArraySource) -> None:
+    network: Any = classifier
+    assert isinstance(network, FeatureNetwork)
     assert classifier.num_held_out == 179
     assert classifier.accuracy > 0.9
     arrays = digits.load()
-    (found,) = stream_features(classifier, [arrays["images"][:200]])
+    (found,) = stream_features(network, [arrays["images"][:200]])
     assert found.features.shape == (200, classifier.num_features)
+    assert found.probabilities is not None
     np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, rtol=1e-5)
     assert np.mean(found.probabilities.argmax(axis=1) == arrays["labels"][:200]) > 0.9
 

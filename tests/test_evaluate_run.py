@@ -4,6 +4,7 @@ import functools
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -42,9 +43,10 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same run, evaluated as it went on."""
     workdir = tmp_path_factory.mktemp("evaluated") / "run"
     flags = [*TINY, *EVALUATE, "--run.evaluate-metrics", "fid,modes", "--run.best-metric", "modes-kl"]
-    before = _compute._cache_size()
+    compute: Any = _compute
+    before = compute._cache_size()
     assert main(["train", str(CONFIG), "--workdir", str(workdir), *flags]) == 0
-    assert _compute._cache_size() <= before + 2  # one for the grids and one for all evaluations
+    assert compute._cache_size() <= before + 2  # one for the grids and one for all evaluations
     return workdir
 
 
