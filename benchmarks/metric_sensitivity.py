@@ -25,7 +25,7 @@ import tyro
 from jax import lax
 from scipy.ndimage import gaussian_filter
 
-from ganjax.evaluation.distances import frechet_distance, kernel_distance
+from ganjax.evaluation.distances import frechet_distance, full_kernel_distance
 from ganjax.evaluation.features import Features, stream_features
 from ganjax.evaluation.neighbours import manifold_metrics
 from ganjax.evaluation.resize import resize
@@ -100,10 +100,9 @@ def shared_data():
 
 def metrics(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
     """All distances of two sets."""
-    kernel = kernel_distance(real, fake, num_subsets=20, subset_size=min(1000, len(real)), seed=0)
     return {
         "frechet": frechet_distance(Moments.of(real), Moments.of(fake)),
-        "kernel": kernel.mean,
+        "kernel": full_kernel_distance(real, fake),
         **manifold_metrics(real, fake, neighbours=5)._asdict(),
     }
 
