@@ -1,14 +1,17 @@
 """pytorch-fid's own Inception network with random weights, saved in the format of the published file."""
 
+import functools
 from pathlib import Path
 
 import pytest
 
 
-def import_torchvision() -> None:
+@functools.cache
+def import_torchvision() -> object:
     """Imports torchvision beside a PyTorch for which its compiled operations do not load.
 
-    They are not needed for Inception, but torchvision registers a few Python ones under their names, which must exist.
+    They are not needed for Inception, but torchvision registers Python ones under two of their names, which must exist.
+    What is returned declares them and has to be kept.
     """
     torch = pytest.importorskip("torch")
     library = torch.library.Library("torchvision", "FRAGMENT")
@@ -16,7 +19,7 @@ def import_torchvision() -> None:
         if not hasattr(torch.ops.torchvision, name):  # it is there where the operations did load
             library.define(f"{name}(Tensor boxes, Tensor scores, float threshold) -> Tensor")
     pytest.importorskip("torchvision")
-    import_torchvision.library = library  # type: ignore[attr-defined]  # the names live as long as it does
+    return library
 
 
 def random_inception(monkeypatch: pytest.MonkeyPatch, *, seed: int = 0):

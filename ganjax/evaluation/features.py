@@ -44,11 +44,20 @@ class FeatureNetwork(Protocol):
         resize: the one in use.
     """
 
-    name: str
-    fingerprint: str
-    num_features: int
-    resizes: tuple[str, ...]
-    resize: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def num_features(self) -> int: ...
+
+    @property
+    def resizes(self) -> tuple[str, ...]: ...
+
+    @property
+    def resize(self) -> str: ...
 
     def __call__(self, images: UInt8[Array, "batch height width channels"]) -> Features:
         """The features of uint8 images, grey or RGB."""

@@ -14,7 +14,7 @@ def float64_mesh() -> Mesh:
     computes. Every host computes the same, which spares it communication: the features are few.
     """
     devices = jax.local_devices()
-    if devices[0].platform not in ("cpu", "gpu"):
+    if devices[0].platform not in ("cpu", "gpu", "cuda", "rocm"):
         devices = jax.local_devices(backend="cpu")
     return Mesh(np.array(devices), ("data",), axis_types=(AxisType.Auto,))
 
