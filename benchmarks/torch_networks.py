@@ -158,7 +158,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         for network in (self.generator, self.discriminator):
-            network.to(device=self.device, memory_format=torch.channels_last)
+            network.to(self.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
         cuda = self.device == "cuda"
         self.optimizers = [

@@ -65,6 +65,16 @@ def sample_command(arguments: Sequence[str]) -> None:
     run_sample(parse_arguments(SampleOptions, arguments, prog="ganjax sample"))
 
 
+def evaluate_command(arguments: Sequence[str]) -> None:
+    """Measures a run's newest checkpoint, or a folder of images, against a dataset: FID and others, with protocols."""
+    from ganjax.config import parse_arguments
+    from ganjax.evaluate import EvaluateOptions, run_evaluate
+
+    split = arguments.index("--") if "--" in arguments else len(arguments)
+    options = parse_arguments(EvaluateOptions, arguments[:split], prog="ganjax evaluate")
+    run_evaluate(options, arguments[split + 1 :])
+
+
 def data_command(arguments: Sequence[str]) -> None:
     """Shows what training sees of a dataset: `preview` draws reals, and the same reals augmented.
 
@@ -145,6 +155,7 @@ def plan_command(arguments: Sequence[str]) -> None:
 VERBS: dict[str, Callable[[Sequence[str]], None]] = {
     "train": train_command,
     "sample": sample_command,
+    "evaluate": evaluate_command,
     "data": data_command,
     "bench": bench_command,
     "plan": plan_command,

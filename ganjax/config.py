@@ -21,6 +21,7 @@ import tyro
 from ganjax.data import Dataset
 from ganjax.distributed import check_distributed
 from ganjax.errors import UserError
+from ganjax.evaluation.protocol import METRICS, parse_metrics
 from ganjax.gan import GAN
 from ganjax.losses import Loss
 
@@ -55,6 +56,11 @@ class Run:
             auto is 1 on a CPU and for iterations that take long anyway. It moves no number but by rounding.
         compilation_cache: keeps compiled programs in the user's cache folder ($GANJAX_CACHE, else
             ~/.cache/ganjax), so that the next start need not compile; JAX_COMPILATION_CACHE_DIR names another.
+        evaluate_every: interval of evaluations, in images; the end is evaluated as well. None: none.
+        evaluate_metrics: what they measure, such as fid,kid.
+        evaluate_num: how many samples they measure.
+        evaluate_network: whose features they use.
+        best_metric: keep the checkpoint with the best value of this one of their numbers for good.
     """
 
     seed: int = 0
@@ -76,6 +82,11 @@ class Run:
     max_rollbacks: int = 3
     steps_per_launch: int | Literal["auto"] = "auto"
     compilation_cache: bool = True
+    evaluate_every: int | None = None
+    evaluate_metrics: str = "fid"
+    evaluate_num: int = 10_000
+    evaluate_network: Literal["inception", "dinov2", "classifier"] = "inception"
+    best_metric: str | None = None
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -92,6 +103,14 @@ class Run:
                 f"run.keep_every is {self.keep_every}; expected a multiple of run.checkpoint_every "
                 f"({self.checkpoint_every})"
             )
+        metrics = parse_metrics(self.evaluate_metrics)
+        numbers = [number for name in metrics for number in METRICS[name].results]
+        if "ppl" in metrics:
+            raise UserError("run.evaluate_metrics names ppl, which needs a program of its own; use `ganjax evaluate`")
+        if self.best_metric is not None and (self.evaluate_every is None or self.best_metric not in numbers):
+            raise UserError(
+                f"run.best_metric is {self.best_metric}; expected one of {', '.join(numbers)}, and run.evaluate_every"
+            )
 
     @property
     def num_steps(self) -> int:
@@ -103,9 +122,14 @@ class Run:
         return step * self.batch_size // every > (step - 1) * self.batch_size // every
 
     def due_between(self, step: int, last: int) -> bool:
-        """Whether the state is wanted after one of the steps between these two: for samples, or for a checkpoint."""
+        """Whether the state is wanted between these two steps: for samples, an evaluation or a checkpoint."""
         seen, ahead = step * self.batch_size, (last - 1) * self.batch_size
-        return any(ahead // every > seen // every for every in (self.sample_every, self.checkpoint_every))
+        intervals = (self.sample_every, self.checkpoint_every, self.evaluate_every)
+        return any(every is not None and ahead // every > seen // every for every in intervals)
+
+    def evaluates(self, step: int) -> bool:
+        """Whether the state after this step is evaluated."""
+        return self.evaluate_every is not None and (self.due(self.evaluate_every, step) or step == self.num_steps)
 
     def keeps(self, step: int) -> bool:
         """Whether the checkpoint after this step is kept for good."""

@@ -8,14 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 from jaxtyping import UInt8
-from PIL import Image, ImageDraw, ImageFont
 
 from ganjax import augment
 from ganjax.config import Config
 from ganjax.data import order
 from ganjax.errors import UserError
 from ganjax.gan import Augmentation
-from ganjax.report import image_grid
+from ganjax.report import sheet
 
 PIPES: dict[str, Augmentation] = {"bgc": augment.bgc, "r3gan": augment.r3gan, "diffaugment": augment.DiffAugment()}
 
@@ -79,17 +78,3 @@ def augmented(
     inputs = jnp.asarray(images, jnp.float32) / 127.5 - 1
     outputs = jax.jit(pipe)(inputs, keys, jnp.asarray(strength, jnp.float32))
     return np.asarray(jnp.clip(jnp.round((outputs + 1) * 127.5), 0, 255).astype(jnp.uint8))
-
-
-def sheet(rows: dict[str, UInt8[np.ndarray, "batch height width channels"]]) -> Image.Image:
-    """The rows below each other, each with its name to the left."""
-    images = np.concatenate(list(rows.values()))
-    grid = image_grid(images, columns=len(images) // len(rows), scale=max(1, 64 // images.shape[1])).convert("RGB")
-    font = ImageFont.load_default(size=14)
-    margin = 12 + max(int(font.getlength(name)) for name in rows)
-    canvas = Image.new("RGB", (margin + grid.width, grid.height), (32, 32, 32))
-    canvas.paste(grid, (margin, 0))
-    draw = ImageDraw.Draw(canvas)
-    for index, name in enumerate(rows):
-        draw.text((6, (index + 0.5) * grid.height / len(rows)), name, fill=(220, 220, 220), font=font, anchor="lm")
-    return canvas

@@ -9,7 +9,7 @@ import numpy as np
 import tensorboardX
 from etils import epath
 from jaxtyping import Int, UInt8
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 _FLUSH_SECONDS = 60.0
@@ -46,6 +46,20 @@ def image_grid(
 def image_from_array(image: UInt8[np.ndarray, "height width channels"]) -> Image.Image:
     """A grey or an RGB picture."""
     return Image.fromarray(image[:, :, 0] if image.shape[-1] == 1 else image)
+
+
+def sheet(rows: dict[str, UInt8[np.ndarray, "batch height width channels"]]) -> Image.Image:
+    """The rows below each other, each with its name to the left."""
+    images = np.concatenate(list(rows.values()))
+    grid = image_grid(images, columns=len(images) // len(rows), scale=max(1, 64 // images.shape[1])).convert("RGB")
+    font = ImageFont.load_default(size=14)
+    margin = 12 + max(int(font.getlength(name)) for name in rows)
+    canvas = Image.new("RGB", (margin + grid.width, grid.height), (32, 32, 32))
+    canvas.paste(grid, (margin, 0))
+    draw = ImageDraw.Draw(canvas)
+    for index, name in enumerate(rows):
+        draw.text((6, (index + 0.5) * grid.height / len(rows)), name, fill=(220, 220, 220), font=font, anchor="lm")
+    return canvas
 
 
 class MetricsLog:

@@ -75,12 +75,17 @@ class Sampler:
     truncation_mode: Literal["scale", "resample"] = "scale"
 
     def __call__(
-        self, state: TrainState, labels: Int32[np.ndarray, " batch"], *, first: int = 0
+        self,
+        state: TrainState,
+        labels: Int32[np.ndarray, " batch"],
+        *,
+        first: int = 0,
+        sharding: jax.sharding.Sharding | None = None,
     ) -> UInt8[Array, "batch height width channels"]:
-        """Samples ``first`` and on, one a label (which an unconditional generator ignores)."""
+        """Samples ``first`` and on, one a label (which an unconditional generator ignores), spread by ``sharding``."""
         indices = np.arange(first, first + len(labels), dtype=np.int32)
         mesh = mesh_of(state)
-        place = None if mesh is None else replicated(mesh)
+        place = sharding or (None if mesh is None else replicated(mesh))
         return _compute(self, mesh, state, *jax.device_put((indices, labels), place))
 
     def latents(self, keys: Key[Array, " batch"]) -> Float[Array, "batch latent"]:
@@ -199,15 +204,23 @@ def run_sample(options: SampleOptions) -> None:
     print(f"{options.num} samples at {int(state.step) * config.run.batch_size:,} images: {out}")
 
 
-def restore_state(config: Config, workdir: epath.Path, *, step: int | None = None) -> TrainState:
-    """The state of a run's newest checkpoint, or of the one after ``step`` iterations, on the first device.
+def restore_state(
+    config: Config, workdir: epath.Path, *, step: int | None = None, sharding: jax.sharding.Sharding | None = None
+) -> TrainState:
+    """The state of a run's newest checkpoint, or of the one after ``step`` iterations.
+
+    Args:
+        config: the run's.
+        workdir: the run's.
+        step: iterations.
+        sharding: where it goes; by default to the first device.
 
     Raises:
         UserError: there is none.
     """
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    sharding = sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
     abstract = jax.eval_shape(lambda: init(config.gan, jax.random.key(0)))
-    abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), abstract)
+    abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract)
     with Checkpoints(workdir / "checkpoints") as checkpoints:
         restored = checkpoints.restore(abstract, step=step)
     if restored is None:

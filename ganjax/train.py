@@ -31,6 +31,7 @@ from ganjax.errors import Fault, UserError
 from ganjax.gan import GAN, TrainState, init
 from ganjax.interruption import Interrupted, stop_requests
 from ganjax.launch import launches, steps_per_launch
+from ganjax.monitor import TrainingEvaluation
 from ganjax.pictures import Pictures
 from ganjax.report import MetricsLog, Progress
 from ganjax.rollback import Rollback, load_rollbacks, save_rollbacks
@@ -62,7 +63,12 @@ def train(config: Config, workdir: epath.Path) -> TrainState:
     key = jax.jit(lambda: jax.random.key(run.seed), out_shardings=replicated(mesh))()
     abstract = abstract_state(gan, mesh, shard=run.shard_state)
     start = jax.jit(init, static_argnums=0, out_shardings=shardings(abstract))
-    with Checkpoints(workdir / "checkpoints", keep=run.keep_checkpoints, keep_for_good=run.keeps) as checkpoints:
+    evaluation: TrainingEvaluation | None = None
+
+    def keeps(step: int) -> bool:
+        return run.keeps(step) or (evaluation is not None and step == evaluation.best_step)
+
+    with Checkpoints(workdir / "checkpoints", keep=run.keep_checkpoints, keep_for_good=keeps) as checkpoints:
         first_step, state = checkpoints.restore(abstract) or (0, None)
         if state is not None and first_step >= run.num_steps:
             announce(
@@ -90,13 +96,15 @@ def train(config: Config, workdir: epath.Path) -> TrainState:
         programs: dict[int, Program] = {}
         if state is not None:
             announce(f"resuming at {first_step * run.batch_size:,} images")
+        if run.evaluate_every is not None:
+            evaluation = TrainingEvaluation(config, workdir, source, first_step=first_step)
         rollbacks = load_rollbacks(workdir)
         while True:
             for length in sorted(set(launches(run, first_step, whole)) - programs.keys()):
                 programs[length] = compile_launch(gan, feed, abstract, key, num_steps=length)
             state = start(gan, key) if state is None else state
             try:
-                loop = _Loop(config, workdir, programs, feed, source, checkpoints, rollbacks)
+                loop = _Loop(config, workdir, programs, feed, source, checkpoints, evaluation, rollbacks)
                 return loop.run(state, first_step, key)
             except Diverged as failure:
                 if run.on_divergence == "stop" or len(rollbacks) >= run.max_rollbacks:
@@ -141,6 +149,7 @@ class _Loop:
         feed: Feed,
         source: Source,
         checkpoints: Checkpoints,
+        evaluation: TrainingEvaluation | None,
         rollbacks: tuple[Rollback, ...],
     ) -> None:
         self._config = config
@@ -149,6 +158,7 @@ class _Loop:
         self._feed = feed
         self._source = source
         self._checkpoints = checkpoints
+        self._evaluation = evaluation
         self._rollbacks = rollbacks
 
     def run(self, state: TrainState, first_step: int, key: Key[Array, ""]) -> TrainState:
@@ -186,8 +196,9 @@ class _Loop:
                 self._watch.look(done, metrics)
                 if run.due(run.sample_every, done):
                     self._pictures.draw(state, step=done)
+                best = self._evaluate(done, state)
                 signal_number = stop.due()
-                if run.due(run.checkpoint_every, done) or signal_number or done == run.num_steps:
+                if run.due(run.checkpoint_every, done) or best or signal_number or done == run.num_steps:
                     self._save(done, state)
                 if signal_number:
                     self._checkpoints.wait()
@@ -196,6 +207,16 @@ class _Loop:
                     )
             self._checkpoints.wait()
         return state
+
+    def _evaluate(self, done: int, state: TrainState) -> bool:
+        """Measures the state if that is due. Returns whether it is the best yet."""
+        if self._evaluation is None or not self._config.run.evaluates(done):
+            return False
+        self._watch.catch_up()  # never measure what has diverged, and keep the log in order
+        scalars = self._evaluation(state, step=done)
+        if self._log is not None:
+            self._log.write(step=done, images=done * self._config.run.batch_size, scalars=scalars)
+        return self._evaluation.best_step == done
 
     def _save(self, done: int, state: TrainState) -> None:
         self._watch.catch_up()  # never save what has diverged

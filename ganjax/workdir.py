@@ -32,6 +32,11 @@ _FREE = [
     "run.max_rollbacks",
     "run.steps_per_launch",
     "run.compilation_cache",
+    "run.evaluate_every",
+    "run.evaluate_metrics",
+    "run.evaluate_num",
+    "run.evaluate_network",
+    "run.best_metric",
 ]
 ROLLBACKS = "rollbacks.json"  # see rollback.py
 

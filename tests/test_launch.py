@@ -208,8 +208,12 @@ def test_a_run_that_is_stopped_between_launches_ends_bit_for_bit_as_one_that_is_
     expected = train(config, epath.Path(tmp_path / "whole"))
     compile_launch, received = loop.compile_launch, []
 
+    class StopAtOnce:
+        def due(self) -> int | None:
+            return received[0] if received else None
+
     def stop_at_once(progress: Any) -> Any:
-        return contextlib.nullcontext(received)
+        return contextlib.nullcontext(StopAtOnce())
 
     def compile_and_stop(*arguments: Any, **settings: Any) -> Any:
         program = compile_launch(*arguments, **settings)
@@ -221,7 +225,7 @@ def test_a_run_that_is_stopped_between_launches_ends_bit_for_bit_as_one_that_is_
         return dataclasses.replace(program, run=call)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "stop_signals", stop_at_once)
+        patch.setattr(loop, "stop_requests", stop_at_once)
         patch.setattr(loop, "compile_launch", compile_and_stop)
         with pytest.raises(Interrupted, match="stopped at 32 images"):
             train(config, epath.Path(tmp_path / "stopped"))

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ganjax.data.files import Directory, Files, ZipArchive, any_path
-from ganjax.data.images import Size, UnreadableImageError, check_header, decode_image, height_and_width
+from ganjax.data.images import Size, UnreadableImageError, check_header, decode_image, height_and_width, unreadable
 from ganjax.data.parallel import parallel_map
 from ganjax.data.source import Record, Source
 from ganjax.errors import UserError
@@ -68,6 +68,38 @@ class Folder:
             upsample=self.upsample,
         )
         return source.without_unreadable() if self.skip_corrupt else source.checked()
+
+
+def open_as_stored(path: str | Path) -> FolderSource:
+    """A folder or a .zip of images that all have the size and the channels of the first, to be read as they are.
+
+    Raises:
+        UserError: there is nothing there, a file is no image, or one differs from the first.
+    """
+    files = _open_files(path)
+    names = tuple(sorted(name for name in files.names() if not _is_hidden(name)))
+    if not names:
+        raise UserError(f"{path} holds no files: give a folder or a .zip with images in it")
+
+    def shape(index: int) -> tuple[int, int, int]:
+        with files.open(names[index]) as file:
+            try:
+                with Image.open(file) as image:
+                    return image.height, image.width, 3 if image.mode == "P" else len(image.getbands())
+            except Exception as error:  # Pillow raises a dozen kinds
+                raise unreadable(f"{path}/{names[index]}", error) from error
+
+    shapes = parallel_map(shape, range(len(names)), title=f"checking {path}")
+    for name, found in zip(names, shapes, strict=True):
+        if found != shapes[0] or found[2] not in (1, 3):
+            wanted = f"{_describe(shapes[0])} like the first" if found[2] in (1, 3) else "grey or RGB"
+            raise UserError(f"{path}/{name} is {_describe(found)}; expected {wanted}: convert it, or take it out")
+    class_names, labels = _label(names, in_archive=isinstance(files, ZipArchive))
+    return FolderSource(files, names, labels, class_names=class_names, image_shape=shapes[0], upsample=False)
+
+
+def _describe(shape: tuple[int, int, int]) -> str:
+    return f"{shape[1]}x{shape[0]} pixels of {shape[2]} channel(s)"
 
 
 class FolderSource(Source):

@@ -39,8 +39,8 @@ class StackedMnist:
         """Whether ``open`` would find MNIST on this machine, and not have to download it first."""
         return self.path is not None or Tfds("mnist", data_dir=self.data_dir).is_prepared()
 
-    def open(self) -> Source:
-        """Reads MNIST and draws the triples.
+    def digits(self) -> ArraySource:
+        """MNIST's digits, padded to ``size``: what the triples are drawn from.
 
         Raises:
             UserError: the digits cannot be read, have no labels, or do not fit into ``size``.
@@ -56,10 +56,16 @@ class StackedMnist:
         arrays = digits.load()
         top, left = (self.size - height) // 2, (self.size - width) // 2
         below, right = self.size - height - top, self.size - width - left
-        images = np.pad(arrays["images"][..., 0], ((0, 0), (top, below), (left, right)))
+        images = np.pad(arrays["images"], ((0, 0), (top, below), (left, right), (0, 0)))
+        return ArraySource(images, arrays["labels"], name=digits.name, class_names=digits.class_names)
+
+    def open(self) -> Source:
+        """Reads MNIST and draws the triples; raises as ``digits`` does."""
+        digits = self.digits()
+        arrays = digits.load()
         draws = np.random.Philox(key=self.seed).random_raw((self.num_images, 3))
-        triples = (draws % len(images)).astype(np.int64)
+        triples = (draws % len(digits)).astype(np.int64)
         labels = arrays["labels"][triples] @ np.array([100, 10, 1])
         names = tuple(f"{number:03}" for number in range(1000))
-        stacked = np.moveaxis(images[triples], 1, 3)
+        stacked = np.moveaxis(arrays["images"][..., 0][triples], 1, 3)
         return ArraySource(stacked, labels, name=f"stacked {digits.name}", class_names=names)

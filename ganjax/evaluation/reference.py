@@ -1,0 +1,119 @@
+"""Statistics of the reals, kept in the user's cache.
+
+The cache is keyed by the content of the dataset and by all that the numbers depend on, so that another dataset, split,
+resize or network never meets statistics that are not its own.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int32, UInt8
+
+from ganjax.cache import cache_folder
+from ganjax.data import Source, order
+from ganjax.evaluation.content import Content, Subset, read_chunks
+from ganjax.evaluation.features import FeatureNetwork, Features
+from ganjax.evaluation.statistics import Moments, moments_of
+from ganjax.evaluation.stored import load_arrays, save_arrays
+
+Extract = Callable[[UInt8[np.ndarray, "batch height width channels"]], Features]
+
+
+class KeptFeatures(NamedTuple):
+    """Features of some images, with their labels where there are any, and the records that they are of."""
+
+    features: Float[np.ndarray, "num features"]
+    labels: Int32[np.ndarray, " num"] | None
+    indices: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Reals:
+    """A dataset that generated images are compared with.
+
+    Attributes:
+        source: its records.
+        content: of all of them.
+        split: which part of the dataset it is.
+    """
+
+    source: Source
+    content: Content
+    split: str
+
+
+class Reference:
+    """What one network says of a dataset: computed when it is asked for, then kept in the cache."""
+
+    def __init__(self, reals: Reals, network: FeatureNetwork, extract: Extract, *, batch_size: int) -> None:
+        """Computes nothing yet.
+
+        Args:
+            reals: the dataset.
+            network: whose name, resize and weights are part of the key.
+            extract: the network, compiled for batches of ``batch_size``.
+            batch_size: images at once.
+        """
+        self._reals, self._network, self._extract, self._batch_size = reals, network, extract, batch_size
+
+    @property
+    def source(self) -> Source:
+        """The records of the dataset."""
+        return self._reals.source
+
+    def moments(self) -> Moments:
+        """Of all images."""
+        settings = self._settings("moments")
+        path = _path(settings)
+        stored = load_arrays(path, settings)
+        if stored is not None:
+            arrays, facts = stored
+            return Moments(facts["count"], arrays["mean"], arrays["second"])
+        chunks = read_chunks(self._reals.source, size=self._batch_size, title="reals: features of")
+        moments = moments_of(np.asarray(self._extract(chunk["images"]).features) for chunk in chunks)
+        save_arrays(path, settings, {"mean": moments.mean, "second": moments.second}, {"count": moments.count})
+        return moments
+
+    def features(self, num: int, *, seed: int) -> KeptFeatures:
+        """Of ``num`` images drawn at random, or of all when there are no more."""
+        source = self._reals.source
+        num = min(num, len(source))
+        whole = num == len(source)
+        settings = {**self._settings("features"), "num": num, "seed": None if whole else seed}
+        path = _path(settings)
+        stored = load_arrays(path, settings)
+        if stored is None:
+            indices = np.arange(num)
+            if not whole:
+                indices = np.sort(order(num_records=len(source), seed=seed, start=0, stop=num))
+            chunks = read_chunks(Subset(source, indices), size=self._batch_size, title="reals: features of")
+            kept, labels = [], []
+            for chunk in chunks:
+                kept.append(np.asarray(self._extract(chunk["images"]).features))
+                labels.append(chunk.get("labels", np.empty(0, np.int32)))
+            arrays = {"features": np.concatenate(kept), "labels": np.concatenate(labels), "indices": indices}
+            save_arrays(path, settings, arrays, {})
+        else:
+            arrays = stored[0]
+        labels = arrays["labels"] if source.num_classes else None
+        return KeptFeatures(arrays["features"], labels, arrays["indices"])
+
+    def _settings(self, kind: str) -> dict[str, Any]:
+        network = self._network
+        return {
+            "kind": kind,
+            "content": self._reals.content.sha256,
+            "network": network.name,
+            "network_sha256": network.fingerprint,
+            "resize": network.resize,
+            "format": 1,
+        }
+
+
+def _path(settings: dict[str, Any]) -> Any:
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:24]
+    return cache_folder() / "references" / f"{settings['kind']}-{key}.npz"
