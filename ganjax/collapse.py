@@ -1,7 +1,7 @@
 """Signs that a GAN has collapsed, from what is computed anyway. They are grounds to look at the pictures, no proof."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import UInt8
@@ -30,20 +30,30 @@ def imbalance(scalars: Mapping[str, float], history: Sequence[Mapping[str, float
         history: the lines before it.
     """
     signs = {}
-    if len(history) < LEAST_HISTORY:
-        return signs
-    gap, usual_gap = _gap(scalars), statistics.median(_gap(line) for line in history)
-    if gap > max(10.0, 10 * usual_gap):
+    usual_gap = _usual(_gap, history)
+    gap = _gap(scalars)
+    if gap is not None and usual_gap is not None and gap > max(10.0, 10 * usual_gap):
         signs["collapse/gap"] = (
             f"the discriminator scores reals {gap:.3g} above fakes, usually {usual_gap:.3g}: the generator has lost"
         )
-    gradient = scalars["g/grad_norm"]
-    usual = statistics.median(line["g/grad_norm"] for line in history)
-    if not 1e-3 * usual <= gradient <= 1e3 * usual:
+    gradient, usual = _gradient(scalars), _usual(_gradient, history)
+    if gradient is not None and usual is not None and not 1e-3 * usual <= gradient <= 1e3 * usual:
         change = "has vanished" if gradient < usual else "explodes"
         signs["collapse/gradient"] = f"the generator's gradient is {gradient:.3g}, usually {usual:.3g}: it {change}"
     return signs
 
 
-def _gap(line: Mapping[str, float]) -> float:
-    return line["d/real"] - line["d/fake"]
+def _gap(line: Mapping[str, float]) -> float | None:
+    return line["d/real"] - line["d/fake"] if "d/real" in line else None
+
+
+def _gradient(line: Mapping[str, float]) -> float | None:
+    return line.get("g/grad_norm")
+
+
+def _usual(
+    quantity: Callable[[Mapping[str, float]], float | None], history: Sequence[Mapping[str, float]]
+) -> float | None:
+    """The median over the lines that have the quantity, which an evaluation's have not; None if those are few."""
+    values = [value for value in map(quantity, history) if value is not None]
+    return statistics.median(values) if len(values) >= LEAST_HISTORY else None

@@ -124,7 +124,8 @@ class Statement:
         kept = 0.5 ** (BATCH / half_life) if half_life else 0.0
         self.average = {name: kept * self.average[name] + (1 - kept) * self.generator[name] for name in self.average}
         self.step += 1
-        return {**metrics, **more}
+        norms = {"d/param_norm": self.norm(self.critic), "g/param_norm": self.norm(self.generator)}
+        return {**metrics, **more, **norms}
 
 
 def ramp(start: float, end: float, length: float):

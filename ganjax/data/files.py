@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+import weakref
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
@@ -126,8 +127,10 @@ class ZipArchive:
 
     def _opened(self) -> zipfile.ZipFile:
         if self._archive is None:
+            file = self.path.open("rb")
+            weakref.finalize(self, file.close)  # an archive closes no file that it did not open
             try:
-                self._archive = zipfile.ZipFile(self.path.open("rb"))
+                self._archive = zipfile.ZipFile(file)
             except zipfile.BadZipFile as error:
                 raise UserError(f"{self.path} is a damaged .zip ({error}): copy or download it again") from error
         return self._archive
