@@ -49,7 +49,7 @@ class Options:
     """
 
     num: int = 50
-    steps: int = 600
+    steps: int = 240
     seed: int = 0
     out: str = str(ROOT / "benchmarks" / "results")
 

@@ -9,9 +9,10 @@ from etils import epath
 from ganjax.config import Config
 from ganjax.data import Source
 from ganjax.distributed import decided_by_first, is_first
+from ganjax.errors import UserError
 from ganjax.evaluation.content import read_content
 from ganjax.evaluation.measure import Evaluator
-from ganjax.evaluation.protocol import RESULTS, Stamp, keep_results, parse_metrics
+from ganjax.evaluation.protocol import METRICS, RESULTS, Stamp, keep_results, parse_metrics
 from ganjax.evaluation.reference import Reals
 from ganjax.gan import TrainState
 from ganjax.report import complete_lines
@@ -43,6 +44,9 @@ class TrainingEvaluation:
         run = config.run
         self._config, self._workdir = config, workdir
         metrics = parse_metrics(run.evaluate_metrics)
+        for name in metrics:
+            if METRICS[name].labels and not config.gan.generator.num_classes:
+                raise UserError(f"run.evaluate_metrics: {name} needs labels of the samples, and they have none")
         reals = Reals(source, read_content(source), str(getattr(config.data, "split", "all")))
         self._reals, self._batch_size = reals, BATCH_SIZE_OF_A_DEVICE * jax.device_count()
         self._evaluator = Evaluator(
@@ -56,7 +60,9 @@ class TrainingEvaluation:
         self._evaluator.prepare()
         self._best_value: float | None = None
         self.best_step: int | None = None
-        for step, value in decided_by_first(lambda: _measured(workdir / "metrics.jsonl", f"evaluate/{run.best_metric}")):
+        for step, value in decided_by_first(
+            lambda: _measured(workdir / "metrics.jsonl", f"evaluate/{run.best_metric}")
+        ):
             if step <= first_step:
                 self._consider(step, value)
 

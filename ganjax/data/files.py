@@ -45,7 +45,9 @@ def far_path(path: str) -> epath.Path:
         raise UserError(f"{path} needs a package ({error}): pip install 'ganjax[{_EXTRAS[scheme]}]'") from error
     except Exception as error:  # whatever the store's own package makes of a lack of network or of rights
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path} cannot be reached ({reason[:200]}); check the name, the network and the credentials") from error
+        raise UserError(
+            f"{path} cannot be reached ({reason[:200]}); check the name, the network and the credentials"
+        ) from error
     return found
 
 
