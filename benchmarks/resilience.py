@@ -253,7 +253,7 @@ def faults(options: Options, folder: Path) -> Iterator[Row]:
 
 
 def checkpoints(options: Options, folder: Path) -> Iterator[Row]:
-    """The quickstart with a checkpoint every 200 steps: of two intervals of 100 steps one has a save, the other none."""
+    """The quickstart with a checkpoint every 200 steps: of two intervals of 100 steps one has a save."""
     from ganjax.train import train as train_run
 
     config = load_config(ROOT / "configs" / "quickstart.py")
