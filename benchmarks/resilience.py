@@ -174,7 +174,7 @@ def compiled(gan: GAN, batch_size: int, mesh: Mesh, *, shard: bool) -> Any:
     return step.lower(state, batch, key).compile()
 
 
-def other_gathers(gan: GAN, text: str) -> set[tuple[int, ...]]:
+def other_gathers(gan: GAN, text: str) -> set[Any]:
     """The shapes of what a compiled program gathers and that is no parameter."""
     state = jax.eval_shape(lambda: init(gan, jax.random.key(0)))
     sizes = {tuple(sorted(leaf.shape)) for leaf in jax.tree.leaves(state)}
@@ -186,6 +186,17 @@ def other_gathers(gan: GAN, text: str) -> set[tuple[int, ...]]:
     return {shape for shape in whole if int(np.prod(shape)) > max(volumes)} | {
         shape for shape in whole - known if len(shape) == 4
     }
+
+
+def whole_batches(text: str, batch_size: int) -> set[str]:
+    """What a compiled program sends between devices that has a row for each image of the batch.
+
+    Not gathers alone: the TPU's compiler makes some gathers a sum of arrays that are zero but for one device's part.
+    """
+    kinds = "all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter"
+    results = re.findall(rf"= (.*?) (?:{kinds})(?:-start)?\(", text)
+    shapes = [shape for result in results for shape in re.findall(r"\w\[([\d,]+)\]", result)]
+    return {shape for shape in shapes if any(int(size) % batch_size == 0 for size in shape.split(","))}
 
 
 def devices(options: Options, folder: Path) -> Iterator[Row]:
@@ -202,7 +213,7 @@ def devices(options: Options, folder: Path) -> Iterator[Row]:
         for shard in (False, True):
             one = compiled(gan, batch_size, mesh, shard=shard)
             share = one.cost_analysis()["flops"] / total["flops"] * mesh.size
-            gathers = other_gathers(gan, one.as_text())
+            gathers = other_gathers(gan, one.as_text()) | whole_batches(one.as_text(), batch_size)
             leaves = jax.tree.leaves(abstract_state(gan, mesh, shard=shard).generator.params)
             here = sum(int(np.prod(leaf.sharding.shard_shape(leaf.shape))) for leaf in leaves)
             memory = here / sum(leaf.size for leaf in leaves) * mesh.size
@@ -224,11 +235,11 @@ def tpu(options: Options, folder: Path) -> Iterator[Row]:
     for shard in (False, True):
         text = compiled(gan, batch_size, mesh, shard=shard).as_text()
         reductions = len(re.findall(r" (?:all-reduce|reduce-scatter)(?:-start)?\(", text))
-        gathers = other_gathers(gan, text)
+        gathers = other_gathers(gan, text) | whole_batches(text, batch_size)
         everything = len(re.findall(r" all-gather(?:-start)?\(", text))
         check = f"R3GAN compiled for 256 chips (v5e:16x16), state {'split' if shard else 'whole'}"
-        seen = f"{reductions} reductions, {everything} gathers, of these {len(gathers)} of images or activations"
-        yield Row(check, seen, reductions > 0 and not gathers and shard == (everything > 0))
+        seen = f"{reductions} reductions, {everything} gathers, {len(gathers)} of images or activations among all"
+        yield Row(check, seen, reductions > 0 and not gathers and (shard or not everything))
 
 
 def faults(options: Options, folder: Path) -> Iterator[Row]:
