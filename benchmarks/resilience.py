@@ -188,7 +188,7 @@ def other_gathers(gan: GAN, text: str) -> set[Any]:
     }
 
 
-def whole_batches(text: str, batch_size: int) -> set[str]:
+def whole_batches(gan: GAN, text: str, batch_size: int) -> set[str]:
     """What a compiled program sends between devices that has a row for each image of the batch.
 
     Not gathers alone: the TPU's compiler makes some gathers a sum of arrays that are zero but for one device's part.
@@ -196,7 +196,14 @@ def whole_batches(text: str, batch_size: int) -> set[str]:
     kinds = "all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter"
     results = re.findall(rf"= (.*?) (?:{kinds})(?:-start)?\(", text)
     shapes = [shape for result in results for shape in re.findall(r"\w\[([\d,]+)\]", result)]
-    return {shape for shape in shapes if any(int(size) % batch_size == 0 for size in shape.split(","))}
+    state = jax.eval_shape(lambda: init(gan, jax.random.key(0)))
+    parameters = {leaf.size for leaf in jax.tree.leaves(state)}  # and their gradients, in whatever shape
+    sizes = {shape: [int(size) for size in shape.split(",")] for shape in shapes}
+    return {
+        shape
+        for shape, axes in sizes.items()
+        if any(size % batch_size == 0 for size in axes) and int(np.prod(axes)) not in parameters
+    }
 
 
 def devices(options: Options, folder: Path) -> Iterator[Row]:
@@ -213,7 +220,7 @@ def devices(options: Options, folder: Path) -> Iterator[Row]:
         for shard in (False, True):
             one = compiled(gan, batch_size, mesh, shard=shard)
             share = one.cost_analysis()["flops"] / total["flops"] * mesh.size
-            gathers = other_gathers(gan, one.as_text()) | whole_batches(one.as_text(), batch_size)
+            gathers = other_gathers(gan, one.as_text()) | whole_batches(gan, one.as_text(), batch_size)
             leaves = jax.tree.leaves(abstract_state(gan, mesh, shard=shard).generator.params)
             here = sum(int(np.prod(leaf.sharding.shard_shape(leaf.shape))) for leaf in leaves)
             memory = here / sum(leaf.size for leaf in leaves) * mesh.size
@@ -235,7 +242,7 @@ def tpu(options: Options, folder: Path) -> Iterator[Row]:
     for shard in (False, True):
         text = compiled(gan, batch_size, mesh, shard=shard).as_text()
         reductions = len(re.findall(r" (?:all-reduce|reduce-scatter)(?:-start)?\(", text))
-        gathers = other_gathers(gan, text) | whole_batches(text, batch_size)
+        gathers = other_gathers(gan, text) | whole_batches(gan, text, batch_size)
         everything = len(re.findall(r" all-gather(?:-start)?\(", text))
         check = f"R3GAN compiled for 256 chips (v5e:16x16), state {'split' if shard else 'whole'}"
         seen = f"{reductions} reductions, {everything} gathers, {len(gathers)} of images or activations among all"
