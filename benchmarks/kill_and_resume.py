@@ -260,6 +260,8 @@ def report(options: Options, trials: list[Trial]) -> None:
     lines = [
         "# Killed and resumed",
         "",
+        f"`python benchmarks/kill_and_resume.py --num {len(trials)} --steps {options.steps} --seed {options.seed}`",
+        "",
         f"{content['identical']} of {len(trials)} runs that were killed with SIGKILL at a random moment, "
         f"{content['inside a save']} of them inside a save, ended bit for bit where the uninterrupted one did: "
         f"parameters, optimizer state, averaged weights, batch statistics, metrics and pictures. {content['machine']}.",
