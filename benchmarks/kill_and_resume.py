@@ -49,7 +49,7 @@ class Options:
     """
 
     num: int = 50
-    steps: int = 600
+    steps: int = 240
     seed: int = 0
     out: str = str(ROOT / "benchmarks" / "results")
 
@@ -259,6 +259,8 @@ def report(options: Options, trials: list[Trial]) -> None:
     (out / "kill_and_resume.json").write_text(json.dumps(content, indent=1) + "\n")
     lines = [
         "# Killed and resumed",
+        "",
+        f"`python benchmarks/kill_and_resume.py --num {len(trials)} --steps {options.steps} --seed {options.seed}`",
         "",
         f"{content['identical']} of {len(trials)} runs that were killed with SIGKILL at a random moment, "
         f"{content['inside a save']} of them inside a save, ended bit for bit where the uninterrupted one did: "

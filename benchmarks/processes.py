@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -21,7 +21,15 @@ def free_port() -> int:
 class Processes:
     """``ganjax train`` in some processes, each with some CPU devices; they end with the block."""
 
-    def __init__(self, workdir: Path, num: int, *flags: str, config: str = MLP, devices: int = 1) -> None:
+    def __init__(
+        self,
+        workdir: Path,
+        num: int,
+        *flags: str,
+        config: str = MLP,
+        devices: int = 1,
+        program: Sequence[str] = ("-m", "ganjax"),
+    ) -> None:
         address = f"127.0.0.1:{free_port()}"
         environment = {
             **os.environ,
@@ -32,7 +40,7 @@ class Processes:
         self._logs = [workdir.parent / f"{workdir.name}.{num}.{index}.log" for index in range(num)]
         self.members = []
         for index, log in enumerate(self._logs):
-            command = [sys.executable, "-m", "ganjax", "train", config, "--workdir", str(workdir), *flags]
+            command = [sys.executable, *program, "train", config, "--workdir", str(workdir), *flags]
             if num > 1:
                 command += ["--run.distributed", f"{address},{num},{index}"]
             with log.open("wb") as file:

@@ -205,6 +205,9 @@ class Checkpoints:
         if self._writer is None:
             self._while_writing.enter_context(_orbax_silenced())
             context = ocp.Context()
+            context.array.saving.use_compression = (
+                False  # of weights it saves a tenth, and costs more time than writing
+            )
             context.array.saving.enable_write_sharding_file = False  # ``restore`` always says where arrays go
             # Not ``self._seal``: Orbax copies its options deeply, and of a bound method that copies the object.
             context.async_options.post_finalization_callback = lambda: self._seal()

@@ -46,12 +46,12 @@ def train_command(arguments: Sequence[str]) -> None:
     from ganjax.config import parse_config  # here, so that --help need not wait for JAX
     from ganjax.distributed import join
     from ganjax.train import train
-    from ganjax.workdir import claim
+    from ganjax.workdir import claim, workdir_path
 
     config_file, *flags = arguments
     config, options = parse_config(config_file, flags, TrainOptions, prog=f"ganjax train {config_file}")
+    workdir = workdir_path(options.workdir)
     join(config.run.distributed, timeout=config.run.distributed_timeout)
-    workdir = epath.Path(options.workdir)
     claim(workdir, epath.Path(config_file), _without(flags, "--workdir"), config)
     train(config, workdir)
 
@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a verb. Returns the exit code: 0 on success, 2 for a user's mistake, 1 when training diverged or something
     around it failed, 128 + n after signal n."""
     verb, *rest = arguments if arguments is not None else sys.argv[1:] or ["--help"]
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    _log_plainly()
     try:
         if verb in ("-h", "--help"):
             print("usage: ganjax VERB ...   (ganjax VERB --help tells more)\n")
@@ -211,6 +211,14 @@ def _outcome(error: BaseException) -> tuple[int, str | None]:
         case Exception():
             return 1, lost_process(error)
     return 1, None
+
+
+def _log_plainly() -> None:
+    """Makes a warning of ours a line that begins with ``ganjax:``, as our other lines do."""
+    logging.basicConfig()
+    for handler in logging.getLogger().handlers:
+        if type(handler) is logging.StreamHandler:  # ours, or one of a library that was imported before
+            handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
 
 
 def _several_processes() -> bool:

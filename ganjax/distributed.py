@@ -173,6 +173,15 @@ def any_problem(problem: str | None) -> str | None:
     return next((f"process {i} of {len(problems)}: {found}" for i, found in enumerate(problems) if found), None)
 
 
+def all_have(content: str | None) -> bool:
+    """Whether every process has something, and all the same: a copy of a file, say. None: this one has not.
+
+    Every process calls it at the same point of the program.
+    """
+    expected = decided_by_first(lambda: content)
+    return any_problem(None if content is not None and content == expected else "it differs") is None
+
+
 def _alone() -> bool:
     """Whether the environment says that nothing was started together with this process."""
     if any(os.environ.get(name) == "1" for name in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")):

@@ -39,7 +39,7 @@ from ganjax.subjects import (
     open_reals,
     stored,
 )
-from ganjax.workdir import load_workdir
+from ganjax.workdir import load_workdir, workdir_path
 
 _NUM_PICTURED = 1_000  # generated images from which the pictures choose
 _NUM_SEARCHED = 50_000  # reals among which they look for neighbours
@@ -107,7 +107,7 @@ def run_evaluate(options: EvaluateOptions, config_flags: Sequence[str] = ()) -> 
         return
     metrics = parse_metrics(options.metrics)
     _check(options)
-    workdir = epath.Path(options.workdir) if options.workdir else None
+    workdir = workdir_path(options.workdir) if options.workdir else None
     config = load_workdir(workdir) if workdir else None
     if options.config is not None:
         config = load_config(options.config, config_flags)

@@ -8,11 +8,14 @@ from etils import epath
 
 from ganjax.config import Config
 from ganjax.data import Source
+from ganjax.distributed import decided_by_first, is_first
+from ganjax.errors import UserError
 from ganjax.evaluation.content import read_content
 from ganjax.evaluation.measure import Evaluator
-from ganjax.evaluation.protocol import RESULTS, Stamp, keep_results, parse_metrics
+from ganjax.evaluation.protocol import METRICS, RESULTS, Stamp, keep_results, parse_metrics
 from ganjax.evaluation.reference import Reals
 from ganjax.gan import TrainState
+from ganjax.report import complete_lines
 from ganjax.sample import Sampler
 from ganjax.subjects import BATCH_SIZE_OF_A_DEVICE, generated, open_networks
 
@@ -41,6 +44,9 @@ class TrainingEvaluation:
         run = config.run
         self._config, self._workdir = config, workdir
         metrics = parse_metrics(run.evaluate_metrics)
+        for name in metrics:
+            if METRICS[name].labels and not config.gan.generator.num_classes:
+                raise UserError(f"run.evaluate_metrics: {name} needs labels of the samples, and they have none")
         reals = Reals(source, read_content(source), str(getattr(config.data, "split", "all")))
         self._reals, self._batch_size = reals, BATCH_SIZE_OF_A_DEVICE * jax.device_count()
         self._evaluator = Evaluator(
@@ -54,11 +60,11 @@ class TrainingEvaluation:
         self._evaluator.prepare()
         self._best_value: float | None = None
         self.best_step: int | None = None
-        log = workdir / "metrics.jsonl"
-        for line in log.read_text().splitlines() if log.exists() and run.best_metric else []:
-            record = json.loads(line)
-            if record["step"] <= first_step and f"evaluate/{run.best_metric}" in record:
-                self._consider(record["step"], record[f"evaluate/{run.best_metric}"])
+        for step, value in decided_by_first(
+            lambda: _measured(workdir / "metrics.jsonl", f"evaluate/{run.best_metric}")
+        ):
+            if step <= first_step:
+                self._consider(step, value)
 
     def __call__(self, state: TrainState, *, step: int) -> dict[str, float]:
         """Measures the state after ``step`` iterations; also writes the results with their protocols.
@@ -76,8 +82,10 @@ class TrainingEvaluation:
             num=run.evaluate_num,
         )
         results = self._evaluator(fakes.chunks(run.evaluate_num), functools.partial(Stamp, **fakes.stamp))
-        keep_results(results, self._workdir, images_seen=step * run.batch_size)
-        scalars = {result.metric: result.value for result in results}
+        if is_first():
+            keep_results(results, self._workdir, images_seen=step * run.batch_size)
+        # Of which checkpoint is the best all must be of one mind, to the last bit of a sum.
+        scalars = decided_by_first(lambda: {result.metric: result.value for result in results})
         if run.best_metric:
             self._consider(step, scalars[run.best_metric])
         return {f"evaluate/{name}": value for name, value in scalars.items()}
@@ -87,3 +95,8 @@ class TrainingEvaluation:
         sign = 1 if RESULTS[self._config.run.best_metric] == "higher" else -1
         if self._best_value is None or sign * value > sign * self._best_value:
             self._best_value, self.best_step = value, step
+
+
+def _measured(log: epath.Path, name: str) -> list[tuple[int, float]]:
+    """What a log says of a scalar, with the steps."""
+    return [(line["step"], line[name]) for line in map(json.loads, complete_lines(log)) if name in line]

@@ -76,7 +76,7 @@ class MetricsLog:
     def __init__(self, workdir: epath.Path, *, resume_images: int) -> None:
         """Opens the log, and forgets what an interrupted run wrote after the checkpoint it now goes on from."""
         path = workdir / "metrics.jsonl"
-        kept = [line for line in _complete_lines(path) if json.loads(line)["images"] <= resume_images]
+        kept = [line for line in complete_lines(path) if json.loads(line)["images"] <= resume_images]
         self.notes = [line for line in map(json.loads, kept) if _is_note(line)]
         self.lines = [line for line in map(json.loads, kept) if not _is_note(line)]
         rewritten = workdir / "metrics.jsonl.new"
@@ -139,7 +139,7 @@ def _is_note(line: dict[str, Any]) -> bool:
     return any(isinstance(value, str) for value in line.values())
 
 
-def _complete_lines(path: epath.Path) -> list[str]:
+def complete_lines(path: epath.Path) -> list[str]:
     """The lines that a run which was killed while it wrote has left whole."""
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     return [line.rstrip("\n") for line in lines if line.endswith("}\n")]

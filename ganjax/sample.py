@@ -20,7 +20,7 @@ from ganjax.errors import UserError
 from ganjax.gan import GAN, TrainState, draw_latents, init, sample
 from ganjax.report import image_from_array, image_grid
 from ganjax.sharding import gathered, mesh_of, replicated
-from ganjax.workdir import load_workdir
+from ganjax.workdir import load_workdir, workdir_path
 
 BATCH_SIZE = 64
 """Images that are computed at once: the same always, so that a sample does not depend on how many are asked for."""
@@ -179,7 +179,7 @@ def _save_png(image: Image.Image, path: epath.Path) -> None:
 
 def run_sample(options: SampleOptions) -> None:
     """Restores a run's state, draws, and writes: what ``ganjax sample`` does."""
-    workdir, out = epath.Path(options.workdir), epath.Path(options.out)
+    workdir, out = workdir_path(options.workdir), epath.Path(options.out)
     check_out(out)
     config = load_workdir(workdir)
     num_classes = config.gan.generator.num_classes

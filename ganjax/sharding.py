@@ -13,7 +13,7 @@ from jaxtyping import PyTree
 
 Module = TypeVar("Module", bound=nn.Module)
 
-SMALLEST_SPLIT = 4096
+SMALLEST_SPLIT = 512
 """Arrays of fewer elements are whole on every device: biases and the like, whose splitting would only cost messages."""
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int32, Key, PyTree, UInt8
 
 from ganjax.data import Dataset, Npz, Source, StackedMnist, order
 from ganjax.data.folder import open_as_stored
+from ganjax.distributed import any_problem
 from ganjax.errors import UserError
 from ganjax.evaluation.classifier import Classifier, StackedClassifier, cached_classifier
 from ganjax.evaluation.content import Subset, read_chunks, read_content
@@ -116,12 +117,17 @@ def open_published(name: str, *, resize: str | None, download: bool) -> FeatureN
         from ganjax.evaluation import dinov2
 
         load = dinov2.load_dinov2
+    network, problem = None, None
     try:
-        return load(**({} if resize is None else {"resize": resize}), download=download)
+        network = load(**({} if resize is None else {"resize": resize}), download=download)
     except UserError as error:
-        raise UserError(
-            f"{error} (--download); or measure a labelled dataset by features of its own: --network classifier"
-        ) from error
+        problem = f"{error} (--download); or measure a labelled dataset by features of its own: "
+        problem += "--network classifier"
+    problem = any_problem(problem)
+    if problem:
+        raise UserError(problem)
+    assert network is not None
+    return network
 
 
 def open_classifier(dataset: Dataset | None, reals: Reals) -> Classifier | StackedClassifier:

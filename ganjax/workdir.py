@@ -8,6 +8,7 @@ from etils import epath
 
 from ganjax.checkpoint import Checkpoints
 from ganjax.config import Config, describe, load_config
+from ganjax.data.files import far_path
 from ganjax.distributed import any_problem, decided_by_first
 from ganjax.errors import UserError
 
@@ -39,6 +40,15 @@ _FREE = [
     "run.best_metric",
 ]
 ROLLBACKS = "rollbacks.json"  # see rollback.py
+
+
+def workdir_path(text: str) -> epath.Path:
+    """The path of a ``--workdir``.
+
+    Raises:
+        UserError: it is of an object store that cannot be reached.
+    """
+    return far_path(text) if "://" in text else epath.Path(text)
 
 
 def claim(workdir: epath.Path, config_file: epath.Path, overrides: Sequence[str], config: Config) -> None:

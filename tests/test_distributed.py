@@ -58,6 +58,41 @@ def test_one_two_and_four_processes_are_one_run(tmp_path: Path) -> None:
     assert names[:3] == ["0000000000.png", "0000001200.png", "0000002400.png"]
 
 
+# Its features need no training; its second process has a cache of its own, as a host of its own has.
+EVALUATED = f"""
+import os, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import ganjax.subjects
+from ganjax.cli import main
+from tiny_evaluation import projection
+
+if sys.argv[-1].endswith(",2,1"):
+    os.environ["GANJAX_CACHE"] += "/of_the_second"
+ganjax.subjects.open_classifier = lambda dataset, reals: projection()
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_an_evaluation_by_two_processes_is_that_by_one(tmp_path: Path) -> None:
+    """Also with several steps a launch, and with statistics that one host has in its cache and the other has not."""
+    flags = [*FLAGS, *total(40), "--run.evaluate-every", "480", "--run.evaluate-metrics", "fid,kid"]
+    flags += ["--run.evaluate-num", "100", "--run.evaluate-network", "classifier", "--run.best-metric", "fid"]
+    flags += ["--run.keep-checkpoints", "1", "--run.steps-per-launch", "2"]
+    evaluated = []
+    for num in (1, 2):
+        workdir = tmp_path / f"of_{num}"
+        with Processes(workdir, num, *flags, program=("-c", EVALUATED)) as run:
+            assert run.wait() == [0] * num, "".join(run.output(index) for index in range(num))
+        evaluated.append([line for line in metrics(workdir) if "evaluate/fid" in line])
+        assert [line["step"] for line in evaluated[-1]] == [20, 40]
+        names = sorted(path.name for path in (workdir / "evaluation").iterdir())
+        assert names == ["0000000480.json", "0000000960.json"]
+        best = min(evaluated[-1], key=lambda line: line["evaluate/fid"])["step"]
+        assert {int(path.name) for path in (workdir / "checkpoints").iterdir()} == {best, 40}
+    for one, other in zip(*evaluated, strict=True):
+        assert one == pytest.approx(other, rel=1e-3)
+
+
 def test_a_process_that_is_killed_ends_the_others_with_a_line_and_the_run_goes_on(tmp_path: Path) -> None:
     workdir = tmp_path / "run"
     with Processes(workdir, 2, *FLAGS, *total(100_000)) as two:

@@ -1,5 +1,6 @@
 """Workdirs and datasets of an object store, for which a folder stands in that cannot append, as they cannot."""
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 from processes import MLP
 
+from ganjax.cli import main
 from ganjax.config import load_config
 from ganjax.data import Folder, Npz
 from ganjax.pictures import Pictures
@@ -66,6 +68,21 @@ def test_a_run_claims_logs_and_draws_there(bucket: epath.Path) -> None:
     pictures._write(np.zeros((config.run.num_samples, 8, 8, 1), np.uint8), 1)
     with (workdir / "samples" / "0000000064.png").open("rb") as file, Image.open(file) as picture:
         assert picture.size[0] > 8
+
+
+@pytest.mark.parametrize(
+    ("workdir", "words"),
+    [("gs://bucket/run", "pip install 'ganjax[gcs]'"), ("memory://run", "expected a path of this machine, gs://")],
+)
+def test_a_store_that_cannot_be_reached_is_named(workdir: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    if workdir.startswith("gs:") and importlib.util.find_spec("gcsfs"):
+        pytest.skip("gcsfs is installed")
+    for arguments in (["train", MLP], ["sample", "--out", "x.png"], ["evaluate"]):
+        assert main([*arguments, "--workdir", workdir]) == 2
+        errors = capsys.readouterr().err
+        assert errors.startswith(f"ganjax: {workdir} ")
+        assert words in errors
+        assert errors.count("\n") == 1
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "npz"])

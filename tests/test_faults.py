@@ -60,6 +60,19 @@ def test_a_full_disk_ends_the_run_with_a_line_and_leaves_older_checkpoints(tmp_p
     assert steps(workdir)[-1] == 60
 
 
+def test_a_warning_is_a_plain_line() -> None:
+    program = "import logging; from ganjax.cli import main; main(['-h']); logging.getLogger('ganjax').warning('so')"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert done.stderr == "ganjax: so\n"
+
+
 def make_folder(path: Path, *, num: int = 24) -> None:
     path.mkdir()
     rng = np.random.default_rng(0)

@@ -16,13 +16,39 @@ from etils import epath
 from ganjax.data.images import BinaryFile, unreadable
 from ganjax.errors import UserError
 
+_EXTRAS = {"gs": "gcs", "s3": "s3"}  # of ours, with which fsspec reaches the store
+
 AnyPath = Path | epath.Path
 """A path of this machine, or one such as ``gs://bucket/folder``."""
 
 
 def any_path(path: str | Path) -> AnyPath:
     """The path that was meant: with a scheme it is of a far file system, read through `etils` and `fsspec`."""
-    return epath.Path(path) if "://" in str(path) else Path(path).expanduser()
+    if "://" not in str(path):
+        return Path(path).expanduser()
+    return far_path(str(path))
+
+
+def far_path(path: str) -> epath.Path:
+    """A path of an object store, which is there or could be.
+
+    Raises:
+        UserError: there is no such kind of storage, its package is not installed, or it lets nobody look.
+    """
+    scheme = path.partition("://")[0]
+    if scheme not in _EXTRAS:
+        raise UserError(f"{path} begins with {scheme}://; expected a path of this machine, gs://… or s3://…")
+    try:
+        found = epath.Path(path)
+        found.exists()
+    except ImportError as error:
+        raise UserError(f"{path} needs a package ({error}): pip install 'ganjax[{_EXTRAS[scheme]}]'") from error
+    except Exception as error:  # whatever the store's own package makes of a lack of network or of rights
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"{path} cannot be reached ({reason[:200]}); check the name, the network and the credentials"
+        ) from error
+    return found
 
 
 @runtime_checkable

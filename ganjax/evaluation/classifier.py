@@ -27,6 +27,7 @@ from jaxtyping import Array, Float, PyTree, UInt8
 
 from ganjax.cache import cache_folder
 from ganjax.data import Source, open_feed, order
+from ganjax.distributed import all_have
 from ganjax.errors import UserError
 from ganjax.evaluation.content import Content, Subset, image_progress, read_content
 from ganjax.evaluation.features import Features
@@ -284,17 +285,19 @@ def cached_classifier(
     settings = {"content": content.sha256, "seed": seed, "total_images": total_images, "format": 1}
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:24]
     path = cache_folder() / "classifiers" / f"{key}.npz"
-    stored = load_arrays(path, settings)
+    stored, classifier = load_arrays(path, settings), None
     if stored is not None:
         arrays, facts = stored
         variables = jax.tree.map(jnp.asarray, unflatten_dict(arrays, sep="/"))
-        return Classifier(
+        classifier = Classifier(
             variables=variables,
             network=Network(num_classes=source.num_classes),
             image_shape=source.image_shape,
             fingerprint=fingerprint(variables),
             **facts,
         )
+    if all_have(classifier and classifier.fingerprint) and classifier is not None:
+        return classifier
     classifier = train_classifier(source, seed=seed, total_images=total_images)
     facts = {name: getattr(classifier, name) for name in ("name", "accuracy", "num_held_out")}
     save_arrays(path, settings, flatten_dict(classifier.variables, sep="/"), facts)

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from ganjax.data import Source
 from ganjax.data.parallel import parallel_map
 from ganjax.data.source import Record
+from ganjax.distributed import is_first
 
 _CHUNK = 2_048
 
@@ -67,4 +68,4 @@ def read_content(source: Source) -> Content:
 
 def image_progress(total: int, title: str, *, unit: str = "images") -> tqdm:
     """A progress bar with the time left, for what takes over two seconds; a log file gets a line now and then."""
-    return tqdm(total=total, desc=title, unit=f" {unit}", delay=2, leave=False, mininterval=1.0)
+    return tqdm(total=total, desc=title, unit=f" {unit}", delay=2, leave=False, mininterval=1.0, disable=not is_first())

@@ -98,7 +98,8 @@ def feature_function(
         sharded = jax.make_array_from_callback(padded.shape, split, lambda index: padded[index])
         return jax.tree.map(lambda leaf: np.asarray(leaf.addressable_data(0))[: len(images)], apply(weights, sharded))
 
-    if mesh.devices.flat[0].platform != "cpu":
+    # What several hosts compute together, all must begin in one order, which threads do not keep.
+    if mesh.devices.flat[0].platform != "cpu" or jax.process_count() > 1:
         return compute_part
 
     def compute(images: UInt8[np.ndarray, "batch height width channels"]) -> Features:

@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from jaxtyping import Float, Int32, UInt8
 
 from ganjax.cache import cache_folder
 from ganjax.data import Source, order
+from ganjax.distributed import all_have
 from ganjax.evaluation.content import Content, Subset, read_chunks
 from ganjax.evaluation.features import FeatureNetwork, Features
 from ganjax.evaluation.statistics import Moments, moments_of
@@ -69,7 +71,7 @@ class Reference:
         """Of all images."""
         settings = self._settings("moments")
         path = _path(settings)
-        stored = load_arrays(path, settings)
+        stored = _stored_everywhere(path, settings)
         if stored is not None:
             arrays, facts = stored
             return Moments(facts["count"], arrays["mean"], arrays["second"])
@@ -85,7 +87,7 @@ class Reference:
         whole = num == len(source)
         settings = {**self._settings("features"), "num": num, "seed": None if whole else seed}
         path = _path(settings)
-        stored = load_arrays(path, settings)
+        stored = _stored_everywhere(path, settings)
         if stored is None:
             indices = np.arange(num)
             if not whole:
@@ -114,6 +116,12 @@ class Reference:
         }
 
 
-def _path(settings: dict[str, Any]) -> Any:
+def _stored_everywhere(path: Path, settings: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+    """What every host has in its cache; what one has not, all compute together."""
+    stored = load_arrays(path, settings)
+    return stored if all_have(None if stored is None else "it") else None
+
+
+def _path(settings: dict[str, Any]) -> Path:
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:24]
     return cache_folder() / "references" / f"{settings['kind']}-{key}.npz"
