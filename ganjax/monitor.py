@@ -12,7 +12,7 @@ from ganjax.evaluation.content import read_content
 from ganjax.evaluation.measure import Evaluator
 from ganjax.evaluation.protocol import RESULTS, Stamp, keep_results, parse_metrics
 from ganjax.evaluation.reference import Reals
-from ganjax.gan import TrainState
+from ganjax.model import State
 from ganjax.sample import Sampler
 from ganjax.subjects import BATCH_SIZE_OF_A_DEVICE, generated, open_networks
 
@@ -60,7 +60,7 @@ class TrainingEvaluation:
             if record["step"] <= first_step and f"evaluate/{run.best_metric}" in record:
                 self._consider(record["step"], record[f"evaluate/{run.best_metric}"])
 
-    def __call__(self, state: TrainState, *, step: int) -> dict[str, float]:
+    def __call__(self, state: State, *, step: int) -> dict[str, float]:
         """Measures the state after ``step`` iterations; also writes the results with their protocols.
 
         Returns:
