@@ -16,7 +16,7 @@ def config(
     batch_size: int = 64,
     total_images: int = 240_000,
     learning_rate: float = 1e-3,
-    deviation: float = 0.25,
+    deviation: float = 0.15,
     beta: float = 1.0,
 ) -> Config:
     """Kingma & Welling, arXiv 1312.6114; the decoder is the quickstart's generator.

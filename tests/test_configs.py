@@ -36,6 +36,7 @@ NARROW = {
     "vae_fashion_mnist": ["--features", "4"],
     "mlp_digits": ["--width", "8"],
     "dcgan_fashion_mnist": ["--features", "4"],
+    "r3gan_fashion_mnist": ["--width", "16", *FLOAT32],
     "r3gan_ffhq64": ["--width", "16", *FLOAT32],
     "r3gan_ffhq256": ["--width", "64", *FLOAT32],
     "r3gan_folder": ["--width", "16", *FLOAT32],

@@ -22,7 +22,8 @@ Curve = tuple[Float[np.ndarray, " points"], Float[np.ndarray, " points"]]
 _PANELS = {
     "losses": ("d/loss", "g/loss"),
     "logits": ("d/real", "d/fake", "g/fake"),
-    "gradient norms": ("d/grad_norm", "g/grad_norm"),
+    "lower bound, in nats": ("vae/loss", "vae/reconstruction", "vae/divergence"),
+    "gradient norms": ("d/grad_norm", "e/grad_norm", "g/grad_norm"),
 }
 
 
