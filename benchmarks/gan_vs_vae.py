@@ -25,7 +25,7 @@ import tyro
 from etils import epath
 from PIL import Image, ImageDraw, ImageFont
 
-from ganjax import VAE, Config, load_config, reconstruct
+from ganjax import VAE, load_config, reconstruct
 from ganjax.data import Source
 from ganjax.evaluation.content import read_content
 from ganjax.evaluation.measure import Evaluator
@@ -36,6 +36,7 @@ from ganjax.report import image_grid
 from ganjax.sample import Sampler, generate, spread_labels
 from ganjax.subjects import BATCH_SIZE_OF_A_DEVICE, generated, open_networks
 from ganjax.train import train
+from ganjax.workdir import claim
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURED = 8  # samples of each class
@@ -45,6 +46,7 @@ MODELS: dict[str, dict[str, tuple[str, list[str]]]] = {
     "digits": {
         "R3GAN objective": ("quickstart", []),
         "VAE": ("vae_digits", []),
+        "VAE, small deviation": ("vae_digits", ["--deviation", "0.15"]),
     },
     "fashion_mnist": {
         "R3GAN": (
@@ -78,8 +80,8 @@ class Options:
     seed: int = 0
 
 
-def config_of(options: Options, name: str) -> Config:
-    """The config of one of the models."""
+def config_of(options: Options, name: str) -> tuple[Path, list[str]]:
+    """The config file of one of the models, and its flags."""
     stem, flags = MODELS[options.dataset][name]
     flags = [*flags, "--total-images", str(options.images), "--run.seed", str(options.seed)]
     flags += ["--run.sample-every", str(options.images // 6), "--run.checkpoint-every", str(options.images // 6)]
@@ -88,10 +90,10 @@ def config_of(options: Options, name: str) -> Config:
         flags += ["--path", options.path]
     if options.dataset != "digits":
         flags += ["--dtype", "float32" if current_platform() == "cpu" else "bfloat16"]
-    return load_config(ROOT / "configs" / f"{stem}.py", flags)
+    return ROOT / "configs" / f"{stem}.py", flags
 
 
-def training_speed(workdir: Path) -> float:
+def training_speed(workdir: epath.Path) -> float:
     """Images/s: the median over the lines of the log."""
     lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
     return statistics.median(line["speed/images_per_second"] for line in lines if "speed/images_per_second" in line)
@@ -99,10 +101,11 @@ def training_speed(workdir: Path) -> float:
 
 def measure(options: Options, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Trains and measures a model. Returns a row of the table, and what is pictured."""
-    workdir = options.workdirs / options.dataset / MODELS[options.dataset][name][0]
-    workdir.mkdir(parents=True, exist_ok=True)
-    config = config_of(options, name)
-    state: Any = train(config, epath.Path(workdir))
+    workdir = epath.Path(options.workdirs / options.dataset / name.lower().replace(",", "").replace(" ", "_"))
+    file, flags = config_of(options, name)
+    config = load_config(file, flags)
+    claim(workdir, epath.Path(file), flags, config)
+    state: Any = train(config, workdir)
     source, model = config.data.open(), config.gan
 
     metrics = parse_metrics("fid,prdc,accuracy")
@@ -132,7 +135,7 @@ def measure(options: Options, name: str) -> tuple[dict[str, Any], dict[str, np.n
         first = first_of_each_class(source)
         row["reconstruction_error"] = reconstruction_error(model, state, source, num=options.num)
         images = jax.jit(functools.partial(reconstruct, model))(state, scaled(first["images"]), first["labels"])
-        pictured = {"training images": first["images"], f"{name}, reconstructed": pixels(images), **pictured}
+        pictured |= {f"{name}: reconstructed": pixels(images), "training images": first["images"]}
     return row, pictured
 
 
@@ -199,6 +202,7 @@ def main(options: Options) -> None:
         row, pictured = measure(options, name)
         rows.append(row)
         blocks |= pictured
+    blocks["training images"] = blocks.pop("training images")  # last
     name = f"gan_vs_vae_{options.dataset}"
     command = "python benchmarks/gan_vs_vae.py"
     if options.dataset != "digits":

@@ -22,7 +22,7 @@ def config(
     batch_size: int = 128,
     total_images: int = 6_000_000,
     learning_rate: float = 1e-3,
-    deviation: float = 0.2,
+    deviation: float = 0.4,
     beta: float = 1.0,
     path: Path | None = None,
     dtype: Literal["bfloat16", "float32"] = "float32",
