@@ -26,8 +26,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ganjax import augment, example_batch, init, load_config
 from ganjax.augment import Ada, DiffAugment
+from ganjax.forms import current_forms, target_forms, target_platform
 from ganjax.gan import Augmentation, train_step
-from ganjax.models.layers import current_forms, target_forms, target_platform
 
 
 @dataclasses.dataclass(frozen=True)

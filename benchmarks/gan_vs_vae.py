@@ -31,7 +31,7 @@ from ganjax.evaluation.content import read_content
 from ganjax.evaluation.measure import Evaluator
 from ganjax.evaluation.protocol import Stamp, parse_metrics
 from ganjax.evaluation.reference import Reals
-from ganjax.models.layers import current_platform
+from ganjax.forms import current_platform
 from ganjax.report import image_grid
 from ganjax.sample import Sampler, generate, spread_labels
 from ganjax.subjects import BATCH_SIZE_OF_A_DEVICE, generated, open_networks

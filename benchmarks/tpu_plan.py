@@ -4,7 +4,8 @@
     JAX_PLATFORMS=cpu python benchmarks/tpu_plan.py --only cifar10 --slices v5e:1x1 --width 64
 
 Needs no TPU. A full-size step compiles in minutes; the files are written again after every row. The plain form is that
-of a port from another framework: grouped convolutions as such, one call for each resampling.
+of a port from another framework: grouped convolutions as such, one call for each resampling, images of the augmentation
+sampled by gathers, and R1 and R2 differentiated as they are written.
 """
 
 import dataclasses
@@ -16,12 +17,18 @@ import tyro
 from tables import write
 
 from ganjax import load_config
+from ganjax.forms import FORMS
 from ganjax.hardware import num_chips
-from ganjax.models.layers import FORMS
 from ganjax.plan import PlanOptions, plan, table
 
 PLAIN = dataclasses.replace(
-    FORMS["tpu"], grouped="native", resampling="depthwise", strided="native", pointwise="convolution"
+    FORMS["tpu"],
+    grouped="native",
+    resampling="depthwise",
+    strided="native",
+    pointwise="convolution",
+    sampling="gather",
+    penalties="plain",
 )
 CONFIGS = Path(__file__).parent.parent / "configs"
 

@@ -3,7 +3,6 @@
 import dataclasses
 import difflib
 import errno
-import itertools
 import logging
 import os
 import sys
@@ -122,7 +121,6 @@ def bench_command(arguments: Sequence[str]) -> None:
     from ganjax.config import parse_config
 
     config_file, *flags = arguments
-    flags = _spell_out(flags, ["--json"])
     config, options = parse_config(config_file, flags, BenchOptions, prog=f"ganjax bench {config_file}")
     run_bench(config, options, name=config_file)
 
@@ -147,7 +145,6 @@ def plan_command(arguments: Sequence[str]) -> None:
     from ganjax.plan import PlanOptions, run_plan
 
     config_file, *flags = arguments
-    flags = _spell_out(flags, ["--json", "--largest-batch"])
     config, options = parse_config(config_file, flags, PlanOptions, prog=f"ganjax plan {config_file}")
     run_plan(config, options, name=config_file)
 
@@ -233,14 +230,6 @@ def _without(flags: Sequence[str], name: str) -> list[str]:
         elif not flag.startswith(f"{name}="):
             kept.append(flag)
     return kept
-
-
-def _spell_out(flags: Sequence[str], switches: Sequence[str]) -> list[str]:
-    """Adds the value True to switches that stand alone."""
-    spelled = []
-    for flag, after in itertools.zip_longest(flags, flags[1:]):
-        spelled += [flag, "True"] if flag in switches and after not in ("True", "False") else [flag]
-    return spelled
 
 
 def _paragraphs(function: Callable) -> str:

@@ -186,11 +186,36 @@ def parse_arguments(target: Callable, arguments: Sequence[str], **settings: Any)
     refusal = io.StringIO()
     try:
         with contextlib.redirect_stderr(refusal):
-            return tyro.cli(target, args=list(arguments), config=(tyro.conf.FlagConversionOff,), **settings)
+            return tyro.cli(
+                target, args=list(arguments), config=(tyro.conf.FlagConversionOff,), registry=_switches, **settings
+            )
     except SystemExit as exit_request:
         if not exit_request.code:
             raise  # --help
         raise UserError(_one_line(refusal.getvalue())) from None
+
+
+_switches = tyro.constructors.ConstructorRegistry()
+
+
+@_switches.primitive_rule
+def _switch(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec[bool] | None:
+    """A flag that is on when it stands alone, as ``--json``, and takes True or False."""
+    if info.type is not bool:
+        return None
+
+    def parse(words: list[str]) -> bool:
+        if words in ([], ["True"], ["False"]):
+            return words != ["False"]
+        raise ValueError(f"{words[0]!r} is not True or False")
+
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=(0, 1),
+        metavar="[True|False]",
+        instance_from_str=parse,
+        is_instance=lambda value: isinstance(value, bool),
+        str_from_instance=lambda value: [str(value)],
+    )
 
 
 def describe(config: Config) -> dict[str, str]:

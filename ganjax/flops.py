@@ -6,6 +6,7 @@ Counted from the traced program of the layers' plain forms, before any compiler 
   that dilation inserts, or between channel groups;
 - an expression that occurs twice with the same inputs counts once, and one that nothing uses not at all. So the
   forward pass that a penalty repeats, or that activation checkpointing recomputes, adds nothing;
+- a penalty is differentiated as it is stated: a shortcut (``ganjax/homogeneous.py``) saves work, and takes nothing off;
 - a loop's body counts as often as the loop runs; of a branch, the costlier side counts.
 """
 
@@ -19,12 +20,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal
 
+from ganjax.forms import Forms, target_forms
 from ganjax.gan import GAN, example_batch, init, train_step
 from ganjax.model import Model
-from ganjax.models.layers import Forms, target_forms
 
-PLAIN = Forms(grouped="native", block_channels=1, resampling="shifts", strided="native", pointwise="product")
-"""The forms that multiply nothing but what a layer's definition multiplies."""
+PLAIN = Forms(
+    grouped="native", block_channels=1, resampling="shifts", strided="native", pointwise="product", penalties="plain"
+)
+"""The forms that multiply nothing but what a layer's definition multiplies, and differentiate as it is written."""
 
 _WRAPPERS = ("jit", "pjit", "closed_call", "core_call", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call")
 _IDENTITIES = ("optimization_barrier", "copy", "copy_p", "name", "sharding_constraint")

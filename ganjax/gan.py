@@ -26,6 +26,7 @@ from ganjax import losses
 from ganjax.augment import AdaptiveStrength
 from ganjax.draws import Batch, Draw, Images, Labels, Shown, draw_updates
 from ganjax.errors import UserError
+from ganjax.forms import current_forms
 from ganjax.gradients import mean_gradients, per_device
 from ganjax.homogeneous import Logits, logits_and_gradients
 from ganjax.model import (
@@ -128,7 +129,8 @@ class GAN:
     def penalizes_cheaply(self, side: Side) -> bool:
         """Whether the logits' gradients at the reals, or at the fakes, come with the logits (``homogeneous.py``)."""
         penalized = any(getattr(it, "gradients_at", None) == side and it.every == 1 for it in self.penalties)
-        return penalized and getattr(self.discriminator, "homogeneous", False)
+        wanted = current_forms().penalties == "homogeneous"
+        return wanted and penalized and getattr(self.discriminator, "homogeneous", False)
 
     @property
     def num_batches(self) -> int:

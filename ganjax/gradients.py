@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from ganjax.models.layers import current_platform
+from ganjax.forms import current_platform
 
 
 def mean_gradients(

@@ -9,9 +9,9 @@ from ganjax.config import Run
 from ganjax.data import DeviceDataset, Feed, ResidentFeed
 from ganjax.errors import UserError
 from ganjax.flops import model_flops
+from ganjax.forms import current_platform
 from ganjax.gan import train_step
 from ganjax.model import Model, State
-from ganjax.models.layers import current_platform
 
 _MANY = 16
 _SHORT_FLOPS = 1e12

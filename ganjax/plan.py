@@ -22,11 +22,11 @@ from ganjax.config import Config
 from ganjax.data import DeviceDataset
 from ganjax.errors import UserError
 from ganjax.flops import model_flops
+from ganjax.forms import FORMS, Forms, target_forms, target_platform
 from ganjax.gan import example_batch
 from ganjax.hardware import Chip, chip_of_topology, num_chips
 from ganjax.hlo import costs
 from ganjax.model import Model
-from ganjax.models.layers import FORMS, Forms, target_forms, target_platform
 from ganjax.sharding import batch_sharding, replicated
 
 # No TPU is used: so neither ask the cloud what machine this is, nor mind that another process may hold its TPUs.

@@ -20,9 +20,9 @@ from test_augment_ada import as_draws, random_draw
 from ganjax import GAN, R1, R2, Adam, CosineRamp, UserError, augment, example_batch, init, load_config, losses
 from ganjax.augment import Ada, AdaptiveStrength, DiffAugment
 from ganjax.checkpoint import Checkpoints
+from ganjax.forms import FORMS, target_forms
 from ganjax.gan import TrainState, train_step
 from ganjax.models import mlp, r3gan
-from ganjax.models.layers import FORMS, target_forms
 from ganjax.penalties import Scored
 from ganjax.sharding import batch_sharding, data_mesh, replicated
 

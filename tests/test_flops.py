@@ -11,14 +11,9 @@ from linear_gan import make_gan
 
 from ganjax import GAN, R1, R2, Adam, losses
 from ganjax.flops import PLAIN, count_flops, model_flops
+from ganjax.forms import target_forms
 from ganjax.models import dcgan, mlp, r3gan
-from ganjax.models.layers import (
-    downsample,
-    grouped_convolution,
-    strided_convolution,
-    target_forms,
-    transposed_convolution,
-)
+from ganjax.models.layers import downsample, grouped_convolution, strided_convolution, transposed_convolution
 
 KEY = jax.random.key(0)
 LAYOUT = ("NHWC", "HWIO", "NHWC")

@@ -16,10 +16,10 @@ from random_state import random_state
 
 from ganjax import GAN, R1, Adam, Config, DeviceDataset, Run, UserError, init, load_config, train_step, train_steps
 from ganjax.data import Digits, open_feed
+from ganjax.forms import target_platform
 from ganjax.interruption import Interrupted
 from ganjax.launch import launches, steps_per_launch
 from ganjax.models import mlp
-from ganjax.models.layers import target_platform
 from ganjax.train import train
 
 KEY, STEPS, BATCH, RECORDS = jax.random.key(0), 16, 4, 24

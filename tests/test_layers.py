@@ -9,6 +9,7 @@ import pytest
 from jax import lax
 
 from ganjax.errors import UserError
+from ganjax.forms import FORMS, Forms, target_forms, target_platform
 from ganjax.models import layers
 
 TOLERANCE = 2e-5
@@ -20,8 +21,8 @@ def _highest_precision():
         yield
 
 
-def forms(**changes) -> layers.Forms:
-    return dataclasses.replace(layers.FORMS["cpu"], **changes)
+def forms(**changes) -> Forms:
+    return dataclasses.replace(FORMS["cpu"], **changes)
 
 
 def normal(seed: int, *shape: int, dtype=jnp.float32):
@@ -73,7 +74,7 @@ def test_every_grouped_form_equals_the_definition(name, groups, inputs, outputs)
         )
 
     def layer(images, kernel):
-        with layers.target_forms(GROUPED_FORMS[name]):
+        with target_forms(GROUPED_FORMS[name]):
             return layers.grouped_convolution(images, kernel, groups=groups)
 
     assert_close(derivatives(layer, images, kernel), derivatives(definition, images, kernel))
@@ -82,9 +83,9 @@ def test_every_grouped_form_equals_the_definition(name, groups, inputs, outputs)
 @pytest.mark.parametrize("name", GROUPED_FORMS)
 def test_grouped_forms_agree_in_bfloat16(name):
     images, kernel = normal(0, 2, 5, 4, 64), normal(1, 3, 3, 16, 64) / 8
-    with layers.target_forms(GROUPED_FORMS[name]):
+    with target_forms(GROUPED_FORMS[name]):
         actual = layers.grouped_convolution(images.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16), groups=4)
-    with layers.target_forms(GROUPED_FORMS["native"]):
+    with target_forms(GROUPED_FORMS["native"]):
         expected = layers.grouped_convolution(images, kernel, groups=4)
     assert actual.dtype == jnp.bfloat16
     assert_close(np.asarray(actual, np.float32), np.asarray(expected), tolerance=0.02)
@@ -123,7 +124,7 @@ def test_resampling_equals_the_definition(resampling, direction):
         return jnp.einsum("oh,pw,bhwc->bopc", vertical, horizontal, images * scale.reshape(1, 1, 1, 3))
 
     def layer(images, scale):
-        with layers.target_forms(forms(resampling=resampling)):
+        with target_forms(forms(resampling=resampling)):
             resample = layers.upsample if direction == "up" else layers.downsample
             return resample(images * scale.reshape(1, 1, 1, 3))
 
@@ -133,7 +134,7 @@ def test_resampling_equals_the_definition(resampling, direction):
 @pytest.mark.parametrize("resampling", RESAMPLING_FORMS)
 def test_resampling_keeps_a_constant_inside(resampling):
     ones = jnp.ones((1, 8, 8, 2))
-    with layers.target_forms(forms(resampling=resampling)):
+    with target_forms(forms(resampling=resampling)):
         np.testing.assert_allclose(layers.upsample(ones)[:, 1:-1, 1:-1], 1.0, rtol=1e-6)
         np.testing.assert_allclose(layers.downsample(ones)[:, 1:-1, 1:-1], 1.0, rtol=1e-6)
         assert layers.upsample(ones)[0, 0, 0, 0] == pytest.approx(0.75**2)  # zeros outside
@@ -153,7 +154,7 @@ def test_strided_convolution_equals_the_definition(strided):
         )
 
     def layer(images, kernel):
-        with layers.target_forms(forms(strided=strided)):
+        with target_forms(forms(strided=strided)):
             return layers.strided_convolution(images, kernel)
 
     assert_close(derivatives(layer, images, kernel), derivatives(definition, images, kernel))
@@ -172,7 +173,7 @@ def test_transposed_convolution_equals_the_definition(strided):
         )
 
     def layer(images, kernel):
-        with layers.target_forms(forms(strided=strided)):
+        with target_forms(forms(strided=strided)):
             return layers.transposed_convolution(images, kernel)
 
     assert_close(derivatives(layer, images, kernel), derivatives(definition, images, kernel))
@@ -183,7 +184,7 @@ def test_pointwise_forms_agree():
 
     def layer(pointwise):
         def apply(images, kernel):
-            with layers.target_forms(forms(pointwise=pointwise)):
+            with target_forms(forms(pointwise=pointwise)):
                 return layers.pointwise_convolution(images, kernel)
 
         return apply
@@ -197,19 +198,19 @@ def test_target_platform_changes_what_jit_has_already_traced():
     upsample = jax.jit(layers.upsample)
     images = normal(0, 1, 4, 4, 2)
     assert "stablehlo.convolution" not in upsample.lower(images).as_text()
-    with layers.target_platform("tpu"):
-        assert layers.current_forms() == layers.FORMS["tpu"]
+    with target_platform("tpu"):
+        assert layers.current_forms() == FORMS["tpu"]
         assert "stablehlo.convolution" in upsample.lower(images).as_text()
-        with layers.target_platform("cuda"):
-            assert layers.current_forms() == layers.FORMS["gpu"]
-    assert layers.current_forms() == layers.FORMS["cpu"]
+        with target_platform("cuda"):
+            assert layers.current_forms() == FORMS["gpu"]
+    assert layers.current_forms() == FORMS["cpu"]
     assert "stablehlo.convolution" not in upsample.lower(images).as_text()
 
 
 def test_an_unknown_platform_is_refused_in_one_line():
     with (
         pytest.raises(UserError, match="'abacus' is not known: use one of cpu, gpu, tpu"),
-        layers.target_platform("abacus"),
+        target_platform("abacus"),
     ):
         pass
 

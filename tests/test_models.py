@@ -11,7 +11,8 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from ganjax.errors import UserError
-from ganjax.models import dcgan, layers, mlp, r3gan
+from ganjax.forms import target_platform
+from ganjax.models import dcgan, mlp, r3gan
 
 BATCH = 4
 
@@ -209,7 +210,7 @@ def test_r3gan_work_is_divided_over_a_mesh(platform):
         step = jax.jit(jax.grad(loss), in_shardings=(replicated, sharded), out_shardings=replicated)
         return step.lower(params, images).compile()
 
-    with layers.target_platform(platform):
+    with target_platform(platform):
         single = compile_for(jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,)))
         divided = compile_for(jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,)))
     per_device, whole = (compiled.cost_analysis() for compiled in (divided, single))

@@ -14,7 +14,7 @@ from jax.lax import Precision
 from jaxtyping import Array, Float, Float32, Int
 
 from ganjax.errors import UserError
-from ganjax.models.layers import current_forms
+from ganjax.forms import current_forms
 
 Images = Float[Array, "batch height width channels"]
 Matrices = Float[Array, "batch 3 3"]

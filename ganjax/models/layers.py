@@ -1,19 +1,6 @@
-"""Layers whose best form depends on the hardware, and the few that every model family shares.
+"""Layers whose best form depends on the hardware (``ganjax/forms.py``), and the few that every model family shares."""
 
-A convolution with groups or a stride and a resampling can be written in several ways, which give the same numbers at
-very different speeds. Each is one function here, and ``FORMS`` says which way it takes on which platform:
-
-- XLA on CPU runs grouped and depthwise convolutions up to a hundred times slower than dense ones, and the derivatives
-  of strided ones several times slower than matrix products.
-- On GPU a grouped convolution under a sharded ``jit`` gathers the whole batch onto every device
-  (openxla/xla issue 47945), so it becomes dense convolutions.
-- The TPU's matrix unit is 128 wide and narrower groups waste it, so they are packed to 128 channels.
-"""
-
-import contextlib
-import dataclasses
-from collections.abc import Callable, Iterator
-from typing import Literal
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -22,86 +9,10 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
 from ganjax.errors import UserError
+from ganjax.forms import current_forms
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _FILTER = (0.125, 0.375, 0.375, 0.125)  # [1, 3, 3, 1] / 8 along one axis
-
-
-@dataclasses.dataclass(frozen=True)
-class Forms:
-    """How the layers are written for one platform; every choice gives the same numbers.
-
-    Attributes:
-      grouped: ``native`` is XLA's grouped convolution, ``packed`` the same with groups merged into wider ones, and
-        ``dense`` a convolution without groups for each merged group. Merging fills the kernel up with zeros.
-      block_channels: the most input channels that a merged group has.
-      resampling: ``shifts`` adds shifted copies, ``depthwise`` is a depthwise convolution.
-      strided: ``native`` is XLA's strided or dilated convolution, ``products`` a matrix product over the pixels' 2 x 2
-        phases and neighbours.
-      pointwise: ``product`` is a matrix product over the channels, ``convolution`` a convolution of size one.
-      sampling: bilinear sampling of small images (``ganjax.augment``) by ``gather``, or as matrix ``products``.
-    """
-
-    grouped: Literal["native", "packed", "dense"]
-    block_channels: int
-    resampling: Literal["shifts", "depthwise"]
-    strided: Literal["native", "products"]
-    pointwise: Literal["product", "convolution"]
-    sampling: Literal["gather", "products"] = "gather"
-
-
-FORMS = {
-    "cpu": Forms(grouped="dense", block_channels=32, resampling="shifts", strided="products", pointwise="product"),
-    "gpu": Forms(grouped="dense", block_channels=128, resampling="shifts", strided="native", pointwise="product"),
-    "tpu": Forms(
-        grouped="packed",
-        block_channels=128,
-        resampling="depthwise",
-        strided="native",
-        pointwise="convolution",
-        sampling="products",
-    ),
-}
-
-# A context of JAX's own and not a ContextVar, because it is part of the key of jit's caches: a function that was traced
-# for the machine's own platform is traced again for another one.
-_forms_context = jax.make_user_context(None)
-_platform_context = jax.make_user_context(None)
-
-
-@contextlib.contextmanager
-def target_forms(forms: Forms) -> Iterator[None]:
-    """Uses ``forms`` for everything that is traced inside, to compare and to measure them."""
-    with _forms_context(forms):
-        yield
-
-
-@contextlib.contextmanager
-def target_platform(platform: str) -> Iterator[None]:
-    """Uses the forms of ``platform`` for all that is traced inside, to compile ahead of time for another machine.
-
-    Args:
-      platform: ``cpu``, ``gpu`` (or ``cuda``, ``rocm``) or ``tpu``.
-
-    Raises:
-      UserError: for any other platform.
-    """
-    name = {"cuda": "gpu", "rocm": "gpu"}.get(platform, platform)
-    if name not in FORMS:
-        raise UserError(f"platform {platform!r} is not known: use one of {', '.join(FORMS)}")
-    with target_forms(FORMS[name]), _platform_context(name):
-        yield
-
-
-def current_platform() -> str:
-    """What is being traced for, ``cpu``, ``gpu`` or ``tpu``: the enclosing ``target_platform``, or JAX's default."""
-    return _platform_context.value or {"cuda": "gpu", "rocm": "gpu"}.get(jax.default_backend(), jax.default_backend())
-
-
-def current_forms() -> Forms:
-    """The forms in effect: the enclosing ``target_platform``'s, or those of JAX's default backend."""
-    forms = _forms_context.value
-    return forms if forms is not None else FORMS.get(jax.default_backend(), FORMS["gpu"])
 
 
 def grouped_convolution(
