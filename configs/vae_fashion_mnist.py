@@ -3,7 +3,7 @@
     ganjax train configs/vae_fashion_mnist.py --workdir runs/vae
     ganjax train configs/vae_fashion_mnist.py --workdir runs/vae --path fashion_mnist.npz
 
-Expected: PENDING
+Expected: not yet trained to the end; a test takes its first steps.
 """
 
 from pathlib import Path
