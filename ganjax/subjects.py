@@ -121,7 +121,7 @@ def open_published(name: str, *, resize: str | None, download: bool) -> FeatureN
         return load(**({} if resize is None else {"resize": resize}), download=download)
     except UserError as error:
         raise UserError(
-            f"{error} (--download True); or measure a labelled dataset by features of its own: --network classifier"
+            f"{error} (--download); or measure a labelled dataset by features of its own: --network classifier"
         ) from error
 
 
