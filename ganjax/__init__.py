@@ -7,16 +7,19 @@ from ganjax import augment, losses
 from ganjax.config import Config, Run, load_config
 from ganjax.data import DeviceDataset
 from ganjax.errors import UserError
-from ganjax.gan import GAN, Player, TrainState, draw_latents, example_batch, init, sample, train_step
+from ganjax.gan import GAN, TrainState, draw_latents, example_batch, init, sample, train_step
 from ganjax.launch import train_steps
+from ganjax.model import Player
 from ganjax.optimizers import Adam
 from ganjax.penalties import R1, R2, WGANGP
 from ganjax.schedules import CosineRamp, Schedule
+from ganjax.vae import VAE, VAEState, reconstruct
 
 __all__ = [
     "GAN",
     "R1",
     "R2",
+    "VAE",
     "WGANGP",
     "Adam",
     "Config",
@@ -27,12 +30,14 @@ __all__ = [
     "Schedule",
     "TrainState",
     "UserError",
+    "VAEState",
     "augment",
     "draw_latents",
     "example_batch",
     "init",
     "load_config",
     "losses",
+    "reconstruct",
     "sample",
     "train_step",
     "train_steps",

@@ -22,9 +22,10 @@ from ganjax.data import Feed, Source, StackedMnist, Tfds, open_feed
 from ganjax.data.source import Record
 from ganjax.errors import UserError
 from ganjax.flops import model_flops
-from ganjax.gan import TrainState, init
+from ganjax.gan import init
 from ganjax.hardware import peak_flops
 from ganjax.launch import steps_per_launch
+from ganjax.model import State
 from ganjax.sharding import batch_sharding, data_mesh, replicated
 from ganjax.train import check_fit, train
 
@@ -158,7 +159,7 @@ def bench(config: Config, options: BenchOptions, *, name: str) -> dict[str, Any]
     return report
 
 
-def step_rate(program: Program, feed: Feed, state: TrainState, key: jax.Array, *, rounds: int, seconds: float) -> Rate:
+def step_rate(program: Program, feed: Feed, state: State, key: jax.Array, *, rounds: int, seconds: float) -> Rate:
     """Steps/s of a compiled launch, on inputs that are ready; each round ends when the device is done."""
     launches = [program.num_steps] if program.num_steps > 1 else None
     with feed.iterate(0, launches) as inputs:

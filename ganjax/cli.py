@@ -28,7 +28,7 @@ class TrainOptions:
 
 
 def train_command(arguments: Sequence[str]) -> None:
-    """Trains a GAN, or goes on where the run in the workdir stopped.
+    """Trains a GAN or a VAE, or goes on where the run in the workdir stopped.
 
     Usage:   ganjax train CONFIG --workdir DIR [--flag value ...]
     Example: ganjax train configs/quickstart.py --workdir runs/quickstart --run.seed 1

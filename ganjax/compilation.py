@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
@@ -15,9 +15,12 @@ from jaxtyping import Array, Key
 from ganjax.cache import cache_folder
 from ganjax.data import Feed, ResidentFeed
 from ganjax.distributed import announce
-from ganjax.gan import GAN, TrainState, init, train_step
+from ganjax.gan import init, train_step
 from ganjax.launch import train_steps
+from ganjax.model import Model, State
 from ganjax.sharding import gathers_parameters, mesh_of, replicated, split_sharding
+
+ModelT = TypeVar("ModelT", bound=Model)
 
 _CACHE_HIT = "/jax/compilation_cache/cache_hits"
 
@@ -42,7 +45,7 @@ class Program:
     memory_bytes: int | None
 
 
-def abstract_state(gan: GAN, mesh: Mesh, *, shard: bool = False) -> TrainState:
+def abstract_state(gan: Model, mesh: Mesh, *, shard: bool = False) -> State:
     """The shapes, dtypes and placements of a state: to create it, to compile for it and to restore it.
 
     Args:
@@ -59,25 +62,22 @@ def abstract_state(gan: GAN, mesh: Mesh, *, shard: bool = False) -> TrainState:
     return jax.tree.map(place, state)
 
 
-def shardings(state: TrainState) -> TrainState:
+def shardings(state: State) -> State:
     """Where the arrays of a state are, or are to be, as jit's ``out_shardings`` takes it."""
     return jax.tree.map(lambda leaf: leaf.sharding, state)
 
 
-def for_sharded_state(gan: GAN, state: TrainState) -> GAN:
-    """The same GAN, whose step is spread over the batch alone wherever the arrays of its state are."""
+def for_sharded_state(gan: ModelT, state: State) -> ModelT:
+    """The same model, whose step is spread over the batch alone wherever the arrays of its state are."""
     mesh = mesh_of(state)
     if mesh is None or all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state)):
         return gan
-    return dataclasses.replace(
-        gan,
-        generator=gathers_parameters(gan.generator, mesh),
-        discriminator=gathers_parameters(gan.discriminator, mesh),
-    )
+    networks: Any = {name: gathers_parameters(getattr(gan, name), mesh) for name in state.players}
+    return dataclasses.replace(gan, **networks)
 
 
 def lower_step(
-    gan: GAN, batch: Any, state: TrainState, arrays: dict[str, Any], inputs: Any, key: Any
+    gan: Model, batch: Any, state: State, arrays: dict[str, Any], inputs: Any, key: Any
 ) -> jax.stages.Lowered:
     """The step of training, traced: ``(state, arrays, inputs, key) -> (state, metrics)``, its state donated.
 
@@ -92,7 +92,7 @@ def lower_step(
 
     spread_gan = for_sharded_state(gan, state)
 
-    def step(state: TrainState, arrays: dict[str, Array], inputs: Any, key: Array):
+    def step(state: State, arrays: dict[str, Array], inputs: Any, key: Array):
         return train_step(spread_gan, state, batch(arrays, inputs), key)
 
     jitted = jax.jit(step, donate_argnums=0, out_shardings=(shardings(state), key.sharding))
@@ -100,7 +100,7 @@ def lower_step(
 
 
 def compile_launch(
-    gan: GAN, feed: Feed, state: TrainState, key: Key[Array, ""], *, num_steps: int = 1, say: bool = True
+    gan: Model, feed: Feed, state: State, key: Key[Array, ""], *, num_steps: int = 1, say: bool = True
 ) -> Program:
     """Compiles a launch of some iterations, and says how long that took and what memory it takes.
 
@@ -120,7 +120,7 @@ def compile_launch(
 
         spread_gan = for_sharded_state(gan, state)
 
-        def launch(state: TrainState, arrays: dict[str, Array], numbers: Array, key: Array):
+        def launch(state: State, arrays: dict[str, Array], numbers: Array, key: Array):
             return train_steps(spread_gan, state, feed.dataset(arrays, numbers), key, num_steps)
 
         jitted = jax.jit(launch, donate_argnums=0, out_shardings=(shardings(state), key.sharding))
@@ -159,12 +159,9 @@ def use_compilation_cache(wanted: bool) -> None:
     compilation_cache.reset_cache()  # JAX looks at the folder's name once, when it first compiles
 
 
-def num_parameters(state: TrainState) -> tuple[int, int]:
-    """Of the generator and of the discriminator."""
-    generator, discriminator = (
-        sum(leaf.size for leaf in jax.tree.leaves(player.params)) for player in (state.generator, state.discriminator)
-    )
-    return generator, discriminator
+def num_parameters(state: State) -> dict[str, int]:
+    """Of each network."""
+    return {name: sum(leaf.size for leaf in jax.tree.leaves(player.params)) for name, player in state.players.items()}
 
 
 @contextlib.contextmanager

@@ -22,8 +22,8 @@ from ganjax.data import Dataset
 from ganjax.distributed import check_distributed
 from ganjax.errors import UserError
 from ganjax.evaluation.protocol import METRICS, parse_metrics
-from ganjax.gan import GAN
 from ganjax.losses import Loss
+from ganjax.model import Model
 
 _CONFIG_MODULE = "ganjax_config_"  # a config file is imported as this and its stem
 
@@ -140,7 +140,7 @@ class Run:
 class Config:
     """What is trained, on what, and for how long."""
 
-    gan: GAN
+    gan: Model
     data: Dataset
     run: Run
 

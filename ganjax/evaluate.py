@@ -26,7 +26,8 @@ from ganjax.evaluation.protocol import (
     to_json,
     write_results,
 )
-from ganjax.gan import TrainState
+from ganjax.gan import GAN, TrainState
+from ganjax.model import State
 from ganjax.sample import Sampler, restore_state
 from ganjax.sharding import data_mesh, replicated
 from ganjax.subjects import (
@@ -165,12 +166,14 @@ def run_evaluate(options: EvaluateOptions, config_flags: Sequence[str] = ()) -> 
                 with path.open("wb") as file:
                     picture.save(file, format="png")
                 lines.append(f"drawn in {path}")
+            if not isinstance(config.gan, GAN):
+                lines.append("realism by density alone: what was trained has no discriminator to ask")
         if not options.json:
             print("\n".join(lines))
 
 
 def _pictures(
-    config: Config, workdir: epath.Path, fakes: Fakes, evaluator: Evaluator, sampler: Sampler, state: TrainState
+    config: Config, workdir: epath.Path, fakes: Fakes, evaluator: Evaluator, sampler: Sampler, state: State
 ) -> dict[str, Image.Image]:
     """All pictures of a run, by name."""
     role = "network" if "network" in evaluator.networks else "classifier"
@@ -180,7 +183,9 @@ def _pictures(
     reference = evaluator.reference(role)
     real, source = reference.features(_NUM_SEARCHED, seed=sampler.seed), reference.source
     labels = np.concatenate([chunk.labels for chunk in chunks if chunk.labels is not None]) if fakes.labelled else None
-    logits = logits_of(config.gan, state, images, labels)
+    logits = None
+    if isinstance(config.gan, GAN) and isinstance(state, TrainState):
+        logits = logits_of(config.gan, state, images, labels)
     pictures = {
         "neighbours": neighbours_picture(images, features, source, real),
         "realism": realism_picture(images, features, real, logits),

@@ -22,6 +22,7 @@ from jax.extend.core import ClosedJaxpr, Literal
 
 from ganjax.forms import Forms, target_forms
 from ganjax.gan import GAN, example_batch, init, train_step
+from ganjax.model import Model
 
 PLAIN = Forms(
     grouped="native", block_channels=1, resampling="shifts", strided="native", pointwise="product", penalties="plain"
@@ -32,8 +33,10 @@ _WRAPPERS = ("jit", "pjit", "closed_call", "core_call", "remat2", "checkpoint", 
 _IDENTITIES = ("optimization_barrier", "copy", "copy_p", "name", "sharding_constraint")
 
 
-def model_flops(gan: GAN, batch_size: int) -> float:
+def model_flops(gan: Model, batch_size: int) -> float:
     """FLOPs of one iteration over ``batch_size`` images; of a penalty that is due every k-th one, 1/k."""
+    if not isinstance(gan, GAN):
+        return _iteration_flops(gan, batch_size)
     every_time = tuple(penalty for penalty in gan.penalties if penalty.every == 1)
     base = dataclasses.replace(gan, penalties=every_time)
     flops = _iteration_flops(base, batch_size)
@@ -46,7 +49,7 @@ def model_flops(gan: GAN, batch_size: int) -> float:
     return total
 
 
-def _iteration_flops(gan: GAN, batch_size: int) -> float:
+def _iteration_flops(gan: Model, batch_size: int) -> float:
     gan = dataclasses.replace(gan, num_microbatches=1)  # the same sums in one part
     key = jax.random.key(0)
     with target_forms(PLAIN):

@@ -29,7 +29,18 @@ from ganjax.errors import UserError
 from ganjax.forms import current_forms
 from ganjax.gradients import mean_gradients, per_device
 from ganjax.homogeneous import Logits, logits_and_gradients
-from ganjax.optimizers import Adam
+from ganjax.model import (
+    Model,
+    Optimizer,
+    Player,
+    State,
+    average,
+    checked_batch,
+    descend,
+    forward,
+    global_batch_size,
+    new_player,
+)
 from ganjax.penalties import Penalty, Scored
 from ganjax.schedules import Number, Schedule, value_at
 
@@ -40,16 +51,6 @@ Augmentation = Callable[[Images, Key[Array, " batch"], Float[Array, ""]], Images
 
 
 @no_type_check  # at run time: JAX fills such trees with shapes, shardings and axes, too
-@flax.struct.dataclass
-class Player:
-    """One network and its optimizer: arrays only. ``variables`` are Linen's other collections, {} if there are none."""
-
-    params: PyTree
-    variables: PyTree
-    opt_state: optax.OptState
-
-
-@no_type_check
 @flax.struct.dataclass
 class TrainState:
     """Everything that training changes: arrays only.
@@ -67,6 +68,11 @@ class TrainState:
     discriminator: Player
     ema_params: PyTree
     augmentation: PyTree = ()
+
+    @property
+    def players(self) -> dict[str, Player]:
+        """The networks by name."""
+        return {"generator": self.generator, "discriminator": self.discriminator}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,8 +99,8 @@ class GAN:
 
     generator: nn.Module
     discriminator: nn.Module
-    generator_optimizer: Adam | optax.GradientTransformation
-    discriminator_optimizer: Adam | optax.GradientTransformation
+    generator_optimizer: Optimizer
+    discriminator_optimizer: Optimizer
     loss: losses.Loss = losses.non_saturating
     penalties: tuple[Penalty, ...] = ()
     augmentation: Augmentation | None = None
@@ -132,28 +138,23 @@ class GAN:
         return self.discriminator_updates + self.loss.generator_uses_reals
 
 
+@functools.singledispatch
 def init(gan: GAN, key: Key[Array, ""]) -> TrainState:
     """The state before the first step. ``key`` is the run's one key."""
     generator_key, discriminator_key = jax.random.split(jax.random.fold_in(key, 0xF1257))
-    labels = jnp.zeros((1,), jnp.int32) if gan.generator.num_classes else None
-
-    def player(module: nn.Module, key: Key[Array, ""], inputs: Array, optimizer: Any) -> Player:
-        variables = dict(module.init(key, inputs, labels, train=False))
-        params = variables.pop("params")
-        return Player(params=params, variables=variables, opt_state=optimizer.init(params))
-
     latents = jnp.zeros((1, gan.generator.latent_size), jnp.float32)
     images = jnp.zeros((1, *gan.generator.image_shape), jnp.float32)
-    generator = player(gan.generator, generator_key, latents, gan.generator_optimizer)
+    generator = new_player(gan.generator, generator_key, latents, gan.generator_optimizer)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         generator=generator,
-        discriminator=player(gan.discriminator, discriminator_key, images, gan.discriminator_optimizer),
+        discriminator=new_player(gan.discriminator, discriminator_key, images, gan.discriminator_optimizer),
         ema_params=jax.tree.map(jnp.copy, generator.params),  # a copy: the step donates its state
         augmentation=adaptive.init() if isinstance(adaptive := gan.augmentation_strength, AdaptiveStrength) else (),
     )
 
 
+@functools.singledispatch
 def train_step(
     gan: GAN, state: TrainState, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
 ) -> tuple[TrainState, Metrics]:
@@ -173,18 +174,18 @@ def train_step(
         the parameters are of those after, and finite if all of them are.
     """
     *discriminator_draws, generator_draw = _draw(gan, batch, jax.random.fold_in(key, state.step), axis_name)
-    batch_size = generator_draw.reals.shape[0] * (jax.lax.axis_size(axis_name) if axis_name else 1)
+    batch_size = global_batch_size(generator_draw.reals.shape[0], axis_name)
     images_seen = state.step.astype(jnp.float32) * batch_size
     adaptive = isinstance(gan.augmentation_strength, AdaptiveStrength)
     strength = _augmentation_strength(gan, state, images_seen)
 
     def generate(params: PyTree, variables: PyTree, draw: Draw) -> tuple[Images, PyTree]:
         latents = draw_latents(gan, draw.noise.latents)
-        return _apply(gan.generator, params, variables, latents, draw.labels, draw.noise.generator, axis_name)
+        return forward(gan.generator, params, variables, latents, draw.labels, draw.noise.generator, axis_name)
 
     def score(params: PyTree, variables: PyTree, shown: Shown) -> tuple[Logits, PyTree]:
         images = _augment(gan, shown.images, (shown, strength))
-        return _apply(gan.discriminator, params, variables, images, shown.labels, shown.discriminator, axis_name)
+        return forward(gan.discriminator, params, variables, images, shown.labels, shown.discriminator, axis_name)
 
     def judge(params: PyTree, variables: PyTree, shown: Shown, side: Side) -> tuple[Logits, PyTree, Scored]:
         # The compiler sees that a penalty scores the same images again and keeps one forward pass.
@@ -227,21 +228,22 @@ def train_step(
     discriminator, discriminator_metrics = state.discriminator, {}
     for draw in discriminator_draws:
         gradients, variables, metrics = gradients_of(discriminator_loss, discriminator, draw)
-        discriminator = _descend(gan.discriminator_optimizer, discriminator, gradients, variables, images_seen)
+        discriminator = descend(gan.discriminator_optimizer, discriminator, gradients, variables, images_seen)
         discriminator_metrics = {**metrics, "d/grad_norm": optax.tree.norm(gradients)}
 
     opponent = state.discriminator if gan.updates == "simultaneous" else discriminator
     gradients, variables, metrics = gradients_of(generator_loss, state.generator, generator_draw)
-    generator = _descend(gan.generator_optimizer, state.generator, gradients, variables, images_seen)
+    generator = descend(gan.generator_optimizer, state.generator, gradients, variables, images_seen)
     generator_metrics = {**metrics, "g/grad_norm": optax.tree.norm(gradients)}
 
-    half_life = value_at(gan.ema_half_life, images_seen)
-    if gan.ema_ramp_up is not None:
-        half_life = jnp.minimum(half_life, gan.ema_ramp_up * images_seen)
-    # 1 - 0.5^(batch / half-life), without the cancellation of float32 at long half-lives; 1 at a half-life of 0.
-    share = -jnp.expm1(-jnp.log(2.0) * batch_size / jnp.maximum(half_life, 1e-6))
-    ema_params = optax.incremental_update(generator.params, state.ema_params, share)
-
+    ema_params = average(
+        state.ema_params,
+        generator.params,
+        half_life=gan.ema_half_life,
+        ramp_up=gan.ema_ramp_up,
+        batch_size=batch_size,
+        images_seen=images_seen,
+    )
     metrics = {**discriminator_metrics, **generator_metrics}
     metrics |= {
         "d/param_norm": optax.tree.norm(discriminator.params),
@@ -265,8 +267,8 @@ def train_step(
 
 
 def sample(
-    gan: GAN,
-    state: TrainState,
+    gan: Model,
+    state: State,
     latents: Float[Array, "batch latent"],
     labels: Labels | None = None,
     *,
@@ -279,12 +281,12 @@ def sample(
     return images
 
 
-def draw_latents(gan: GAN, keys: Key[Array, " batch"]) -> Float[Array, "batch latent"]:
+def draw_latents(gan: Model, keys: Key[Array, " batch"]) -> Float[Array, "batch latent"]:
     """Standard normal latents, each from its own key, so that sample i is the same in a batch of any size."""
     return jax.vmap(lambda key: jax.random.normal(key, (gan.generator.latent_size,)))(keys)
 
 
-def example_batch(gan: GAN, batch_size: int) -> Batch:
+def example_batch(gan: Model, batch_size: int) -> Batch:
     """A batch for one iteration of ``batch_size`` images: right in structure, shapes and dtypes, random in content."""
     rows = batch_size * gan.num_batches
     rng = np.random.default_rng(0)
@@ -296,26 +298,8 @@ def example_batch(gan: GAN, batch_size: int) -> Batch:
 
 def _draw(gan: GAN, batch: Batch, key: Key[Array, ""], axis_name: str | None) -> list[Draw]:
     """One draw for each of the discriminator's updates, and one, last, for the generator's."""
-    rows, *image_shape = batch["images"].shape
-    batch_size, remainder = divmod(rows, gan.num_batches)
-    if remainder or batch_size % gan.num_microbatches:
-        raise UserError(
-            f"a batch of {rows} rows cannot be dealt into {gan.num_batches} batches of reals and "
-            f"{gan.num_microbatches} microbatches; make it a multiple of {gan.num_batches * gan.num_microbatches}"
-        )
-    if tuple(image_shape) != gan.generator.image_shape:
-        raise UserError(f"images of shape {tuple(image_shape)}; the models expect {gan.generator.image_shape}")
-    if batch["images"].dtype not in (jnp.uint8, jnp.float32):
-        raise UserError(f"images are {batch['images'].dtype}; expected uint8, or float32 in [-1, 1]")
-    if gan.generator.num_classes:
-        if "labels" not in batch:
-            raise UserError("the batch has no 'labels'; a conditional GAN needs one for each image (int32)")
-        if batch["labels"].shape != (rows,):
-            raise UserError(f"labels of shape {batch['labels'].shape}; expected one for each image: ({rows},)")
-    used = {name: batch[name] for name in ("images", "labels") if name == "images" or gan.generator.num_classes}
-    return draw_updates(
-        used, key, num_updates=gan.discriminator_updates, num_batches=gan.num_batches, axis_name=axis_name
-    )
+    updates = {"num_updates": gan.discriminator_updates, "num_batches": gan.num_batches}
+    return draw_updates(checked_batch(gan, batch), key, **updates, axis_name=axis_name)
 
 
 def _augmentation_strength(gan: GAN, state: TrainState, images_seen: Float[Array, ""]) -> Float[Array, ""]:
@@ -337,27 +321,6 @@ def _criticize(gan: GAN, params: PyTree, images: Images, units: Logits, operands
     return logits
 
 
-def _apply(
-    module: nn.Module,
-    params: PyTree,
-    variables: PyTree,
-    inputs: Array,
-    labels: Labels | None,
-    keys: Key[Array, " batch"],
-    axis_name: str | None,
-) -> tuple[Any, PyTree]:
-    """The network in training: its outputs, and its other collections afterwards."""
-    return module.apply(
-        {"params": params, **variables},
-        inputs,
-        labels,
-        train=True,
-        keys=keys,
-        axis_name=axis_name,
-        mutable=list(variables),
-    )
-
-
 def _penalize(
     penalty: Penalty, real: Scored, fake: Scored, keys: Key[Array, " batch"], step: Array, axis_name: str | None
 ) -> Float[Array, ""]:
@@ -366,16 +329,3 @@ def _penalize(
         return penalty(real, fake, keys)
     zero = per_device(jnp.zeros(()), axis_name)
     return jax.lax.cond(step % penalty.every == 0, lambda: penalty(real, fake, keys), lambda: zero)
-
-
-def _descend(
-    optimizer: Adam | optax.GradientTransformation,
-    player: Player,
-    gradients: PyTree,
-    variables: PyTree,
-    images_seen: Float[Array, ""],
-) -> Player:
-    if isinstance(optimizer, optax.GradientTransformation):
-        optimizer = optax.with_extra_args_support(optimizer)
-    updates, opt_state = optimizer.update(gradients, player.opt_state, player.params, images_seen=images_seen)
-    return Player(params=optax.apply_updates(player.params, updates), variables=variables, opt_state=opt_state)

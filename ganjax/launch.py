@@ -10,7 +10,8 @@ from ganjax.data import DeviceDataset, Feed, ResidentFeed
 from ganjax.errors import UserError
 from ganjax.flops import model_flops
 from ganjax.forms import current_platform
-from ganjax.gan import GAN, TrainState, train_step
+from ganjax.gan import train_step
+from ganjax.model import Model, State
 
 _MANY = 16
 _SHORT_FLOPS = 1e12
@@ -18,8 +19,8 @@ _SHORT_FLOPS = 1e12
 
 
 def train_steps(
-    gan: GAN, state: TrainState, dataset: DeviceDataset, key: Key[Array, ""], num_steps: int
-) -> tuple[TrainState, dict[str, Float[Array, " steps"]]]:
+    gan: Model, state: State, dataset: DeviceDataset, key: Key[Array, ""], num_steps: int
+) -> tuple[State, dict[str, Float[Array, " steps"]]]:
     """``num_steps`` whole iterations in one program: ``train_step`` in a scan, its batches gathered on the device.
 
     On a CPU, where a convolution in a loop is many times slower than outside, the loop is unrolled.
@@ -43,14 +44,14 @@ def train_steps(
             "give a row of numbers for each"
         )
 
-    def iteration(state: TrainState, numbers: Array) -> tuple[TrainState, dict[str, Array]]:
+    def iteration(state: State, numbers: Array) -> tuple[State, dict[str, Array]]:
         return train_step(gan, state, dataset.batch(numbers), key)
 
     unroll = num_steps if current_platform() == "cpu" else 1
     return jax.lax.scan(iteration, state, dataset.numbers[:num_steps], unroll=unroll)
 
 
-def steps_per_launch(gan: GAN, run: Run, feed: Feed, *, num_devices: int) -> int:
+def steps_per_launch(gan: Model, run: Run, feed: Feed, *, num_devices: int) -> int:
     """What ``run.steps_per_launch`` comes to for this model, on this platform.
 
     Raises:

@@ -14,7 +14,7 @@ from ganjax.evaluation.content import read_content
 from ganjax.evaluation.measure import Evaluator
 from ganjax.evaluation.protocol import METRICS, RESULTS, Stamp, keep_results, parse_metrics
 from ganjax.evaluation.reference import Reals
-from ganjax.gan import TrainState
+from ganjax.model import State
 from ganjax.report import complete_lines
 from ganjax.sample import Sampler
 from ganjax.subjects import BATCH_SIZE_OF_A_DEVICE, generated, open_networks
@@ -66,7 +66,7 @@ class TrainingEvaluation:
             if step <= first_step:
                 self._consider(step, value)
 
-    def __call__(self, state: TrainState, *, step: int) -> dict[str, float]:
+    def __call__(self, state: State, *, step: int) -> dict[str, float]:
         """Measures the state after ``step`` iterations; also writes the results with their protocols.
 
         Returns:

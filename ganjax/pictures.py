@@ -10,7 +10,7 @@ from jaxtyping import Array
 from ganjax.collapse import spread
 from ganjax.config import Config
 from ganjax.distributed import is_first
-from ganjax.gan import TrainState
+from ganjax.model import State
 from ganjax.report import image_grid
 from ganjax.sample import Sampler, grid_cells, spread_labels
 
@@ -39,7 +39,7 @@ class Pictures:
         if is_first():
             folder.mkdir(parents=True, exist_ok=True)
 
-    def draw(self, state: TrainState, *, step: int) -> None:
+    def draw(self, state: State, *, step: int) -> None:
         """Starts to compute and to write a grid."""
         images = self._sampler(state, self._labels)
         if is_first():

@@ -23,9 +23,10 @@ from ganjax.data import DeviceDataset
 from ganjax.errors import UserError
 from ganjax.flops import model_flops
 from ganjax.forms import FORMS, Forms, target_forms, target_platform
-from ganjax.gan import GAN, example_batch
+from ganjax.gan import example_batch
 from ganjax.hardware import Chip, chip_of_topology, num_chips
 from ganjax.hlo import costs
+from ganjax.model import Model
 from ganjax.sharding import batch_sharding, replicated
 
 # No TPU is used: so neither ask the cloud what machine this is, nor mind that another process may hold its TPUs.
@@ -106,7 +107,7 @@ def plan(config: Config, options: PlanOptions, *, name: str, forms: Forms = FORM
         "chip": chip.name,
         "chips": mesh.size,
         "batch_size": run.batch_size,
-        "parameters": dict(zip(("generator", "discriminator"), num_parameters(state), strict=True)),
+        "parameters": num_parameters(state),
         "dataset": f"{num_records:,} images on every chip" if num_records else "streamed",
         "flops_per_step_per_chip": flops_per_chip,
         "model_flops_per_step": flops,
@@ -138,7 +139,7 @@ def described_mesh(topology: str) -> Mesh:
     return Mesh(np.array(devices), ("data",), axis_types=(AxisType.Auto,))
 
 
-def check_share(gan: GAN, batch_size: int, chips: int) -> None:
+def check_share(gan: Model, batch_size: int, chips: int) -> None:
     """Raises ``UserError`` unless so many chips can share the batch."""
     unit = chips * gan.num_microbatches
     if batch_size % unit:
@@ -201,7 +202,9 @@ def _largest_batch(
     with target_platform("tpu"):
         state = abstract_state(config.gan, mesh)
     # What does not grow with the batch: the state, gradients of the parameters, and the dataset.
-    fixed = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)) + 4 * max(num_parameters(state))
+    fixed = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)) + 4 * max(
+        num_parameters(state).values()
+    )
     fixed += num_records * math.prod(config.gan.generator.image_shape)
     per_image = max(1, memory - fixed) / batch_size
     estimate = max(0, int((chip.memory_bytes - fixed) / per_image)) // unit * unit
@@ -265,11 +268,10 @@ def table(report: dict[str, Any]) -> str:
     """The report as a person reads it."""
     used, there = report["memory_bytes_per_chip"] / 2**30, report["memory_bytes_available"] / 2**30
     verdict = "fits" if report["fits"] else "DOES NOT FIT"
-    generator, discriminator = report["parameters"].values()
     rows = {
         "config": f"{report['config']}, batch {report['batch_size']}",
         "slice": f"{report['topology']}: {report['chips']} x {report['chip']}, JAX {report['jax']}",
-        "parameters": f"generator {generator:,}, discriminator {discriminator:,}",
+        "parameters": ", ".join(f"{name} {count:,}" for name, count in report["parameters"].items()),
         "dataset": report["dataset"],
         "memory": f"{used:.2f} of {there:.2f} GiB a chip: {verdict}",
         "largest batch": f"{report['largest_batch_size']:,} ({report['largest_batch_size_is']})",

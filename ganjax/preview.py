@@ -13,7 +13,7 @@ from ganjax import augment
 from ganjax.config import Config
 from ganjax.data import order
 from ganjax.errors import UserError
-from ganjax.gan import Augmentation
+from ganjax.gan import GAN, Augmentation
 from ganjax.report import sheet
 
 PIPES: dict[str, Augmentation] = {"bgc": augment.bgc, "r3gan": augment.r3gan, "diffaugment": augment.DiffAugment()}
@@ -49,7 +49,8 @@ def preview(config: Config, options: PreviewOptions) -> None:
         raise UserError(f"--num is {options.num}; expected 1 or more")
     if not options.augment >= 0:
         raise UserError(f"--augment is {options.augment}; expected a strength of 0 or more, such as 0.5")
-    pipe = config.gan.augmentation if options.pipe == "config" else PIPES[options.pipe]
+    own = config.gan.augmentation if isinstance(config.gan, GAN) else None
+    pipe = own if options.pipe == "config" else PIPES[options.pipe]
     if pipe is None:
         raise UserError("the config does not augment; name a pipe to look at: --pipe r3gan, bgc or diffaugment")
     source = config.data.open()

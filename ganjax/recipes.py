@@ -30,6 +30,7 @@ def r3gan_experiment(
     image_shape: tuple[int, int, int],
     widths: tuple[int, ...],
     group_size: int = 16,
+    blocks_per_stage: int = 2,
     num_classes: int = 0,
     gamma: Number,
     burn_in: Number,
@@ -46,6 +47,7 @@ def r3gan_experiment(
         image_shape: height, width, channels.
         widths: channels of the stages, from 4x4 up.
         group_size: channels a group of the grouped convolutions.
+        blocks_per_stage: residual blocks of a stage.
         num_classes: 0 is unconditional.
         gamma: weight of R1 and of R2, falling to a tenth.
         burn_in: in images, the length of every ramp.
@@ -65,6 +67,7 @@ def r3gan_experiment(
         "image_shape": image_shape,
         "widths": widths,
         "group_size": group_size,
+        "blocks_per_stage": blocks_per_stage,
         "num_classes": num_classes,
         "dtype": jnp.dtype(dtype),
     }

@@ -77,8 +77,8 @@ class MetricsLog:
         """Opens the log, and forgets what an interrupted run wrote after the checkpoint it now goes on from."""
         path = workdir / "metrics.jsonl"
         kept = [line for line in complete_lines(path) if json.loads(line)["images"] <= resume_images]
-        self.notes = [line for line in map(json.loads, kept) if _is_note(line)]
-        self.lines = [line for line in map(json.loads, kept) if not _is_note(line)]
+        self.notes = [line for line in map(json.loads, kept) if is_note(line)]
+        self.lines = [line for line in map(json.loads, kept) if not is_note(line)]
         rewritten = workdir / "metrics.jsonl.new"
         rewritten.write_text("".join(f"{line}\n" for line in kept))
         rewritten.replace(path)
@@ -135,7 +135,8 @@ class MetricsLog:
             self._events.close()
 
 
-def _is_note(line: dict[str, Any]) -> bool:
+def is_note(line: dict[str, Any]) -> bool:
+    """Whether a line of the log tells of something that happened, instead of scalars."""
     return any(isinstance(value, str) for value in line.values())
 
 

@@ -17,7 +17,8 @@ from tqdm import tqdm
 from ganjax.checkpoint import Checkpoints
 from ganjax.config import Config
 from ganjax.errors import UserError
-from ganjax.gan import GAN, TrainState, draw_latents, init, sample
+from ganjax.gan import draw_latents, init, sample
+from ganjax.model import Model, State
 from ganjax.report import image_from_array, image_grid
 from ganjax.sharding import gathered, mesh_of, replicated
 from ganjax.workdir import load_workdir, workdir_path
@@ -68,7 +69,7 @@ class Sampler:
             distribution cut at plus and minus ``truncation`` (BigGAN, arXiv 1809.11096, section 3.1).
     """
 
-    gan: GAN
+    gan: Model
     seed: int = 0
     weights: Literal["ema", "live"] = "ema"
     truncation: float | None = None
@@ -76,7 +77,7 @@ class Sampler:
 
     def __call__(
         self,
-        state: TrainState,
+        state: State,
         labels: Int32[np.ndarray, " batch"],
         *,
         first: int = 0,
@@ -97,19 +98,15 @@ class Sampler:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _compute(sampler: Sampler, mesh: Mesh | None, state: TrainState, indices: Array, labels: Array) -> Array:
+def _compute(sampler: Sampler, mesh: Mesh | None, state: State, indices: Array, labels: Array) -> Array:
     whole = (lambda tree: tree) if mesh is None else functools.partial(gathered, mesh=mesh)
-    generator = state.generator
-    params, variables, ema_params = whole((generator.params, generator.variables, state.ema_params))
-    generator = dataclasses.replace(generator, params=params, variables=variables)
-    state = dataclasses.replace(state, generator=generator, ema_params=ema_params)
     keys = jax.vmap(lambda index: jax.random.fold_in(jax.random.key(sampler.seed), index))(indices)
-    images = sample(sampler.gan, state, sampler.latents(keys), labels, weights=sampler.weights)
+    images = sample(sampler.gan, whole(state), sampler.latents(keys), labels, weights=sampler.weights)
     return whole(jnp.clip(jnp.round((images + 1) * 127.5), 0, 255).astype(jnp.uint8))
 
 
 def generate(
-    sampler: Sampler, state: TrainState, labels: Int32[np.ndarray, " num"]
+    sampler: Sampler, state: State, labels: Int32[np.ndarray, " num"]
 ) -> UInt8[np.ndarray, "num height width channels"]:
     """Any number of samples, one a label, in batches of one size; a progress bar if it takes a while."""
     images = []
@@ -188,7 +185,7 @@ def run_sample(options: SampleOptions) -> None:
     if options.truncation is not None and options.truncation <= 0:
         raise UserError(f"--truncation is {options.truncation}; expected a number above 0, such as 0.7")
     if options.label is not None and not 0 <= options.label < num_classes:
-        known = f"a class from 0 to {num_classes - 1}" if num_classes else "none, for this GAN is unconditional"
+        known = f"a class from 0 to {num_classes - 1}" if num_classes else "none, for this model is unconditional"
         raise UserError(f"--label is {options.label}; expected {known}")
     state = restore_state(config, workdir, step=options.step)
     sampler = Sampler(
@@ -206,7 +203,7 @@ def run_sample(options: SampleOptions) -> None:
 
 def restore_state(
     config: Config, workdir: epath.Path, *, step: int | None = None, sharding: jax.sharding.Sharding | None = None
-) -> TrainState:
+) -> State:
     """The state of a run's newest checkpoint, or of the one after ``step`` iterations.
 
     Args:

@@ -25,6 +25,7 @@ from ganjax.evaluation.path_length import perceptual_path_length
 from ganjax.evaluation.protocol import METRICS, Role
 from ganjax.evaluation.reference import Reals
 from ganjax.gan import GAN, TrainState, sample
+from ganjax.model import State
 from ganjax.sample import Sampler
 from ganjax.sharding import batch_sharding, data_mesh, replicated
 
@@ -137,9 +138,7 @@ def open_classifier(dataset: Dataset | None, reals: Reals) -> Classifier | Stack
     return cached_classifier(reals.source, content=reals.content)
 
 
-def generated(
-    sampler: Sampler, state: TrainState, *, reals: Reals | None, batch_size: int, name: str, num: int
-) -> Fakes:
+def generated(sampler: Sampler, state: State, *, reals: Reals | None, batch_size: int, name: str, num: int) -> Fakes:
     """Samples of a state, spread over all devices.
 
     Sample ``i`` is that of ``ganjax sample`` with the same seed and label. The labels are drawn from the reals', so
@@ -237,7 +236,7 @@ def _fetch(images: Array) -> np.ndarray:
     return np.asarray(multihost_utils.process_allgather(images, tiled=True))
 
 
-def _path_length(sampler: Sampler, state: TrainState, num: int, network: Any) -> Estimate:
+def _path_length(sampler: Sampler, state: State, num: int, network: Any) -> Estimate:
     """The path length of the generator in a network's features, for random labels."""
     if not hasattr(network, "outputs"):
         raise UserError(f"ppl needs features of unrounded pixels, and {network.name} takes none; use another --network")

@@ -28,9 +28,10 @@ from ganjax.config import Config
 from ganjax.data import Feed, ReadableSource, Source, open_feed, unskipped_step
 from ganjax.distributed import announce, is_first
 from ganjax.errors import Fault, UserError
-from ganjax.gan import GAN, TrainState, init
+from ganjax.gan import init
 from ganjax.interruption import Interrupted, stop_requests
 from ganjax.launch import launches, steps_per_launch
+from ganjax.model import Model, State
 from ganjax.monitor import TrainingEvaluation
 from ganjax.pictures import Pictures
 from ganjax.report import MetricsLog, Progress
@@ -39,7 +40,7 @@ from ganjax.sharding import batch_sharding, data_mesh, replicated
 from ganjax.watch import Diverged, Watch
 
 
-def train(config: Config, workdir: epath.Path) -> TrainState:
+def train(config: Config, workdir: epath.Path) -> State:
     """Trains from the workdir's newest checkpoint, or from the start, to ``config.run.total_images``.
 
     With several processes (see ``distributed.join``), all call it alike.
@@ -91,7 +92,7 @@ def train(config: Config, workdir: epath.Path) -> TrainState:
         announce(
             f"{len(source):,} images of {source.name}, {'x'.join(map(str, source.image_shape))}; {mesh.size} device(s)"
         )
-        announce("generator {:,} parameters, discriminator {:,}".format(*num_parameters(abstract)))
+        announce(", ".join(f"{name} {count:,}" for name, count in num_parameters(abstract).items()) + " parameters")
         whole = steps_per_launch(gan, run, feed, num_devices=mesh.size)
         programs: dict[int, Program] = {}
         if state is not None:
@@ -116,7 +117,7 @@ def train(config: Config, workdir: epath.Path) -> TrainState:
             first_step, state = checkpoints.restore(abstract) or (0, None)
 
 
-def check_fit(gan: GAN, source: Source) -> None:
+def check_fit(gan: Model, source: Source) -> None:
     """Raises ``UserError`` unless the models take the images and labels that the source has."""
     shape, num_classes = gan.generator.image_shape, gan.generator.num_classes
     if source.image_shape != shape:
@@ -161,7 +162,7 @@ class _Loop:
         self._evaluation = evaluation
         self._rollbacks = rollbacks
 
-    def run(self, state: TrainState, first_step: int, key: Key[Array, ""]) -> TrainState:
+    def run(self, state: State, first_step: int, key: Key[Array, ""]) -> State:
         """Trains from a state, which is used up, to the end; raises as ``train``."""
         run, skipped = self._config.run, [rollback.skipped for rollback in self._rollbacks]
         with contextlib.ExitStack() as stack:
@@ -208,7 +209,7 @@ class _Loop:
             self._checkpoints.wait()
         return state
 
-    def _evaluate(self, done: int, state: TrainState) -> bool:
+    def _evaluate(self, done: int, state: State) -> bool:
         """Measures the state if that is due. Returns whether it is the best yet."""
         if self._evaluation is None or not self._config.run.evaluates(done):
             return False
@@ -218,7 +219,7 @@ class _Loop:
             self._log.write(step=done, images=done * self._config.run.batch_size, scalars=scalars)
         return self._evaluation.best_step == done
 
-    def _save(self, done: int, state: TrainState) -> None:
+    def _save(self, done: int, state: State) -> None:
         self._watch.catch_up()  # never save what has diverged
         for drawn in self._pictures.wait():  # what comes before a checkpoint is not done again after it
             sign = narrow(drawn.spread, self._reals_spread) if drawn.step else None

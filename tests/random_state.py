@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ganjax import GAN, Player, TrainState, init
+from ganjax import Player, init
 
 
-def random_state(gan: GAN, seed: int = 0) -> TrainState:
+def random_state(gan: Any, seed: int = 0) -> Any:
     """A state before the first step in which no parameter is zero, for zeros hide what they multiply.
 
     Optimizers start at zero; running statistics at one, which is a variance and a mean.
@@ -29,15 +29,13 @@ def random_state(gan: GAN, seed: int = 0) -> TrainState:
             opt_state=constant(0, shapes.opt_state),
         )
 
-    generator = player(shapes.generator)
-    return dataclasses.replace(
-        shapes,
-        step=jnp.zeros((), jnp.int32),
-        generator=generator,
-        discriminator=player(shapes.discriminator),
-        ema_params=jax.tree.map(jnp.copy, generator.params),
-        augmentation=constant(0, shapes.augmentation),
-    )
+    players = {name: player(shapes) for name, shapes in shapes.players.items()}
+    rest: dict[str, Any] = {"ema_params": jax.tree.map(jnp.copy, players["generator"].params)}
+    if "encoder" in players:
+        rest["ema_encoder_params"] = jax.tree.map(jnp.copy, players["encoder"].params)
+    else:
+        rest["augmentation"] = constant(0, shapes.augmentation)
+    return dataclasses.replace(shapes, step=jnp.zeros((), jnp.int32), **players, **rest)
 
 
 def random_params(shapes: Any, rng: np.random.Generator) -> Any:

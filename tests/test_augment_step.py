@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -343,21 +344,27 @@ R3GAN = Ada(
 )
 
 
+def gan_of(name: str, flags: Sequence[str] = ()) -> GAN:
+    gan = load_config(CONFIGS / f"{name}.py", flags).gan
+    assert isinstance(gan, GAN)
+    return gan
+
+
 @pytest.mark.parametrize("name", STRENGTHS)
 def test_presets_augment_as_the_paper_does(name):
-    gan = load_config(CONFIGS / f"r3gan_{name}.py").gan
+    gan = gan_of(f"r3gan_{name}")
     assert gan.augmentation == R3GAN == augment.r3gan
     assert gan.augmentation_strength == CosineRamp(0.0, STRENGTHS[name], BURN_IN[name])
     assert isinstance(gan.generator, r3gan.Generator)
 
 
 def test_augmentation_is_a_flag():
-    assert load_config(CONFIGS / "r3gan_stacked_mnist.py").gan.augmentation is None
-    off = load_config(CONFIGS / "r3gan_cifar10.py", ["--augmentation", "0"]).gan
+    assert gan_of("r3gan_stacked_mnist").augmentation is None
+    off = gan_of("r3gan_cifar10", ["--augmentation", "0"])
     assert (off.augmentation, off.augmentation_strength) == (None, 1.0)
-    assert load_config(CONFIGS / "r3gan_folder.py").gan.augmentation == R3GAN
+    assert gan_of("r3gan_folder").augmentation == R3GAN
     with pytest.raises(UserError, match=r"augmentation is -1\.0; expected"):
-        load_config(CONFIGS / "r3gan_cifar10.py", ["--augmentation", "-1"])
-    assert load_config(CONFIGS / "dcgan_fashion_mnist.py").gan.augmentation is None
-    chosen = load_config(CONFIGS / "dcgan_fashion_mnist.py", ["--augmentation", "diffaugment"]).gan
+        gan_of("r3gan_cifar10", ["--augmentation", "-1"])
+    assert gan_of("dcgan_fashion_mnist").augmentation is None
+    chosen = gan_of("dcgan_fashion_mnist", ["--augmentation", "diffaugment"])
     assert chosen.augmentation == DiffAugment("color,translation,cutout")

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from random_state import random_state
 
-from ganjax import GAN, R1, R2, Adam, Config, CosineRamp, Run, UserError, example_batch, load_config, losses
+from ganjax import GAN, R1, R2, VAE, Adam, Config, CosineRamp, Run, UserError, example_batch, load_config, losses
 from ganjax.config import describe
 from ganjax.data import Folder
 from ganjax.gan import train_step
@@ -32,8 +32,11 @@ FLOAT32 = ["--dtype", "float32"]  # bfloat16 is slow on a CPU
 # The smallest networks that a config's own flags allow.
 NARROW = {
     "quickstart": ["--features", "4"],
+    "vae_digits": ["--features", "4"],
+    "vae_fashion_mnist": ["--features", "4"],
     "mlp_digits": ["--width", "8"],
     "dcgan_fashion_mnist": ["--features", "4"],
+    "r3gan_fashion_mnist": ["--width", "16", *FLOAT32],
     "r3gan_ffhq64": ["--width", "16", *FLOAT32],
     "r3gan_ffhq256": ["--width", "64", *FLOAT32],
     "r3gan_folder": ["--width", "16", *FLOAT32],
@@ -71,28 +74,28 @@ def test_resolved_values_are_those_of_the_golden_file(name):
     assert resolved(name) == expected, "if the change is meant: python tests/test_configs.py --write"
 
 
-def narrow_gan(name: str) -> GAN:
+def narrow_model(name: str) -> Any:
     """As the config makes it, but small: narrow by its own flags, and, where there are many stages, of few blocks."""
-    gan = load_config(CONFIGS[name], NARROW[name]).gan
+    model: Any = load_config(CONFIGS[name], NARROW[name]).gan
     options: dict[str, Any] = {}
-    if gan.generator.image_shape[0] > 32:
+    if model.generator.image_shape[0] > 32:
         options["blocks_per_stage"] = 1
-    if gan.generator.image_shape[0] > 64:
-        options |= dict(group_size=8, widths=tuple(max(8, width // 4) for width in gan.generator.widths))
-    return dataclasses.replace(
-        gan, generator=gan.generator.clone(**options), discriminator=gan.discriminator.clone(**options)
-    )
+    if model.generator.image_shape[0] > 64:
+        options |= dict(group_size=8, widths=tuple(max(8, width // 4) for width in model.generator.widths))
+    other = "encoder" if isinstance(model, VAE) else "discriminator"
+    networks: dict[str, Any] = {name: getattr(model, name).clone(**options) for name in ("generator", other)}
+    return dataclasses.replace(model, **networks)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_step_at_reduced_width(name):
-    gan = narrow_gan(name)
+    gan = narrow_model(name)
     state, metrics = jax.jit(train_step, static_argnums=0)(
         gan, random_state(gan), example_batch(gan, 2), jax.random.key(0)
     )
     assert all(np.isfinite(value) for value in metrics.values())
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
-    assert metrics["d/grad_norm"] > 0
+    assert metrics["e/grad_norm" if isinstance(gan, VAE) else "d/grad_norm"] > 0
     assert metrics["g/grad_norm"] > 0
     if isinstance(gan.ema_half_life, CosineRamp):  # it starts at zero: the average is the live weights
         jax.tree.map(np.testing.assert_array_equal, state.ema_params, state.generator.params)
@@ -142,6 +145,7 @@ PAPER = {
 def test_presets_are_the_papers(name):
     paper, config = PAPER[name], load_config(CONFIGS[f"r3gan_{name}"])
     gan, run, million = config.gan, config.run, 1e6
+    assert isinstance(gan, GAN)
     for network in (gan.generator, gan.discriminator):
         assert network.image_shape == (paper.image_size, paper.image_size, 3)
         assert network.widths == paper.widths
@@ -180,6 +184,7 @@ def test_presets_are_the_papers(name):
 
 def test_overrides_reach_the_config_the_run_and_the_data():
     config = load_config(PATH, ["--features", "8", "--run.seed", "3", "--data.mirror", "True"])
+    assert isinstance(config.gan, GAN)
     assert config.gan.generator.features == config.gan.discriminator.features == 8
     assert config.run.seed == 3
     assert config.data.mirror is True
@@ -200,8 +205,9 @@ def test_derived_values_follow():
     folder = load_config(CONFIGS["r3gan_folder"], ["--size", "128", "--width", "64", "--path", "elsewhere"])
     assert folder.gan.generator.widths == (64, 64, 64, 64, 32, 16)
     assert folder.data == Folder(Path("elsewhere"), size=128, mirror=True)
-    gamma = load_config(CONFIGS["r3gan_cifar10"], ["--gamma", "0.1"]).gan.penalties
-    assert gamma == (R1(CosineRamp(0.1, 0.01, 20e6)), R2(CosineRamp(0.1, 0.01, 20e6)))
+    gan = load_config(CONFIGS["r3gan_cifar10"], ["--gamma", "0.1"]).gan
+    assert isinstance(gan, GAN)
+    assert gan.penalties == (R1(CosineRamp(0.1, 0.01, 20e6)), R2(CosineRamp(0.1, 0.01, 20e6)))
 
 
 def write(folder: Path, text: str) -> Path:

@@ -91,6 +91,7 @@ def test_curves(tmp_path: Path) -> None:
     log = epath.Path(tmp_path / "metrics.jsonl")
     lines = [{"step": n, "images": 1000 * n, "d/loss": 2.0 - n / 10, "penalty/r1": 10.0**-n} for n in range(1, 6)]
     lines += [{"step": 5, "images": 5000, "evaluate/fid": 7.0}]
+    lines += [{"step": 5, "images": 5000, "collapse/spread": "nearly all alike"}]  # a note: nothing to draw
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
     picture = learning_curves(log)
     assert picture.size == (2 * WIDTH, 2 * HEIGHT)  # losses, penalties, fid

@@ -114,7 +114,7 @@ def test_each_device_does_its_share_and_gathers_parameters_only(name: str) -> No
 
 def test_a_split_state_takes_an_eighth_of_the_memory() -> None:
     gan, _ = GANS["mlp"]
-    state = abstract_state(gan, data_mesh(), shard=True)
+    state: Any = abstract_state(gan, data_mesh(), shard=True)
     for part in (state.generator.params, state.discriminator.params, state.generator.opt_state, state.ema_params):
         leaves = jax.tree.leaves(part)
         here = sum(np.prod(leaf.sharding.shard_shape(leaf.shape)) for leaf in leaves)

@@ -9,6 +9,8 @@ from etils import epath
 from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 
+from ganjax.report import is_note
+
 WIDTH, HEIGHT = 460, 260
 _LEFT, _TOP, _RIGHT, _BOTTOM = 62, 40, 14, 30
 _GROUND, _FRAME, _TEXT = (255, 255, 255), (205, 205, 205), (60, 60, 60)
@@ -20,7 +22,8 @@ Curve = tuple[Float[np.ndarray, " points"], Float[np.ndarray, " points"]]
 _PANELS = {
     "losses": ("d/loss", "g/loss"),
     "logits": ("d/real", "d/fake", "g/fake"),
-    "gradient norms": ("d/grad_norm", "g/grad_norm"),
+    "lower bound, in nats": ("vae/loss", "vae/reconstruction", "vae/divergence"),
+    "gradient norms": ("d/grad_norm", "e/grad_norm", "g/grad_norm"),
 }
 
 
@@ -51,6 +54,8 @@ def _read(log: epath.Path) -> dict[str, Curve]:
     points: dict[str, list[tuple[float, float]]] = {}
     for line in log.read_text().splitlines():
         record = json.loads(line)
+        if is_note(record):
+            continue
         for name, value in record.items():
             if name not in ("step", "images") and math.isfinite(value):
                 points.setdefault(name, []).append((record["images"], value))
