@@ -33,7 +33,7 @@ from ganjax.evaluation.protocol import Stamp, parse_metrics
 from ganjax.evaluation.reference import Reals
 from ganjax.forms import current_platform
 from ganjax.report import image_grid
-from ganjax.sample import Sampler, generate, spread_labels
+from ganjax.sampling import Sampler, generate, spread_labels
 from ganjax.subjects import BATCH_SIZE_OF_A_DEVICE, generated, open_networks
 from ganjax.train import train
 from ganjax.workdir import claim

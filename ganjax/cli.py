@@ -59,7 +59,7 @@ def train_command(arguments: Sequence[str]) -> None:
 def sample_command(arguments: Sequence[str]) -> None:
     """Draws samples from a run's newest checkpoint: a grid, arrays, or a folder of pictures."""
     from ganjax.config import parse_arguments
-    from ganjax.sample import SampleOptions, run_sample
+    from ganjax.sampling import SampleOptions, run_sample
 
     run_sample(parse_arguments(SampleOptions, arguments, prog="ganjax sample"))
 

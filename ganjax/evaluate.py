@@ -28,7 +28,7 @@ from ganjax.evaluation.protocol import (
 )
 from ganjax.gan import GAN, TrainState
 from ganjax.model import State
-from ganjax.sample import Sampler, restore_state
+from ganjax.sampling import Sampler, restore_state
 from ganjax.sharding import data_mesh, replicated
 from ganjax.subjects import (
     BATCH_SIZE_OF_A_DEVICE,

@@ -16,7 +16,7 @@ from ganjax.evaluation.protocol import METRICS, RESULTS, Stamp, keep_results, pa
 from ganjax.evaluation.reference import Reals
 from ganjax.model import State
 from ganjax.report import complete_lines
-from ganjax.sample import Sampler
+from ganjax.sampling import Sampler
 from ganjax.subjects import BATCH_SIZE_OF_A_DEVICE, generated, open_networks
 
 

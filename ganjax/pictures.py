@@ -12,7 +12,7 @@ from ganjax.config import Config
 from ganjax.distributed import is_first
 from ganjax.model import State
 from ganjax.report import image_grid
-from ganjax.sample import Sampler, grid_cells, spread_labels
+from ganjax.sampling import Sampler, grid_cells, spread_labels
 
 
 class Drawn(NamedTuple):

@@ -26,7 +26,7 @@ from ganjax.evaluation.protocol import METRICS, Role
 from ganjax.evaluation.reference import Reals
 from ganjax.gan import GAN, TrainState, sample
 from ganjax.model import State
-from ganjax.sample import Sampler
+from ganjax.sampling import Sampler
 from ganjax.sharding import batch_sharding, data_mesh, replicated
 
 BATCH_SIZE_OF_A_DEVICE = 64

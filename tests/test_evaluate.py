@@ -28,7 +28,7 @@ from ganjax.evaluation.protocol import (
 )
 from ganjax.evaluation.statistics import Moments
 from ganjax.models import mlp
-from ganjax.sample import Sampler, _compute, generate
+from ganjax.sampling import Sampler, _compute, generate
 from ganjax.sharding import batch_sharding, data_mesh, replicated
 from ganjax.subjects import generated, open_classifier, stored
 
@@ -157,7 +157,7 @@ def test_generation_is_spread_over_the_devices() -> None:
             (devices,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:devices]
         )
         arguments = jax.device_put((labels, labels), batch_sharding(mesh))
-        compiled = _compute.lower(Sampler(gan), jax.device_put(state, replicated(mesh)), *arguments).compile()
+        compiled = _compute.lower(Sampler(gan), mesh, jax.device_put(state, replicated(mesh)), *arguments).compile()
         costs = compiled.cost_analysis()
         assert costs is not None
         work.append(costs["flops"])

@@ -16,7 +16,7 @@ from tiny_evaluation import CONFIG, TINY
 from ganjax import UserError, load_config
 from ganjax.cli import main
 from ganjax.evaluation.classifier import cached_classifier
-from ganjax.sample import _compute, restore_state
+from ganjax.sampling import _compute, restore_state
 
 EVALUATE = ["--run.evaluate-every", "128", "--run.evaluate-num", "130", "--run.evaluate-network", "classifier"]
 

@@ -16,7 +16,7 @@ from ganjax.gan import Batch, Metrics, train_step
 from ganjax.models import dcgan, mlp, r3gan
 from ganjax.sharding import batch_sharding, data_mesh, replicated
 
-DEVICES, BATCH, STEPS = 8, 16, 2
+DEVICES, BATCH, STEPS = 8, 32, 2
 KEY, OTHER_KEY = jax.random.key(0), jax.random.key(1)
 
 

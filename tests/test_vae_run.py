@@ -12,7 +12,7 @@ from etils import epath
 from ganjax import load_config
 from ganjax.cli import main
 from ganjax.evaluation.classifier import cached_classifier
-from ganjax.sample import restore_state
+from ganjax.sampling import restore_state
 
 CONFIG = Path(__file__).parent.parent / "configs" / "vae_digits.py"
 TINY = ["--features", "4", "--batch-size", "16", "--total-images", "320", "--run.num-samples", "20"]
