@@ -44,7 +44,12 @@ def test_a_full_disk_ends_the_run_with_a_line_and_leaves_older_checkpoints(tmp_p
     size = max(path.stat().st_size for path in (workdir / "checkpoints").rglob("*") if path.is_file())
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(size // 2), *flags, "--run.total-images=960", "--run.log-every=100_000"],
-        env={**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)},
+        env={
+            **os.environ,
+            "JAX_PLATFORMS": "cpu",
+            "PYTHONPATH": str(ROOT),
+            "PYTHONDONTWRITEBYTECODE": "1",  # it would be cut short as well, for everybody
+        },
         capture_output=True,
         text=True,
         check=False,
