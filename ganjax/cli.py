@@ -35,20 +35,16 @@ def train_command(arguments: Sequence[str]) -> None:
 
     `ganjax train CONFIG --help` lists the flags of a config.
     """
-    if arguments and arguments[0] in ("-h", "--help"):
-        print(_paragraphs(train_command))
+    named = _config_and_flags(train_command, arguments, usage="ganjax train CONFIG --workdir DIR")
+    if named is None:
         return
-    if not arguments or arguments[0].startswith("-"):
-        raise UserError(
-            "no config named; expected `ganjax train CONFIG --workdir DIR`, CONFIG such as configs/quickstart.py"
-        )
 
     from ganjax.config import parse_config  # here, so that --help need not wait for JAX
     from ganjax.distributed import join
     from ganjax.train import train
     from ganjax.workdir import claim, workdir_path
 
-    config_file, *flags = arguments
+    config_file, flags = named
     config, options = parse_config(config_file, flags, TrainOptions, prog=f"ganjax train {config_file}")
     workdir = workdir_path(options.workdir)
     join(config.run.distributed, timeout=config.run.distributed_timeout)
@@ -88,16 +84,14 @@ def data_command(arguments: Sequence[str]) -> None:
     action, *rest = arguments
     if action != "preview":
         raise UserError(f"unknown action {action!r} of `ganjax data`; expected preview")
-    if rest and rest[0] in ("-h", "--help"):
-        print(_paragraphs(data_command))
+    named = _config_and_flags(data_command, rest, usage="ganjax data preview CONFIG --out FILE.png")
+    if named is None:
         return
-    if not rest or rest[0].startswith("-"):
-        raise UserError("no config named; expected `ganjax data preview CONFIG --out FILE.png`")
 
     from ganjax.config import parse_config
     from ganjax.preview import PreviewOptions, preview
 
-    config_file, *flags = rest
+    config_file, flags = named
     config, options = parse_config(config_file, flags, PreviewOptions, prog=f"ganjax data preview {config_file}")
     preview(config, options)
 
@@ -111,16 +105,14 @@ def bench_command(arguments: Sequence[str]) -> None:
     Every rate is the median of some rounds; its spread is the lowest and the highest of them.
     `ganjax bench CONFIG --help` lists all flags.
     """
-    if arguments and arguments[0] in ("-h", "--help"):
-        print(_paragraphs(bench_command))
+    named = _config_and_flags(bench_command, arguments, usage="ganjax bench CONFIG")
+    if named is None:
         return
-    if not arguments or arguments[0].startswith("-"):
-        raise UserError("no config named; expected `ganjax bench CONFIG`, CONFIG such as configs/quickstart.py")
 
     from ganjax.bench import BenchOptions, run_bench
     from ganjax.config import parse_config
 
-    config_file, *flags = arguments
+    config_file, flags = named
     config, options = parse_config(config_file, flags, BenchOptions, prog=f"ganjax bench {config_file}")
     run_bench(config, options, name=config_file)
 
@@ -134,17 +126,15 @@ def plan_command(arguments: Sequence[str]) -> None:
     Needs no TPU, but its compiler: pip install 'ganjax[tpu]'. What is reported are the compiler's estimates.
     `ganjax plan CONFIG --help` lists all flags.
     """
-    if arguments and arguments[0] in ("-h", "--help"):
-        print(_paragraphs(plan_command))
+    named = _config_and_flags(plan_command, arguments, usage="ganjax plan CONFIG --topology v5e:4x4")
+    if named is None:
         return
-    if not arguments or arguments[0].startswith("-"):
-        raise UserError("no config named; expected `ganjax plan CONFIG --topology v5e:4x4`")
     os.environ["JAX_PLATFORMS"] = "cpu"  # else JAX looks for TPUs where their compiler is installed
 
     from ganjax.config import parse_config
     from ganjax.plan import PlanOptions, run_plan
 
-    config_file, *flags = arguments
+    config_file, flags = named
     config, options = parse_config(config_file, flags, PlanOptions, prog=f"ganjax plan {config_file}")
     run_plan(config, options, name=config_file)
 
@@ -189,6 +179,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             leave(exit_code)
         return exit_code
     return 0
+
+
+def _config_and_flags(command: Callable, arguments: Sequence[str], *, usage: str) -> tuple[str, list[str]] | None:
+    """The config file that a command was given, and the flags after it; None after printing the help it was asked for.
+
+    Raises:
+        UserError: no file is named.
+    """
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(_paragraphs(command))
+        return None
+    if not arguments or arguments[0].startswith("-"):
+        raise UserError(f"no config named; expected `{usage}`, CONFIG such as configs/quickstart.py")
+    return arguments[0], list(arguments[1:])
 
 
 def _outcome(error: BaseException) -> tuple[int, str | None]:

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import jax
@@ -90,13 +90,10 @@ def lower_step(
         key: the run's one key, replicated.
     """
 
-    spread_gan = for_sharded_state(gan, state)
+    def step(gan: Model, state: State, arrays: dict[str, Array], inputs: Any, key: Array):
+        return train_step(gan, state, batch(arrays, inputs), key)
 
-    def step(state: State, arrays: dict[str, Array], inputs: Any, key: Array):
-        return train_step(spread_gan, state, batch(arrays, inputs), key)
-
-    jitted = jax.jit(step, donate_argnums=0, out_shardings=(shardings(state), key.sharding))
-    return jitted.lower(state, arrays, inputs, key)
+    return _lower(step, gan, state, arrays, inputs, key)
 
 
 def compile_launch(
@@ -118,13 +115,10 @@ def compile_launch(
     else:
         assert isinstance(feed, ResidentFeed)
 
-        spread_gan = for_sharded_state(gan, state)
+        def launch(gan: Model, state: State, arrays: dict[str, Array], numbers: Array, key: Array):
+            return train_steps(gan, state, feed.dataset(arrays, numbers), key, num_steps)
 
-        def launch(state: State, arrays: dict[str, Array], numbers: Array, key: Array):
-            return train_steps(spread_gan, state, feed.dataset(arrays, numbers), key, num_steps)
-
-        jitted = jax.jit(launch, donate_argnums=0, out_shardings=(shardings(state), key.sharding))
-        lowered = jitted.lower(state, feed.arrays, feed.abstract_launch(num_steps), key)
+        lowered = _lower(launch, gan, state, feed.arrays, feed.abstract_launch(num_steps), key)
     with _cache_hits() as hits:
         compiled = lowered.compile()
     seconds, memory = time.perf_counter() - began, memory_bytes(compiled)
@@ -135,6 +129,12 @@ def compile_launch(
         size = "" if memory is None else f"; {memory / 2**20:,.0f} MiB a device"
         announce(f"compiled in {seconds:.1f} s{warm}{size}{steps}")
     return program
+
+
+def _lower(launch: Callable, gan: Model, state: State, arrays: Any, inputs: Any, key: Any) -> jax.stages.Lowered:
+    spread = functools.partial(launch, for_sharded_state(gan, state))
+    jitted = jax.jit(spread, donate_argnums=0, out_shardings=(shardings(state), key.sharding))
+    return jitted.lower(state, arrays, inputs, key)
 
 
 def memory_bytes(compiled: jax.stages.Compiled) -> int | None:

@@ -98,7 +98,7 @@ def plan(config: Config, options: PlanOptions, *, name: str, forms: Forms = FORM
     seconds_to_compile = time.perf_counter() - began
 
     with target_platform("tpu"):
-        state = abstract_state(gan, mesh)
+        state = abstract_state(gan, mesh, shard=config.run.shard_state)
     flops = model_flops(gan, run.batch_size)
     fits = text is not None and memory <= chip.memory_bytes
     report: dict[str, Any] = {
@@ -177,7 +177,7 @@ def _compile(
 
     key = jax.ShapeDtypeStruct((), jax.random.key(0).dtype, sharding=everywhere)
     with target_platform("tpu"), target_forms(forms):
-        lowered = lower_step(gan, batch, abstract_state(gan, mesh), arrays, inputs, key)
+        lowered = lower_step(gan, batch, abstract_state(gan, mesh, shard=config.run.shard_state), arrays, inputs, key)
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
@@ -200,7 +200,7 @@ def _largest_batch(
     """The largest batch that fits: an estimate from one compilation, or found by trying."""
     unit, batch_size = mesh.size * config.gan.num_microbatches, config.run.batch_size
     with target_platform("tpu"):
-        state = abstract_state(config.gan, mesh)
+        state = abstract_state(config.gan, mesh, shard=config.run.shard_state)
     # What does not grow with the batch: the state, gradients of the parameters, and the dataset.
     fixed = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)) + 4 * max(
         num_parameters(state).values()

@@ -122,8 +122,7 @@ def open_published(name: str, *, resize: str | None, download: bool) -> FeatureN
     try:
         network = load(**({} if resize is None else {"resize": resize}), download=download)
     except UserError as error:
-        problem = f"{error} (--download); or measure a labelled dataset by features of its own: "
-        problem += "--network classifier"
+        problem = f"{error} (--download); or measure a labelled dataset by its own features: --network classifier"
     problem = any_problem(problem)
     if problem:
         raise UserError(problem)

@@ -80,15 +80,7 @@ def train(config: Config, workdir: epath.Path) -> State:
         check_fit(gan, source)
         if run.unreadable == "replace":
             source = ReadableSource(source)
-        feed = open_feed(
-            source,
-            seed=run.seed,
-            rows_per_step=run.batch_size * gan.num_batches,
-            mirror=config.data.mirror,
-            resident=run.resident,
-            num_workers=run.num_workers,
-            sharding=batch_sharding(mesh),
-        )
+        feed = feed_of(config, source)
         announce(
             f"{len(source):,} images of {source.name}, {'x'.join(map(str, source.image_shape))}; {mesh.size} device(s)"
         )
@@ -115,6 +107,20 @@ def train(config: Config, workdir: epath.Path) -> State:
             save_rollbacks(workdir, rollbacks)
             del state  # gone wrong, and its memory is needed
             first_step, state = checkpoints.restore(abstract) or (0, None)
+
+
+def feed_of(config: Config, source: Source) -> Feed:
+    """A run's batches of a source, spread over all devices."""
+    run = config.run
+    return open_feed(
+        source,
+        seed=run.seed,
+        rows_per_step=run.batch_size * config.gan.num_batches,
+        mirror=config.data.mirror,
+        resident=run.resident,
+        num_workers=run.num_workers,
+        sharding=batch_sharding(data_mesh()),
+    )
 
 
 def check_fit(gan: Model, source: Source) -> None:

@@ -59,16 +59,18 @@ class Watch:
         self._pending = None
         stacked = {name: np.atleast_1d(value) for name, value in jax.device_get(metrics).items()}
         length = len(next(iter(stacked.values())))
-        steps = range(done - length + 1, done + 1)
-        lines = [{name: float(values[index]) for name, values in stacked.items()} for index in range(length)]
-        for step, scalars in zip(steps, lines, strict=True):
+        lines = {
+            done - length + 1 + index: {name: float(values[index]) for name, values in stacked.items()}
+            for index in range(length)
+        }
+        for step, scalars in lines.items():
             self._check(step, scalars)
         self._progress.advance_to(done * self._run.batch_size)
         if self._log is None:
             return
-        logged = [(step, scalars) for step, scalars in zip(steps, lines, strict=True) if self._is_logged(step)]
+        logged = {step: scalars for step, scalars in lines.items() if self._run.due(self._run.log_every, step)}
         speed = self._speed(done) if logged else {}
-        for step, scalars in logged:
+        for step, scalars in logged.items():
             signs = imbalance(scalars, self._log.lines)
             self._log.write(step=step, images=step * self._run.batch_size, scalars=scalars | speed)
             self._progress.show(scalars | speed)
@@ -82,9 +84,6 @@ class Watch:
             return
         self._log.note(step=step, images=images, name=name, text=text)
         self._progress.say(f"at {images:,} images {text}")
-
-    def _is_logged(self, step: int) -> bool:
-        return self._run.due(self._run.log_every, step)
 
     def _check(self, step: int, scalars: dict[str, float]) -> None:
         images = step * self._run.batch_size

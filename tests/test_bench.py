@@ -43,6 +43,13 @@ def test_a_report(capsys: pytest.CaptureFixture[str]) -> None:
     assert report["model_flops_per_step"] % (2 * 16) == 0
 
 
+def test_a_split_state_is_measured_split(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--width", "256", "--batch-size", "16", "--loop", "False"]
+    whole = bench(capsys, MLP, *flags)["peak_memory_bytes"]
+    split = bench(capsys, MLP, *flags, "--run.shard-state")["peak_memory_bytes"]
+    assert split < 0.7 * whole
+
+
 def test_without_the_dataset_it_measures_the_step_and_says_so(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -85,6 +92,9 @@ def test_random_images_come_as_the_real_ones_would() -> None:
     assert source[3]["images"].shape == (8, 8, 3)
     np.testing.assert_array_equal(source[3]["images"], source[3]["images"])
     assert not math.isclose(float(arrays["images"].std()), 0)
+    part = source.load(range(5, 9))  # as a device that holds some of the records asks
+    assert part["images"].shape == (4, 8, 8, 3)
+    np.testing.assert_array_equal(part["labels"], arrays["labels"][5:9])
 
 
 def test_a_second_start_is_warm_and_the_switch_turns_it_off(tmp_path: Path) -> None:
