@@ -48,8 +48,8 @@ class Options:
     size: int = 32
     batch: int = 32
     width: int = 96
-    step_batch: int = 16
-    rounds: int = 5
+    step_batch: int = 32
+    rounds: int = 15
     step: bool = True
     topology: str | None = None
     out: Path | None = None

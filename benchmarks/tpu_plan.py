@@ -3,18 +3,20 @@
     pip install '.[tpu]' && JAX_PLATFORMS=cpu python benchmarks/tpu_plan.py
     JAX_PLATFORMS=cpu python benchmarks/tpu_plan.py --only cifar10 --slices v5e:1x1 --width 64
 
-Needs no TPU. A full-size step compiles in minutes; the files are written again after every row. The plain form is that
-of a port from another framework: grouped convolutions as such, one call for each resampling, images of the augmentation
+Needs no TPU. A full-size step compiles in minutes; the files are written again after every row, and a row that they have
+already, of the same JAX, is not compiled again. The plain form is that of a port from another framework: grouped convolutions as such, one call for each resampling, images of the augmentation
 sampled by gathers, and R1 and R2 differentiated as they are written.
 """
 
 import dataclasses
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
+import jax
 import tyro
-from tables import write
+from tables import RESULTS, write
 
 from ganjax import load_config
 from ganjax.forms import FORMS
@@ -64,9 +66,8 @@ class Options:
     name: str = "tpu_plan"
 
 
-def row_of(preset: str, topology: str, options: Options) -> dict[str, Any]:
+def row_of(preset: str, topology: str, images: int, options: Options) -> dict[str, Any]:
     """Plans of one preset on one slice."""
-    images = (options.images_per_chip or FLAGSHIPS[preset]) * num_chips(topology)
     flags = ["--batch-size", str(images), *(["--width", str(options.width)] if options.width else [])]
     config = load_config(CONFIGS / f"r3gan_{preset}.py", flags)
     settings = PlanOptions(topology=topology, top=15)
@@ -82,11 +83,24 @@ def row_of(preset: str, topology: str, options: Options) -> dict[str, Any]:
 def main() -> None:
     """Compiles one after the other."""
     options = tyro.cli(Options, description=__doc__)
-    rows = []
+    path = RESULTS / f"{options.name}.json"
+    before = json.loads(path.read_text())["rows"] if path.exists() else []
+    known = {_identity(row): row for row in before if row["jax"] == jax.__version__}
     for preset in options.only:
         for topology in options.slices:
-            rows.append(row_of(preset, topology, options))
-            _write(rows, options)
+            images = (options.images_per_chip or FLAGSHIPS[preset]) * num_chips(topology)
+            if (preset, topology, images) not in known:
+                row = row_of(preset, topology, images, options)
+                known[_identity(row)] = row
+                _write(sorted(known.values(), key=_place), options)
+
+
+def _identity(row: dict[str, Any]) -> tuple[str, str, int]:
+    return row["config"], row["topology"], row["batch_size"]
+
+
+def _place(row: dict[str, Any]) -> tuple[int, str]:
+    return list(FLAGSHIPS).index(row["config"]), row["chip"]
 
 
 def _write(rows: list[dict[str, Any]], options: Options) -> None:
