@@ -11,6 +11,7 @@ from random_state import random_state
 
 from ganjax import GAN, R1, R2, CosineRamp, losses
 from ganjax import gan as algorithm
+from ganjax.forms import target_platform
 from ganjax.gan import train_step
 
 STEP = jax.jit(train_step, static_argnums=0)
@@ -183,3 +184,21 @@ def test_three_iterations_are_those_of_the_statement(settings):
         (state.ema_params, statement.average),
     ]:
         assert_close(player_arrays(params, conditional), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_all_microbatches_share_one_body_but_on_the_cpu():
+    """A body of its own for the first would be worked through beside the second: twice the memory."""
+    whole, parts = (make_gan(num_microbatches=count) for count in (1, 3))
+    state, batch = random_state(whole), make_batch(whole)
+
+    def count(operation: str, gan: GAN, platform: str) -> int:
+        with target_platform(platform):
+            return jax.jit(train_step, static_argnums=0).lower(gan, state, batch, KEY).as_text().count(operation)
+
+    assert count("dot_general", parts, "tpu") == count("dot_general", whole, "tpu") > 0
+    assert count("stablehlo.while", parts, "tpu") == count("stablehlo.while", whole, "tpu") + 2
+    assert count("stablehlo.while", parts, "cpu") == count("stablehlo.while", whole, "cpu")
+    with target_platform("tpu"):
+        looped = jax.jit(train_step, static_argnums=0).lower(parts, state, batch, KEY).compile()(state, batch, KEY)
+    for actual, expected in zip(jax.tree.leaves(looped), jax.tree.leaves(STEP(parts, state, batch, KEY)), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
