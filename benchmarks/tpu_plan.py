@@ -3,9 +3,10 @@
     pip install '.[tpu]' && JAX_PLATFORMS=cpu python benchmarks/tpu_plan.py
     JAX_PLATFORMS=cpu python benchmarks/tpu_plan.py --only cifar10 --slices v5e:1x1 --width 64
 
-Needs no TPU. A full-size step compiles in minutes; the files are written again after every row, and a row that they have
-already, of the same JAX, is not compiled again. The plain form is that of a port from another framework: grouped convolutions as such, one call for each resampling, images of the augmentation
-sampled by gathers, and R1 and R2 differentiated as they are written.
+Needs no TPU. A full-size step compiles in minutes; the files are written again after every row, and a row that they
+have already, of the same JAX, is not compiled again. The plain form is that of a port from another framework: grouped
+convolutions as such, one call for each resampling, images of the augmentation sampled by gathers, and R1 and R2
+differentiated as they are written.
 """
 
 import dataclasses

@@ -31,13 +31,13 @@ def metrics(workdir: Path) -> list[dict[str, float]]:
 
 
 def test_one_two_and_four_processes_are_one_run(tmp_path: Path) -> None:
-    """One process, then two of which one is told to stop, then four with a split state: as one that stayed put."""
+    """12 devices, two processes of 3 of which one is told to stop, four with a split state: as one that stayed put."""
     with Processes(tmp_path / "alone", 1, *FLAGS, *total(STEPS)) as alone:
         assert alone.wait() == [0]
     workdir = tmp_path / "moving"
-    with Processes(workdir, 1, *FLAGS, *total(20)) as one:
+    with Processes(workdir, 1, *FLAGS, *total(20), devices=12) as one:
         assert one.wait() == [0]
-    with Processes(workdir, 2, *FLAGS, *total(100_000)) as two:
+    with Processes(workdir, 2, *FLAGS, *total(100_000), devices=3) as two:
         wait_until(lambda: len(metrics(workdir)) > 30)
         for _ in range(3):  # more than one signal does no harm
             two.members[1].send_signal(signal.SIGTERM)
