@@ -9,6 +9,7 @@ units of the held-out logits' deviation. Writes the numbers (.md), and samples o
 
 import dataclasses
 import functools
+import sys
 import time
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class Options:
         batch: images an update.
         steps: iterations of each run.
         gamma: weight of R1 and R2, falling to a tenth.
-        learning_rate: of both networks.
+        learning_rate: of both networks, falling to a quarter.
         strength: of the ADA pipe, from the first step on.
         every: iterations between two scores.
         out: the files' name without a suffix; nothing is written without it.
@@ -45,14 +46,14 @@ class Options:
 
     path: Path
     num: int = 1_000
-    size: int = 32
+    size: int = 16
     width: int = 32
     batch: int = 32
-    steps: int = 2_000
-    gamma: float = 0.005
-    learning_rate: float = 5e-4
+    steps: int = 3_000
+    gamma: float = 0.02
+    learning_rate: float = 2e-3
     strength: float = 0.5
-    every: int = 200
+    every: int = 500
     out: Path | None = None
 
 
@@ -105,7 +106,7 @@ def main() -> None:
         widths=(options.width,) * (options.size.bit_length() - 2),
         gamma=options.gamma,
         learning_rate=options.learning_rate,
-        final_learning_rate=options.learning_rate,
+        final_learning_rate=options.learning_rate / 4,
         burn_in=options.steps * options.batch,
         ema_half_life=options.batch * 50,
         dtype="float32",
@@ -122,8 +123,10 @@ def main() -> None:
     lines = [
         f"# The discriminator's gap between held-in and held-out reals, {options.num:,} images of {options.path.stem}",
         "",
+        f"`python {' '.join(sys.argv)}`",
+        "",
         f"R3GAN, {options.size}x{options.size}, width {options.width}, one block a stage, batch {options.batch}, "
-        f"gamma {options.gamma:g} falling to a tenth, learning rate {options.learning_rate:g}; "
+        f"gamma {options.gamma:g} falling to a tenth, learning rate {options.learning_rate:g} falling to a quarter; "
         f"the ADA pipe at strength {options.strength:g}, or none. The gap is that of the mean logits, and the same in "
         "deviations of the held-out logits; then the share of held-in reals that score above the held-out median.",
         "",
