@@ -1,19 +1,17 @@
 """What augmentation costs: each part alone, and its share of the R3GAN step.
 
     python benchmarks/augmentation.py --out benchmarks/results/augmentation.md
-    python benchmarks/augmentation.py --topology v5e:2x2 --width 768 --step-batch 64    # needs libtpu, and no TPU
 
 Times three programs for each part: the images (value), a gradient with respect to them, and the gradient of a squared
 gradient norm with respect to a factor behind the part, as R1 takes it (second order). Then the R3GAN CIFAR-10 step at
 the width given, with the preset's augmentation and without, in turn; the share is the median of the rounds.
 
-With a topology, the TPU compiler's estimates of the step's cycles instead, with the pipe and without.
+For a TPU, compare `ganjax plan configs/r3gan_cifar10.py --topology v5e:1x1 --batch-size 64` with the same and
+`--augmentation 0`.
 """
 
 import dataclasses
-import os
 import platform
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,11 +20,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ganjax import augment, example_batch, init, load_config
 from ganjax.augment import Ada, DiffAugment
-from ganjax.forms import current_forms, target_forms, target_platform
+from ganjax.forms import current_forms, target_forms
 from ganjax.gan import Augmentation, train_step
 
 
@@ -41,7 +38,6 @@ class Options:
         step_batch: images of the step, on each device.
         rounds: of each measurement.
         step: whether to measure the step at all; it compiles for a minute or more.
-        topology: of TPU chips to compile for, such as v5e:2x2.
         out: where the table goes; nothing is written without it.
     """
 
@@ -51,7 +47,6 @@ class Options:
     step_batch: int = 32
     rounds: int = 15
     step: bool = True
-    topology: str | None = None
     out: Path | None = None
 
 
@@ -126,47 +121,10 @@ def share_of_step(options: Options) -> tuple[float, float, list[float]]:
     return float(without), float(with_it), [pair[1] / pair[0] for pair in times]
 
 
-def cycles_of_step(strength: float, options: Options) -> tuple[int, int, float]:
-    """The TPU compiler's estimate, how many operations had one, and the temporary memory in MiB, all of one chip."""
-    from jax.experimental import topologies  # an experiment of JAX's, and not needed elsewhere
-
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-    devices = topologies.get_topology_desc(platform="tpu", topology_name=options.topology or "").devices
-    mesh = Mesh(np.array(devices), ("data",))
-    whole, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
-    gan = load_config("configs/r3gan_cifar10.py", ["--width", str(options.width), "--augmentation", str(strength)]).gan
-    key = jax.random.key(0)
-    state = jax.eval_shape(lambda: init(gan, key))
-    batch = jax.eval_shape(lambda: example_batch(gan, options.step_batch * mesh.size))
-    abstract = jax.eval_shape(lambda: key)
-    with target_platform("tpu"):
-        step = jax.jit(
-            lambda *arguments: train_step(gan, *arguments), in_shardings=(whole, split, whole), out_shardings=whole
-        )
-        compiled = step.lower(state, batch, abstract).compile()
-    cycles = [int(cycles) for cycles in re.findall(r'"estimated_cycles":"(\d+)"', compiled.as_text() or "")]
-    memory = compiled.memory_analysis()
-    return sum(cycles), len(cycles), memory.temp_size_in_bytes / 2**20 if memory else float("nan")
-
-
-def estimate(options: Options) -> list[str]:
-    """What the pipe adds to the step by the TPU compiler's estimate."""
-    (without, *_), (with_it, count, memory) = (cycles_of_step(strength, options) for strength in (0.0, 0.55))
-    return [
-        f"# What augmentation adds to the R3GAN CIFAR-10 step on {options.topology}, by the TPU compiler's estimate",
-        "",
-        f"Width {options.width}, {options.step_batch} images a chip: {without:.3g} cycles without and {with_it:.3g} "
-        f"with the preset's pipe, {with_it - without:.3g} more, {with_it / without - 1:.1%}. {count} operations have "
-        f"an estimate; {memory:,.0f} MiB of temporary memory. JAX {jax.__version__}.",
-    ]
-
-
 def main() -> None:
     """Prints the table, and writes it if asked."""
     options = tyro.cli(Options, description=__doc__)
-    lines = estimate(options) if options.topology else measure(options)
-    if options.topology:
-        print("\n".join(lines))
+    lines = measure(options)
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text("\n".join(lines) + "\n")

@@ -1,18 +1,19 @@
 """Which metric sees which fault: real images against real images with more and more of something wrong.
 
-    python benchmarks/metric_sensitivity.py --out benchmarks/results/metric_sensitivity
+    python benchmarks/metric_sensitivity.py --datasets cifar10.npz fashion_mnist.npz --weights squeezenet.npz \
+        --out benchmarks/results/metric_sensitivity
 
-CIFAR-10 and Fashion-MNIST, from ../shared/data beside the repository, in the features of an ImageNet-trained SqueezeNet
-(512 averaged channels, images brought to 96 x 96), which are comparable among themselves and with nothing else. The
-"generated" images are other real ones: as they are, with Gaussian noise, blurred, with classes left out, and repeated
-(fewer different images in as many). A metric sees a fault of some strength when its value lies farther than three
-standard deviations from the mean of several sets without fault, which it has at strength zero.
+In the features of an ImageNet-trained SqueezeNet (512 averaged channels, images brought to 96 x 96), which are
+comparable among themselves and with nothing else. The "generated" images are other real ones: as they are, with
+Gaussian noise, blurred, with classes left out, and repeated (fewer different images in as many). A metric sees a fault
+of some strength when its value lies farther than three standard deviations from the mean of several sets without
+fault, which it has at strength zero.
 """
 
 import dataclasses
 import hashlib
-import importlib.util
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +32,6 @@ from ganjax.evaluation.neighbours import manifold_metrics
 from ganjax.evaluation.resize import resize
 from ganjax.evaluation.statistics import Moments
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 NOISE = (4, 8, 16, 32, 64)  # standard deviations of the noise, in grey levels of 255
 BLUR = (0.4, 0.6, 0.8, 1.2, 2.0)  # standard deviations of the filter, in pixels
 DROPPED = (1, 2, 4, 6, 8)  # of ten classes
@@ -44,11 +44,15 @@ class Options:
     """What to measure.
 
     Attributes:
+        datasets: .npz files with uint8 ``images`` and ``labels`` of ten classes.
+        weights: SqueezeNet 1.1's, an .npz with ``conv1/w`` (HWIO), ``conv1/b``, ``fire2/squeeze1x1/w`` and so on.
         images: of each set.
         clean_sets: without fault, for the spread.
         out: where .json and .md go; nothing is written without it.
     """
 
+    datasets: tuple[Path, ...]
+    weights: Path
     images: int = 2000
     clean_sets: int = 5
     out: Path | None = None
@@ -84,18 +88,6 @@ class SqueezeNet:
         return jax.nn.relu(
             lax.conv_general_dilated(maps, kernel, (stride, stride), padding, dimension_numbers=layout) + bias
         )
-
-
-def shared_data():
-    """The module that reads the data beside the repository."""
-    spec = importlib.util.spec_from_file_location("shared_data", DATA / "load.py")
-    if spec is None or spec.loader is None or not DATA.is_dir():
-        raise SystemExit(
-            f"there is no data at {DATA}: this benchmark needs CIFAR-10, Fashion-MNIST and SqueezeNet there"
-        )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def metrics(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
@@ -177,7 +169,7 @@ def report(results: dict, options: Options, seconds: float) -> list[str]:
         f"{options.images:,} real images against {options.images:,} others with a fault; SqueezeNet features, "
         f"comparable with nothing but themselves. {seconds:.0f} s in all.",
         "",
-        "`python benchmarks/metric_sensitivity.py --out benchmarks/results/metric_sensitivity`",
+        f"`python {' '.join(sys.argv)}`",
         "",
         "The first row is the mean and the standard deviation of sets without fault. Noise in grey levels, blur in "
         "pixels, dropped of ten classes, repeated as often as said.",
@@ -207,19 +199,23 @@ def report(results: dict, options: Options, seconds: float) -> list[str]:
 def main() -> None:
     """Measures, prints, and writes if asked."""
     options = tyro.cli(Options, description=__doc__)
-    data, began = shared_data(), time.perf_counter()
-    weights = data.squeezenet()
+    began = time.perf_counter()
+    weights = dict(np.load(options.weights))
     digest = hashlib.sha256(b"".join(weights[name].tobytes() for name in sorted(weights))).hexdigest()
     network = SqueezeNet(weights, fingerprint=digest)
-    sets = {"CIFAR-10": data.cifar10(), "Fashion-MNIST": data.fashion_mnist()}
-    results = {name: measure(images, labels, network, options) for name, (images, labels) in sets.items()}
+    sets = {path.stem: np.load(path) for path in options.datasets}
+    results = {name: measure(data["images"], data["labels"], network, options) for name, data in sets.items()}
     lines = report(results, options, time.perf_counter() - began)
     print("\n".join(lines))
     if options.out:
         verdicts = {
             name: {metric: judge(part, metric) for metric in GROWS_WITH_FAULTS} for name, part in results.items()
         }
-        written = {"options": dataclasses.asdict(options) | {"out": None}, "results": results, "verdicts": verdicts}
+        written = {
+            "options": {"images": options.images, "clean_sets": options.clean_sets},
+            "results": results,
+            "verdicts": verdicts,
+        }
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.with_suffix(".json").write_text(json.dumps(written, indent=1) + "\n")
         options.out.with_suffix(".md").write_text("\n".join(lines) + "\n")

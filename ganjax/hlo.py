@@ -1,7 +1,8 @@
 """What a program that was compiled for TPUs says of itself: cycles, collectives, and the lines that its ops come from.
 
 The TPU compiler writes its estimate beside the ops that it made ("estimated_cycles"). Summing is for us to do; a loop's
-body stands in the text once, with the number of its rounds where the compiler knows it.
+body stands in the text once. How many rounds it takes the compiler may say, or else its condition does: JAX's loops
+count from zero up to a constant.
 """
 
 import collections
@@ -117,10 +118,10 @@ def _read(text: str) -> tuple[list[Op], int]:
             estimate = re.search(r'"estimated_cycles":"(\d+)"', line)
             yield Op(kind, int(estimate[1]) if estimate else None, _size(shape), times, sources.of(line) or f"({kind})")
             if kind == "while":
-                count = re.search(r'"known_trip_count":\{"n":"(\d+)"', line)
-                unknown += count is None
+                rounds = _rounds(line, computations)
+                unknown += rounds is None
                 (body,) = re.findall(r"body=%?([\w.\-]+)", line)
-                yield from walk(body, times * int(count[1]) if count else times)
+                yield from walk(body, times * (1 if rounds is None else rounds))
             elif kind in ("call", "conditional", "async-start"):
                 branches = re.search(r"branch_computations=\{([^}]*)\}", line)
                 called = (
@@ -133,6 +134,17 @@ def _read(text: str) -> tuple[list[Op], int]:
                 yield from max(sides, key=lambda side: sum(op.cycles or 0 for op in side), default=[])
 
     return list(walk(entry, 1)), unknown
+
+
+def _rounds(line: str, computations: dict[str, list[str]]) -> int | None:
+    """Of a loop; None where that is not in the text."""
+    if known := re.search(r'"known_trip_count":\{"n":"(\d+)"', line):
+        return int(known[1])
+    (name,) = re.findall(r"condition=%?([\w.\-]+)", line)
+    condition = "\n".join(computations.get(name, []))
+    end = re.search(r"ROOT .* compare\(.*?, %([\w.\-]+)\), direction=LT", condition)
+    constant = end and re.search(rf"%{re.escape(end[1])} = s32\[\]\S* constant\((\d+)\)", condition)
+    return int(constant[1]) if constant else None
 
 
 def _size(shape: str) -> int:

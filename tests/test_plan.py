@@ -20,8 +20,8 @@ needs_compiler = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason="needs the TPU compiler: pip install 'ganjax[tpu]'"
 )
 
-# Made by hand: a fusion of 100 cycles, a loop of 5 rounds with one of 30 and another of unknown length with one of 7,
-# a branch of 40 or 60 cycles, two collectives, a copy without an estimate, and scalars.
+# Made by hand: a fusion of 100 cycles, a loop of 5 rounds with one of 30, others of unknown length and of 3 rounds with
+# one of 7, a branch of 40 or 60 cycles, two collectives, a copy without an estimate, and scalars.
 PROGRAM = """HloModule jit_step, is_scheduled=true
 
 FileNames
@@ -54,6 +54,18 @@ StackFrames
   %f.2 = f32[1024]{0} fusion(%p), calls=%fused, metadata={stack_frame_id=1}, backend_config={"estimated_cycles":"7"}
 }
 
+%cond (p: (s32[])) -> pred[] {
+  %start = s32[] get-tuple-element(%p), index=0
+  %end = s32[] get-tuple-element(%p), index=1
+  ROOT %lt.1 = pred[]{:T(512)} compare(%start, %end), direction=LT
+}
+
+%to_three (p: (s32[])) -> pred[] {
+  %three = s32[]{:T(128)} constant(3)
+  %index = s32[]{:T(128)} get-tuple-element(%p), index=0
+  ROOT %lt.2 = pred[]{:T(512)} compare(%index, %three), direction=LT, metadata={stack_frame_id=1}
+}
+
 %cheap (p: f32[4]) -> f32[4] {
   ROOT %f.3 = f32[1024]{0} fusion(%p), calls=%fused, backend_config={"window_config":{"estimated_cycles":"40"}}
 }
@@ -65,8 +77,9 @@ StackFrames
 ENTRY %main (a: f32[4]) -> f32[4] {
   %a = f32[1024]{0:T(1024)} parameter(0)
   %f.5 = (bf16[3]{0:T(8)S(1)}, f32[2]{0}) fusion(%a), metadata={stack_frame_id=2}, x={"estimated_cycles":"100"}
-  %w.1 = () while(%a), body=%body, backend_config={"known_trip_count":{"n":"5"}}
+  %w.1 = () while(%a), condition=%cond, body=%body, backend_config={"known_trip_count":{"n":"5"}}
   %w.2 = (s32[]) while(%a), condition=%cond, body=%other
+  %w.3 = (s32[]) while(%a), condition=%to_three, body=%other
   %c.1 = f32[1024]{0} conditional(%a, %a, %a), branch_computations={%cheap, %dear}
   %r.1 = (f32[256,4]{1,0:T(8,128)S(1)}, bf16[10]{0}) all-reduce(%a, %a), to_apply=%add
   %g.1 = f32[512]{0} all-gather-start(%a), dimensions={0}
@@ -80,15 +93,15 @@ ENTRY %main (a: f32[4]) -> f32[4] {
 
 def test_what_is_read_from_a_program() -> None:
     found = costs(PROGRAM)
-    assert found.cycles == 100 + 5 * 30 + 7 + 60
-    assert found.ops == 1 + 5 + 1 + 1
+    assert found.cycles == 100 + 5 * 30 + (1 + 3) * 7 + 60
+    assert found.ops == 1 + 5 + (1 + 3) + 1
     assert found.loops_of_unknown_length == 1
     assert found.collective_bytes == {"all-reduce": 256 * 4 * 4 + 10 * 2, "all-gather": 512 * 4}
     assert found.ops_without_estimate == 3  # two collectives and a copy
     assert found.by_source == {
         "ganjax/models/r3gan.py:20": (5 * 30 + 100, 6),
         "(fusion)": (60, 1),
-        "ganjax/gan.py:10": (7, 1),
+        "ganjax/gan.py:10": (4 * 7, 4),
     }
     assert next(iter(found.by_source)) == "ganjax/models/r3gan.py:20"
 

@@ -41,9 +41,7 @@ def grouped_convolution(
     merged = max(1, min(groups, forms.block_channels // kernel.shape[2]))
     if forms.grouped == "native" or groups == 1:
         return _same_convolution(images, kernel, groups=groups)
-    if forms.grouped == "packed":
-        while groups % merged:
-            merged -= 1
+    if forms.grouped == "packed" and groups % merged == 0:
         return _same_convolution(images, _merge_groups(kernel, groups, merged), groups=groups // merged)
 
     def block(start: int) -> Float[Array, "batch height width block_channels"]:
