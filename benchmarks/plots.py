@@ -22,8 +22,11 @@ def rows_of(name: str) -> list[dict[str, Any]]:
 
 
 def plot_utilisation(rows: list[dict[str, Any]], path: Path) -> None:
-    """MFU of each preset on one chip, in the form that training takes and in the plain one."""
-    rows = [row for row in rows if row["estimated_mfu"] is not None]
+    """MFU of each preset on one chip, in the form that training takes and in the plain one.
+
+    It says "none" where the plain form was not compiled, or does not fit.
+    """
+    rows = [row for row in rows if row["estimated_mfu"] is not None and row["topology"] == "v5e:1x1"]
     figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
     places = range(len(rows))
     plain = [100 * ((row.get("plain") or {}).get("estimated_mfu") or 0) for row in rows]
@@ -32,7 +35,7 @@ def plot_utilisation(rows: list[dict[str, Any]], path: Path) -> None:
         (0.2, "ganjax", [100 * row["estimated_mfu"] for row in rows]),
     ):
         bars = axes.bar([place + offset for place in places], values, width=0.4, label=label)
-        axes.bar_label(bars, ["does not fit" if not value else f"{value:.0f}" for value in values], fontsize=8)
+        axes.bar_label(bars, [f"{value:.0f}" if value else "none" for value in values], fontsize=8)
     names = [f"{row['config']}\n{row['batch_size']} images" for row in rows]
     axes.set_xticks(list(places), names, fontsize=8)
     axes.set_ylabel("MFU, %")
