@@ -28,7 +28,7 @@ from ganjax.evaluation.protocol import (
 )
 from ganjax.gan import GAN, TrainState
 from ganjax.model import State
-from ganjax.sampling import Sampler, restore_state
+from ganjax.sampling import Sampler, check_truncation, restore_state
 from ganjax.sharding import data_mesh, replicated
 from ganjax.subjects import (
     BATCH_SIZE_OF_A_DEVICE,
@@ -227,7 +227,6 @@ def _check(options: EvaluateOptions) -> None:
         raise UserError(f"--num is {options.num}; expected 2 or more, such as 50000")
     if options.batch_size is not None and options.batch_size < 1:
         raise UserError(f"--batch-size is {options.batch_size}; expected 1 or more")
-    if options.truncation is not None and options.truncation <= 0:
-        raise UserError(f"--truncation is {options.truncation}; expected a number above 0, such as 0.7")
+    check_truncation(options.truncation)
     if options.truncation is not None and "ppl" in parse_metrics(options.metrics):
         raise UserError(f"--truncation is {options.truncation}; ppl goes through untruncated latents: leave one out")

@@ -49,11 +49,11 @@ def mean_gradients(
 
         # Strided parts: under a mesh every device keeps the rows that it has.
         parts = jax.tree.map(lambda leaf: _deal(leaf, num_microbatches), batch)
-        start = jax.tree.map(jnp.zeros_like, jax.eval_shape(part, variables, jax.tree.map(lambda leaf: leaf[0], parts)))
-        # One body for all parts, else the compiler works through the first two side by side, in twice the memory. On
-        # the CPU a convolution inside a loop is many times slower than outside.
+        _, shapes = jax.eval_shape(part, variables, jax.tree.map(lambda leaf: leaf[0], parts))
+        # From zero, and not from the first part: outside of the loop, the compiler would work through that beside the
+        # second, in twice the memory. On the CPU a convolution inside a loop is many times slower than outside.
         unroll = num_microbatches if current_platform() == "cpu" else 1
-        carry = (per_device(variables, axis_name), start[1])
+        carry = (per_device(variables, axis_name), jax.tree.map(jnp.zeros_like, shapes))
         (variables, sums), _ = jax.lax.scan(add_part, carry, parts, unroll=unroll)
         means = jax.tree.map(lambda leaf: leaf / num_microbatches, sums)
     if axis_name:

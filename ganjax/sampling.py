@@ -182,8 +182,7 @@ def run_sample(options: SampleOptions) -> None:
     num_classes = config.gan.generator.num_classes
     if options.num < 1:
         raise UserError(f"--num is {options.num}; expected 1 or more")
-    if options.truncation is not None and options.truncation <= 0:
-        raise UserError(f"--truncation is {options.truncation}; expected a number above 0, such as 0.7")
+    check_truncation(options.truncation)
     if options.label is not None and not 0 <= options.label < num_classes:
         known = f"a class from 0 to {num_classes - 1}" if num_classes else "none, for this model is unconditional"
         raise UserError(f"--label is {options.label}; expected {known}")
@@ -199,6 +198,12 @@ def run_sample(options: SampleOptions) -> None:
     images = generate(sampler, state, labels)
     save_images(images, labels, out, num_classes=num_classes)
     print(f"{options.num} samples at {int(state.step) * config.run.batch_size:,} images: {out}")
+
+
+def check_truncation(truncation: float | None) -> None:
+    """Raises ``UserError`` unless it is above 0, or None."""
+    if truncation is not None and truncation <= 0:
+        raise UserError(f"--truncation is {truncation}; expected a number above 0, such as 0.7")
 
 
 def restore_state(
