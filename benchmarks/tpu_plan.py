@@ -3,10 +3,11 @@
     pip install '.[tpu]' && JAX_PLATFORMS=cpu python benchmarks/tpu_plan.py
     JAX_PLATFORMS=cpu python benchmarks/tpu_plan.py --only cifar10 --slices v5e:1x1 --width 64
 
-Needs no TPU. A full-size step compiles in minutes; the files are written again after every row, and a row that they
-have already, of the same JAX, is not compiled again. The plain form is that of a port from another framework: grouped
-convolutions as such, one call for each resampling, images of the augmentation sampled by gathers, and R1 and R2
-differentiated as they are written.
+Needs no TPU. A full-size step compiles in minutes; the files are written again after every row, and what they have
+already, of the same JAX, is not compiled again: with --again the chosen form is, after a change of the code, and the
+plain one is kept. That is what a port from another framework would be: grouped convolutions as such, one call for each
+resampling, images of the augmentation sampled by gathers, R1 and R2 differentiated as they are written, and kernels in
+as much memory as the compiler gives them by itself.
 """
 
 import dataclasses
@@ -30,8 +31,10 @@ PLAIN = dataclasses.replace(
     resampling="depthwise",
     strided="native",
     pointwise="convolution",
+    product_pixels=0,
     sampling="gather",
     penalties="plain",
+    kernel_memory=False,
 )
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -56,6 +59,7 @@ class Options:
         width: channels, to try it quickly; by default each preset's own.
         images_per_chip: by default what suits each preset.
         plain: whether to compile the plain form, too, to compare with.
+        again: whether to compile anew, after a change of the code, what the files have already; but not the plain form.
         name: of the files with the results.
     """
 
@@ -64,20 +68,24 @@ class Options:
     width: int | None = None
     images_per_chip: int | None = None
     plain: bool = True
+    again: bool = False
     name: str = "tpu_plan"
 
 
-def row_of(preset: str, topology: str, images: int, options: Options) -> dict[str, Any]:
-    """Plans of one preset on one slice."""
+def row_of(preset: str, topology: str, images: int, options: Options, known: dict[str, Any]) -> dict[str, Any]:
+    """Plans of one preset on one slice: what is missing of the row that is known already."""
     flags = ["--batch-size", str(images), *(["--width", str(options.width)] if options.width else [])]
     config = load_config(CONFIGS / f"r3gan_{preset}.py", flags)
     settings = PlanOptions(topology=topology, top=15)
-    row = plan(config, settings, name=preset)
-    print(table(row), flush=True)
-    if options.plain:
-        row["plain"] = plan(config, settings, name=preset, forms=PLAIN)
-        cycles = row["plain"]["estimated_cycles_per_step"], row["estimated_cycles_per_step"]
-        row["times_plain"] = cycles[0] / cycles[1] if all(cycles) else None
+    row, plain = dict(known), known.get("plain")
+    if not known or options.again:
+        row = plan(config, settings, name=preset)
+        print(table(row), flush=True)
+    if options.plain and plain is None:
+        plain = plan(config, settings, name=preset, forms=PLAIN)
+    if plain is not None:
+        cycles = plain["estimated_cycles_per_step"], row["estimated_cycles_per_step"]
+        row |= {"plain": plain, "times_plain": cycles[0] / cycles[1] if all(cycles) else None}
     return row
 
 
@@ -85,13 +93,14 @@ def main() -> None:
     """Compiles one after the other."""
     options = tyro.cli(Options, description=__doc__)
     path = RESULTS / f"{options.name}.json"
-    before = json.loads(path.read_text())["rows"] if path.exists() else []
-    known = {_identity(row): row for row in before if row["jax"] == jax.__version__}
+    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    known = {_identity(row): row for row in rows if row["jax"] == jax.__version__}
     for preset in options.only:
         for topology in options.slices:
             images = (options.images_per_chip or FLAGSHIPS[preset]) * num_chips(topology)
-            if (preset, topology, images) not in known:
-                row = row_of(preset, topology, images, options)
+            before = known.get((preset, topology, images), {})
+            row = row_of(preset, topology, images, options, before)
+            if row != before:
                 known[_identity(row)] = row
                 _write(sorted(known.values(), key=_place), options)
 
@@ -107,6 +116,12 @@ def _place(row: dict[str, Any]) -> tuple[int, str]:
 def _write(rows: list[dict[str, Any]], options: Options) -> None:
     def estimate(key: str, format_: str, scale: float = 1.0) -> Any:
         return lambda row: "-" if row.get(key) is None else format(row[key] * scale, format_)
+
+    def plain_cycles(plain: dict[str, Any] | None) -> str:
+        if plain is None:
+            return "-"
+        cycles = plain["estimated_cycles_per_step"]
+        return "does not fit" if cycles is None else f"{cycles:.3g}"
 
     write(
         options.name,
@@ -125,11 +140,7 @@ def _write(rows: list[dict[str, Any]], options: Options) -> None:
                 f"{row['memory_bytes_per_chip'] / 2**30:.2f} of "
                 f"{row['memory_bytes_available'] / 2**30:.2f}{'' if row['fits'] else ', does not fit'}"
             ),
-            "plain form, cycles": lambda row: (
-                "-"
-                if not row.get("plain") or row["plain"]["estimated_cycles_per_step"] is None
-                else f"{row['plain']['estimated_cycles_per_step']:.3g}"
-            ),
+            "plain form, cycles": lambda row: plain_cycles(row.get("plain")),
             "times the plain": estimate("times_plain", ".2f"),
             "collectives, MiB": estimate("collective_bytes_per_step", ",.1f", 2**-20),
             "ops without estimate": estimate("ops_without_estimate", ",.0f"),

@@ -8,6 +8,8 @@ very different speeds:
 - On GPU a grouped convolution under a sharded ``jit`` gathers the whole batch onto every device
   (openxla/xla issue 47945), so it becomes dense convolutions.
 - The TPU's matrix unit is 128 wide and narrower groups waste it, so they are packed to 128 channels.
+- The TPU's compiler gives every kernel the same part of the core's vector memory, which is too little for some and
+  costs time to compile for others.
 """
 
 import contextlib
@@ -16,6 +18,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import jax
+from jax.experimental.xla_metadata import set_xla_metadata
 
 from ganjax.errors import UserError
 
@@ -33,9 +36,11 @@ class Forms:
       strided: ``native`` is XLA's strided or dilated convolution, ``products`` a matrix product over the pixels' 2 x 2
         phases and neighbours.
       pointwise: ``product`` is a matrix product over the channels, ``convolution`` a convolution of size one.
+      product_pixels: with ``convolution``, maps of no more pixels than this take the ``product`` all the same.
       sampling: bilinear sampling of small images (``ganjax.augment``) by ``gather``, or as matrix ``products``.
       penalties: the derivatives of R1 and R2 go through a discriminator four times where it is ``homogeneous`` (see
         ``ganjax/homogeneous.py``), or six times as in the ``plain`` statement.
+      kernel_memory: whether ``kernel_memory`` has an effect, or all is left to the compiler.
     """
 
     grouped: Literal["native", "packed", "dense"]
@@ -43,8 +48,10 @@ class Forms:
     resampling: Literal["shifts", "depthwise"]
     strided: Literal["native", "products"]
     pointwise: Literal["product", "convolution"]
+    product_pixels: int = 0
     sampling: Literal["gather", "products"] = "gather"
     penalties: Literal["homogeneous", "plain"] = "homogeneous"
+    kernel_memory: bool = False
 
 
 FORMS = {
@@ -56,7 +63,9 @@ FORMS = {
         resampling="depthwise",
         strided="native",
         pointwise="convolution",
+        product_pixels=64,
         sampling="products",
+        kernel_memory=True,
     ),
 }
 
@@ -99,3 +108,21 @@ def current_forms() -> Forms:
     """The forms in effect: the enclosing ``target_platform``'s, or those of JAX's default backend."""
     forms = _forms_context.value
     return forms if forms is not None else FORMS.get(jax.default_backend(), FORMS["gpu"])
+
+
+def kernel_memory(kibibytes: int | None) -> contextlib.AbstractContextManager[None]:
+    """What is traced inside becomes TPU kernels that have so much of the core's vector memory.
+
+    The compiler gives a kernel 16 MiB of 128. More makes some kernels faster, those that read large maps for little
+    arithmetic. Less makes all of them compile in a fraction of the time, because they are unrolled less far: for
+    those that run shortly. A kernel of several operations has the memory of the element-wise ones among them.
+
+    Nothing inside may call a jitted function that is called with the same shapes outside, such as ``jnp.pad``: JAX
+    lowers it once for all of its callers, with the limit.
+
+    Args:
+      kibibytes: None leaves it to the compiler, as do forms without ``kernel_memory``.
+    """
+    if kibibytes is None or not current_forms().kernel_memory:
+        return contextlib.nullcontext()
+    return set_xla_metadata(scoped_vmem_limit_kib=str(kibibytes))

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -182,9 +183,9 @@ def test_transposed_convolution_equals_the_definition(strided):
 def test_pointwise_forms_agree():
     images, kernel = normal(0, 2, 3, 4, 6), normal(1, 6, 5)
 
-    def layer(pointwise):
+    def layer(pointwise, product_pixels=0):
         def apply(images, kernel):
-            with target_forms(forms(pointwise=pointwise)):
+            with target_forms(forms(pointwise=pointwise, product_pixels=product_pixels)):
                 return layers.pointwise_convolution(images, kernel)
 
         return apply
@@ -192,6 +193,20 @@ def test_pointwise_forms_agree():
     expected = derivatives(lambda images, kernel: images @ kernel, images, kernel)
     assert_close(derivatives(layer("product"), images, kernel), expected)
     assert_close(derivatives(layer("convolution"), images, kernel), expected)
+    for pixels, is_convolution in ((0, True), (11, True), (12, False)):
+        program = jax.make_jaxpr(layer("convolution", pixels))(images, kernel)
+        assert ("conv_general_dilated" in str(program)) == is_convolution
+
+
+def test_leaky_relu_is_flax_s():
+    values = jnp.concatenate([normal(0, 20), jnp.array([0.0, -0.0])])
+
+    def orders(function):
+        return [jax.vmap(order)(values) for order in (function, jax.grad(function), jax.grad(jax.grad(function)))]
+
+    expected = orders(lambda value: nn.leaky_relu(value, 0.3))
+    for ours, flax_s in zip(orders(lambda value: layers.leaky_relu(value, 0.3)), expected, strict=True):
+        np.testing.assert_array_equal(ours, flax_s)
 
 
 def test_target_platform_changes_what_jit_has_already_traced():

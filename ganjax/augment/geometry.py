@@ -14,7 +14,7 @@ from jax.lax import Precision
 from jaxtyping import Array, Float, Float32, Int
 
 from ganjax.errors import UserError
-from ganjax.forms import current_forms
+from ganjax.forms import current_forms, kernel_memory
 
 Images = Float[Array, "batch height width channels"]
 Matrices = Float[Array, "batch 3 3"]
@@ -103,9 +103,10 @@ def resample(images: Images, inverse: Matrices) -> Images:
     points = (len(images), -1)
     products = current_forms().sampling == "products" and height * width <= _LARGEST_FOR_PRODUCTS
     sample = _sample_by_products if products else _sample_by_gathers
-    sampled = sample(images, row.reshape(points), column.reshape(points))
-    sampled = sampled.reshape(len(images), 2 * height + _TAPS - 2, 2 * width + _TAPS - 2, channels)
-    return _separable(_downsampling(height), _downsampling(width), sampled)
+    with kernel_memory(2048):
+        sampled = sample(images, row.reshape(points), column.reshape(points))
+        sampled = sampled.reshape(len(images), 2 * height + _TAPS - 2, 2 * width + _TAPS - 2, channels)
+        return _separable(_downsampling(height), _downsampling(width), sampled)
 
 
 def _sample_by_gathers(

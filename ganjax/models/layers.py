@@ -1,5 +1,6 @@
 """Layers whose best form depends on the hardware (``ganjax/forms.py``), and the few that every model family shares."""
 
+import math
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -9,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
 from ganjax.errors import UserError
-from ganjax.forms import current_forms
+from ganjax.forms import current_forms, kernel_memory
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _FILTER = (0.125, 0.375, 0.375, 0.125)  # [1, 3, 3, 1] / 8 along one axis
@@ -67,12 +68,14 @@ def _merge_groups(kernel: Array, groups: int, merged: int) -> Array:
     blocks = kernel.reshape(height, width, inputs, groups // merged, merged, outputs)
     # By padding and not by a product with an identity: the gradient is then slices and not sums over zeros, which
     # jaxlib 0.10.2 on CPU fuses across all blocks into programs that crash.
-    rows = [
-        jnp.pad(
-            blocks[..., index, :], ((0, 0),) * 2 + ((index * inputs, (merged - 1 - index) * inputs),) + ((0, 0),) * 2
-        )
-        for index in range(merged)
-    ]
+    untouched = ((0, 0, 0),) * 2
+
+    def row(index: int) -> Array:
+        padding = (index * inputs, (merged - 1 - index) * inputs, 0)
+        # Not jnp.pad, which is jitted (see kernel_memory).
+        return lax.pad(blocks[..., index, :], jnp.zeros((), kernel.dtype), (*untouched, padding, *untouched))
+
+    rows = [row(index) for index in range(merged)]
     return jnp.stack(rows, axis=4).reshape(height, width, merged * inputs, channels)
 
 
@@ -80,7 +83,8 @@ def pointwise_convolution(
     images: Float[Array, "batch height width in_channels"], kernel: Float[Array, "in_channels out_channels"]
 ) -> Float[Array, "batch height width out_channels"]:
     """A 1 x 1 convolution: the same linear map of the channels at every pixel."""
-    if current_forms().pointwise == "convolution":
+    forms = current_forms()
+    if forms.pointwise == "convolution" and math.prod(images.shape[1:-1]) > forms.product_pixels:
         return _same_convolution(images, kernel[None, None], groups=1)
     return jnp.einsum("bhwi,io->bhwo", images, kernel)
 
@@ -227,9 +231,19 @@ def add_bias(
     return maps + bias
 
 
-def leaky_relu(values: Float[Array, "*shape"], slope: float = 0.2) -> Float[Array, "*shape"]:
-    """The values where positive, ``slope`` times them elsewhere; 0.2 is the slope of DCGAN and of R3GAN."""
-    return nn.leaky_relu(values, slope)
+def leaky_relu(
+    values: Float[Array, "*shape"], slope: float = 0.2, *, kibibytes: int | None = None
+) -> Float[Array, "*shape"]:
+    """The values where positive, ``slope`` times them elsewhere; 0.2 is the slope of DCGAN and of R3GAN.
+
+    Args:
+      values: any.
+      slope: of the negative values.
+      kibibytes: of ``kernel_memory`` for the kernel that makes the values and notes their signs for the way back.
+    """
+    with kernel_memory(kibibytes):
+        positive = values >= 0
+    return lax.select(positive, values, slope * values)  # not Flax's, which is jitted (see kernel_memory)
 
 
 def batch_norm(
