@@ -103,7 +103,7 @@ def resample(images: Images, inverse: Matrices) -> Images:
     points = (len(images), -1)
     products = current_forms().sampling == "products" and height * width <= _LARGEST_FOR_PRODUCTS
     sample = _sample_by_products if products else _sample_by_gathers
-    with kernel_memory(2048):
+    with kernel_memory(2048 if products else None):
         sampled = sample(images, row.reshape(points), column.reshape(points))
         sampled = sampled.reshape(len(images), 2 * height + _TAPS - 2, 2 * width + _TAPS - 2, channels)
         return _separable(_downsampling(height), _downsampling(width), sampled)
