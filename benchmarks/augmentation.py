@@ -22,9 +22,9 @@ import numpy as np
 import tyro
 
 from ganjax import augment, example_batch, init, load_config
+from ganjax.algorithms.gan import Augmentation, train_step
 from ganjax.augment import Ada, DiffAugment
-from ganjax.forms import current_forms, target_forms
-from ganjax.gan import Augmentation, train_step
+from ganjax.platform.forms import current_forms, target_forms
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,10 +20,10 @@ import tyro
 from jaxtyping import Array
 
 from ganjax import GAN, TrainState, augment, draw_latents, init, sample
+from ganjax.algorithms.gan import train_step
 from ganjax.data import Npz, order
-from ganjax.gan import train_step
+from ganjax.ground.grids import image_grid
 from ganjax.recipes import r3gan_experiment
-from ganjax.report import image_grid
 
 
 @dataclasses.dataclass(frozen=True)

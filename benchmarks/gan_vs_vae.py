@@ -31,12 +31,12 @@ from ganjax.evaluation.content import read_content
 from ganjax.evaluation.measure import Evaluator
 from ganjax.evaluation.protocol import Stamp, parse_metrics
 from ganjax.evaluation.reference import Reals
-from ganjax.forms import current_platform
-from ganjax.report import image_grid
-from ganjax.sampling import Sampler, generate, spread_labels
-from ganjax.subjects import BATCH_SIZE_OF_A_DEVICE, generated, open_networks
-from ganjax.train import train
-from ganjax.workdir import claim
+from ganjax.ground.grids import image_grid
+from ganjax.platform.forms import current_platform
+from ganjax.runs.sampling import Sampler, generate, spread_labels
+from ganjax.runs.subjects import BATCH_SIZE_OF_A_DEVICE, generated, open_networks
+from ganjax.runs.train import train
+from ganjax.runs.workdir import claim
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURED = 8  # samples of each class

@@ -17,8 +17,8 @@ from PIL import Image
 from tables import spread, write
 
 from ganjax import load_config
-from ganjax.bench import NoiseSource, input_rate
 from ganjax.data import Folder, Npz, Source
+from ganjax.verbs.bench import NoiseSource, input_rate
 
 QUICKSTART = Path(__file__).parent.parent / "configs" / "quickstart.py"
 

@@ -26,9 +26,9 @@ import jax
 import numpy as np
 import tyro
 
-from ganjax.checkpoint import Checkpoints
-from ganjax.gan import TrainState, init
-from ganjax.workdir import load_workdir
+from ganjax.algorithms.gan import TrainState, init
+from ganjax.runs.checkpoint import Checkpoints
+from ganjax.runs.workdir import load_workdir
 
 ROOT = Path(__file__).resolve().parents[1]
 OVERRIDES = [

@@ -23,10 +23,10 @@ import tyro
 from etils import epath
 
 from ganjax import Config, init, load_config
-from ganjax.compilation import compile_launch
+from ganjax.compiling.compilation import compile_launch
 from ganjax.data import open_feed
-from ganjax.sharding import batch_sharding, data_mesh, replicated
-from ganjax.train import train
+from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
+from ganjax.runs.train import train
 
 TARGET = 0.95
 

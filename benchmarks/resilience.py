@@ -32,10 +32,10 @@ from jax.sharding import AxisType, Mesh
 from processes import ROOT, Processes, wait_until
 
 from ganjax import GAN, R1, R2, Adam, example_batch, init, load_config, losses
-from ganjax.compilation import abstract_state, for_sharded_state, shardings
-from ganjax.gan import train_step
+from ganjax.algorithms.gan import train_step
+from ganjax.compiling.compilation import abstract_state, for_sharded_state, shardings
 from ganjax.models import dcgan, mlp, r3gan
-from ganjax.sharding import batch_sharding, data_mesh, replicated
+from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
 
 SMALL = ["--width", "32", "--batch-size", "48", "--run.num-samples", "4", "--run.log-every", "48"]
 SMALL += ["--run.sample-every", "100_000_000", "--run.checkpoint-every", "100_000_000"]
@@ -276,7 +276,7 @@ def faults(options: Options, folder: Path) -> Iterator[Row]:
 
 def checkpoints(options: Options, folder: Path) -> Iterator[Row]:
     """The quickstart with a checkpoint every 200 steps: of two intervals of 100 steps one has a save."""
-    from ganjax.train import train as train_run
+    from ganjax.runs.train import train as train_run
 
     config = load_config(ROOT / "configs" / "quickstart.py")
     run = dataclasses.replace(

@@ -16,8 +16,8 @@ import tyro
 from tables import write
 
 from ganjax import load_config
-from ganjax.hardware import num_chips
-from ganjax.plan import PlanOptions, plan
+from ganjax.platform.chips import num_chips
+from ganjax.verbs.plan import PlanOptions, plan
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 

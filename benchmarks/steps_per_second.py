@@ -15,7 +15,7 @@ import tyro
 from tables import spread, write
 
 from ganjax import load_config
-from ganjax.bench import BenchOptions, bench, table
+from ganjax.verbs.bench import BenchOptions, bench, table
 
 # Name, and the config with its flags. One device's batch; several share it.
 CPU = {

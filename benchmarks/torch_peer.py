@@ -170,11 +170,11 @@ def ganjax_side(pair: Pair, device: str) -> Callable[[int], None]:
     import jax
 
     from ganjax import init, load_config
-    from ganjax.bench import NoiseSource
-    from ganjax.compilation import abstract_state, compile_launch
+    from ganjax.compiling.compilation import abstract_state, compile_launch
     from ganjax.data import open_feed
-    from ganjax.launch import steps_per_launch
-    from ganjax.sharding import batch_sharding, data_mesh, replicated
+    from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
+    from ganjax.runs.launches import steps_per_launch
+    from ganjax.verbs.bench import NoiseSource
 
     assert jax.default_backend() == {"cuda": "gpu"}.get(device, device), "JAX sees another device"
     file, *flags = shlex.split(pair.config)

@@ -21,9 +21,9 @@ import tyro
 from tables import RESULTS, write
 
 from ganjax import load_config
-from ganjax.forms import FORMS
-from ganjax.hardware import num_chips
-from ganjax.plan import PlanOptions, plan, table
+from ganjax.platform.chips import num_chips
+from ganjax.platform.forms import FORMS
+from ganjax.verbs.plan import PlanOptions, plan, table
 
 PLAIN = dataclasses.replace(
     FORMS["tpu"],

@@ -1,19 +1,32 @@
 """Generative adversarial networks in JAX: one pure, jit-able train step, and what is needed around it.
 
-from ganjax import GAN, example_batch, init, sample, train_step
+    from ganjax import GAN, example_batch, init, sample, train_step
+
+Each folder is a wing that answers one question, and imports only from those below it, from the top: ``cli.py`` and
+``verbs/`` (what does a person ask for?), ``recipes.py`` (what do the experiments of a paper share?), ``runs/`` (what is
+a run, in time and on disk?), ``evaluation/`` (how good are the images?), ``compiling/`` (how is a step compiled, and
+what does it cost?), ``algorithms/`` (what is learned?), ``models/`` and ``augment/`` (of which networks, through which
+augmentations?), ``data/`` (which images, in which order?), ``platform/`` (where does it run?), ``ground/``.
 """
 
-from ganjax import augment, losses
-from ganjax.config import Config, Run, load_config
+import sys
+
+from ganjax import augment
+from ganjax.algorithms import losses
+from ganjax.algorithms.gan import GAN, TrainState, draw_latents, example_batch, init, sample, train_step
+from ganjax.algorithms.model import Player
+from ganjax.algorithms.optimizers import Adam
+from ganjax.algorithms.penalties import R1, R2, WGANGP
+from ganjax.algorithms.vae import VAE, VAEState, reconstruct
+from ganjax.compiling.launch import train_steps
 from ganjax.data import DeviceDataset
-from ganjax.errors import UserError
-from ganjax.gan import GAN, TrainState, draw_latents, example_batch, init, sample, train_step
-from ganjax.launch import train_steps
-from ganjax.model import Player
-from ganjax.optimizers import Adam
-from ganjax.penalties import R1, R2, WGANGP
-from ganjax.schedules import CosineRamp, Schedule
-from ganjax.vae import VAE, VAEState, reconstruct
+from ganjax.ground.errors import UserError
+from ganjax.ground.schedules import CosineRamp, Schedule
+from ganjax.runs import train
+from ganjax.runs.config import Config, Run, load_config
+
+# Where code lives is the wings' business. These two modules are imported by the configs of workdirs and by programs.
+sys.modules |= {"ganjax.losses": losses, "ganjax.train": train}
 
 __all__ = [
     "GAN",
@@ -39,6 +52,7 @@ __all__ = [
     "losses",
     "reconstruct",
     "sample",
+    "train",
     "train_step",
     "train_steps",
 ]

@@ -4,13 +4,14 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from ganjax import augment, losses
-from ganjax.errors import UserError
-from ganjax.gan import GAN
+from ganjax import augment
+from ganjax.algorithms import losses
+from ganjax.algorithms.gan import GAN
+from ganjax.algorithms.optimizers import Adam
+from ganjax.algorithms.penalties import R1, R2
+from ganjax.ground.errors import UserError
+from ganjax.ground.schedules import CosineRamp, Number
 from ganjax.models import r3gan
-from ganjax.optimizers import Adam
-from ganjax.penalties import R1, R2
-from ganjax.schedules import CosineRamp, Number
 
 
 def r3gan_widths(width: int, size: int) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ import reference_ada
 from ganjax import UserError, augment
 from ganjax.augment import Ada, Draws
 from ganjax.augment.color import octave_bank
-from ganjax.forms import FORMS, target_forms
+from ganjax.platform.forms import FORMS, target_forms
 
 GEOMETRY = [
     "x_flip",

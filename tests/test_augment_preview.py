@@ -9,7 +9,7 @@ from PIL import Image
 
 from ganjax import Config, augment, load_config
 from ganjax.cli import main
-from ganjax.preview import PreviewOptions, preview, sheet
+from ganjax.verbs.data import PreviewOptions, preview, sheet
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 DIGITS = str(CONFIGS / "mlp_digits.py")
@@ -32,7 +32,7 @@ def test_a_sheet_has_the_reals_and_a_row_a_transform(tmp_path, capsys):
 
 def test_a_config_shows_its_own_pipe(tmp_path, monkeypatch):
     rows = {}
-    monkeypatch.setattr("ganjax.preview.sheet", lambda given: rows.update(given) or sheet(given))
+    monkeypatch.setattr("ganjax.verbs.data.sheet", lambda given: rows.update(given) or sheet(given))
     config = load_config(DIGITS)
     pipe = augment.Ada(brightness=1, luma_flip=0.5)
     config = Config(gan=dataclasses.replace(config.gan, augmentation=pipe), data=config.data, run=config.run)

@@ -18,13 +18,13 @@ from random_state import random_state
 from test_augment_ada import as_draws, random_draw
 
 from ganjax import GAN, R1, R2, Adam, CosineRamp, UserError, augment, example_batch, init, load_config, losses
+from ganjax.algorithms.gan import TrainState, train_step
+from ganjax.algorithms.penalties import Scored
 from ganjax.augment import Ada, AdaptiveStrength, DiffAugment
-from ganjax.checkpoint import Checkpoints
-from ganjax.forms import FORMS, target_forms
-from ganjax.gan import TrainState, train_step
 from ganjax.models import mlp, r3gan
-from ganjax.penalties import Scored
-from ganjax.sharding import batch_sharding, data_mesh, replicated
+from ganjax.platform.forms import FORMS, target_forms
+from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
+from ganjax.runs.checkpoint import Checkpoints
 
 
 @pytest.fixture(autouse=True, scope="module")

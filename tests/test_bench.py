@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ganjax.bench import NoiseSource
-from ganjax.cache import cache_folder
 from ganjax.cli import main
+from ganjax.platform.cache import cache_folder
+from ganjax.verbs.bench import NoiseSource
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 MLP, CIFAR = str(CONFIGS / "mlp_digits.py"), str(CONFIGS / "r3gan_cifar10.py")

@@ -16,11 +16,11 @@ import optax
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ganjax.checkpoint import Checkpoints
-from ganjax.errors import UserError
-from ganjax.gan import GAN, TrainState, example_batch, init, train_step
+from ganjax.algorithms.gan import GAN, TrainState, example_batch, init, train_step
+from ganjax.algorithms.optimizers import Adam
+from ganjax.ground.errors import UserError
 from ganjax.models import mlp
-from ganjax.optimizers import Adam
+from ganjax.runs.checkpoint import Checkpoints
 
 KEY = jax.random.key(0)
 STEP = jax.jit(train_step, static_argnums=0, donate_argnums=1)
@@ -176,7 +176,7 @@ def test_a_save_that_was_killed_is_invisible_and_then_cleared_away(tmp_path: Pat
     program = """
 import os, signal, sys
 import jax.numpy as jnp
-from ganjax.checkpoint import Checkpoints
+from ganjax.runs.checkpoint import Checkpoints
 checkpoints = Checkpoints(sys.argv[1])
 checkpoints.save(1, {"weights": jnp.ones(64), "step": jnp.asarray(1, jnp.int32)})
 checkpoints.wait()

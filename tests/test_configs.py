@@ -19,9 +19,9 @@ import pytest
 from random_state import random_state
 
 from ganjax import GAN, R1, R2, VAE, Adam, Config, CosineRamp, Run, UserError, example_batch, load_config, losses
-from ganjax.config import describe
+from ganjax.algorithms.gan import train_step
 from ganjax.data import Folder
-from ganjax.gan import train_step
+from ganjax.runs.config import describe
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"

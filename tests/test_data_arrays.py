@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn import datasets
 
 from ganjax.data import ArraySource, Dataset, Digits, Npz
-from ganjax.errors import UserError
+from ganjax.ground.errors import UserError
 
 SHARED_DATA = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
 

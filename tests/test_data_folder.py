@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ganjax.data import Folder
-from ganjax.errors import UserError
+from ganjax.ground.errors import UserError
 
 
 def png(value: int, side: int = 8) -> bytes:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ganjax.data.images import UnreadableImageError, check_header, decode_image, fit_array, height_and_width
-from ganjax.errors import UserError
+from ganjax.ground.errors import UserError
 
 
 def encode(image: Image.Image, form: str = "PNG", **options) -> bytes:

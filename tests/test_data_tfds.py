@@ -14,7 +14,7 @@ from PIL import Image
 from tensorflow_datasets.core import registered
 
 from ganjax.data import Tfds
-from ganjax.errors import UserError
+from ganjax.ground.errors import UserError
 
 SHARED_DATA = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
 

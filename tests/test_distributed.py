@@ -11,9 +11,9 @@ import jax
 import pytest
 from processes import MLP, ROOT, Processes, free_port, wait_until
 
-from ganjax.config import Run
-from ganjax.distributed import any_problem, decided_by_first, join
-from ganjax.errors import UserError
+from ganjax.ground.errors import UserError
+from ganjax.platform.distributed import any_problem, decided_by_first, join
+from ganjax.runs.config import Run
 
 FLAGS = ["--width", "32", "--batch-size", "24", "--run.num-samples", "4", "--run.log-every", "24"]
 FLAGS += ["--run.sample-every", "1200", "--run.checkpoint-every", "2400"]
@@ -62,13 +62,13 @@ def test_one_two_and_four_processes_are_one_run(tmp_path: Path) -> None:
 EVALUATED = f"""
 import os, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-import ganjax.subjects
+import ganjax.runs.subjects
 from ganjax.cli import main
 from tiny_evaluation import projection
 
 if sys.argv[-1].endswith(",2,1"):
     os.environ["GANJAX_CACHE"] += "/of_the_second"
-ganjax.subjects.open_classifier = lambda dataset, reals: projection()
+ganjax.runs.subjects.open_classifier = lambda dataset, reals: projection()
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -9,8 +9,8 @@ import pytest
 from processes import MLP
 
 from ganjax.cli import main
-from ganjax.collapse import imbalance, narrow, spread
 from ganjax.data import ArraySource, open_feed, unskipped_step
+from ganjax.runs.collapse import imbalance, narrow, spread
 
 # The discriminator's loss on a batch that holds the poisoned record is not a number, whatever the weights.
 POISONED = f"""

@@ -28,9 +28,9 @@ from ganjax.evaluation.protocol import (
 )
 from ganjax.evaluation.statistics import Moments
 from ganjax.models import mlp
-from ganjax.sampling import Sampler, _compute, generate
-from ganjax.sharding import batch_sharding, data_mesh, replicated
-from ganjax.subjects import generated, open_classifier, stored
+from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
+from ganjax.runs.sampling import Sampler, _compute, generate
+from ganjax.runs.subjects import generated, open_classifier, stored
 
 
 @pytest.fixture(autouse=True)
@@ -225,7 +225,7 @@ def test_modes_of_stacked_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     images = np.broadcast_to((20 * labels + 1)[:, None, None], (40, 28, 28)).astype(np.uint8)
     np.savez(tmp_path / "mnist.npz", images=images, labels=labels)
     dataset = StackedMnist(tmp_path / "mnist.npz", num_images=20_000)
-    monkeypatch.setattr("ganjax.subjects.cached_classifier", lambda digits: _Exact())
+    monkeypatch.setattr("ganjax.runs.subjects.cached_classifier", lambda digits: _Exact())
     data = reals(dataset.open())
     classifier = open_classifier(dataset, data)
     assert classifier.num_classes == 1000

@@ -9,8 +9,8 @@ from etils import epath
 from tiny_evaluation import projection, source
 
 from ganjax.evaluation import pictures
-from ganjax.evaluation.curves import HEIGHT, WIDTH, learning_curves
 from ganjax.evaluation.reference import KeptFeatures
+from ganjax.runs.curves import HEIGHT, WIDTH, learning_curves
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tiny_evaluation import CONFIG, TINY
 from ganjax import UserError, load_config
 from ganjax.cli import main
 from ganjax.evaluation.classifier import cached_classifier
-from ganjax.sampling import _compute, restore_state
+from ganjax.runs.sampling import _compute, restore_state
 
 EVALUATE = ["--run.evaluate-every", "128", "--run.evaluate-num", "130", "--run.evaluate-network", "classifier"]
 
@@ -26,7 +26,7 @@ def _quick_classifier(tmp_path_factory: pytest.TempPathFactory):
     """One classifier for all tests of the file, trained for a moment."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GANJAX_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr("ganjax.subjects.cached_classifier", functools.partial(cached_classifier, total_images=1280))
+        patch.setattr("ganjax.runs.subjects.cached_classifier", functools.partial(cached_classifier, total_images=1280))
         yield
 
 

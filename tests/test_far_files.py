@@ -14,11 +14,11 @@ from PIL import Image
 from processes import MLP
 
 from ganjax.cli import main
-from ganjax.config import load_config
 from ganjax.data import Folder, Npz
-from ganjax.pictures import Pictures
-from ganjax.report import MetricsLog
-from ganjax.workdir import claim, load_workdir
+from ganjax.runs.config import load_config
+from ganjax.runs.pictures import Pictures
+from ganjax.runs.report import MetricsLog
+from ganjax.runs.workdir import claim, load_workdir
 
 
 @pytest.fixture(params=["gs", "s3"])

@@ -16,7 +16,7 @@ from processes import MLP, ROOT
 from ganjax.cli import main
 from ganjax.data import ArraySource, Folder, ReadableSource, open_feed
 from ganjax.data import stall as stall_module
-from ganjax.errors import Fault
+from ganjax.ground.errors import Fault
 
 TINY = ["--width", "8", "--batch-size", "16", "--run.num-samples", "4"]
 OFTEN = ["--run.log-every=16", "--run.checkpoint-every=320", "--run.sample-every=100_000"]
@@ -166,7 +166,7 @@ WORKER = """
 import multiprocessing, os, signal
 import numpy as np
 from ganjax.data import ArraySource, open_feed
-from ganjax.errors import Fault
+from ganjax.ground.errors import Fault
 
 if __name__ == "__main__":
     feed = open_feed(ArraySource(np.zeros((20, 4, 4, 1), np.uint8)), seed=0, rows_per_step=4, resident="stream",

@@ -20,7 +20,7 @@ from PIL import Image
 
 from ganjax.data import ArraySource, Folder, Source, open_feed, order
 from ganjax.data.feed import StreamingFeed
-from ganjax.errors import UserError
+from ganjax.ground.errors import UserError
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 Resident = Literal["auto", "device", "stream"]

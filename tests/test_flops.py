@@ -10,10 +10,10 @@ from jax import lax
 from linear_gan import make_gan
 
 from ganjax import GAN, R1, R2, Adam, losses
-from ganjax.flops import PLAIN, count_flops, model_flops
-from ganjax.forms import target_forms
+from ganjax.compiling.flops import PLAIN, count_flops, model_flops
 from ganjax.models import dcgan, mlp, r3gan
 from ganjax.models.layers import downsample, grouped_convolution, strided_convolution, transposed_convolution
+from ganjax.platform.forms import target_forms
 
 KEY = jax.random.key(0)
 LAYOUT = ("NHWC", "HWIO", "NHWC")

@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import pytest
 
 from ganjax import GAN, losses
-from ganjax.forms import kernel_memory, target_platform
-from ganjax.gan import example_batch, init, train_step
+from ganjax.algorithms.gan import example_batch, init, train_step
+from ganjax.algorithms.optimizers import Adam
+from ganjax.algorithms.penalties import R1, R2
+from ganjax.augment import geometry
 from ganjax.models import r3gan
-from ganjax.optimizers import Adam
-from ganjax.penalties import R1, R2
+from ganjax.platform.forms import kernel_memory, target_platform
 
 LIMIT = "scoped_vmem_limit_kib"
 
@@ -48,7 +49,6 @@ def test_memory_stays_with_the_maps_that_it_is_for(num_microbatches: int) -> Non
     with target_platform("tpu"):
         program = jax.jit(train_step, static_argnums=0).lower(gan, state, batch, jax.random.key(0)).as_text()
     images = 4 // num_microbatches
-
     maps = {size: f"tensor<{images}x{size}x{size}x" for size in (4, 8, 16, 32)}
 
     def told(operation: str, size: int) -> set[str]:
@@ -61,3 +61,10 @@ def test_memory_stays_with_the_maps_that_it_is_for(num_microbatches: int) -> Non
     for function in re.split(r"\n  func.func ", program):
         name = re.escape(function.split("(")[0].split("@")[-1])
         assert LIMIT not in function or len(re.findall(rf"call @{name}\(", program)) <= 1, function
+
+
+@pytest.mark.parametrize(("size", "in_products"), [(32, True), (128, False)])
+def test_small_images_are_augmented_in_little_memory_and_large_ones_are_not(size: int, in_products: bool) -> None:
+    with target_platform("tpu"):
+        program = jax.jit(geometry.resample).lower(jnp.zeros((2, size, size, 3)), jnp.zeros((2, 3, 3))).as_text()
+    assert (f'{LIMIT} = "2048"' in program) == in_products

@@ -22,8 +22,8 @@ from linear_gan import (
 from random_state import random_state
 
 from ganjax import GAN, R1, R2, WGANGP, Adam, CosineRamp, TrainState, UserError, example_batch, init, losses, sample
-from ganjax import gan as algorithm
-from ganjax.gan import train_step
+from ganjax.algorithms import gan as algorithm
+from ganjax.algorithms.gan import train_step
 from ganjax.models import dcgan, mlp, r3gan
 
 STEP = jax.jit(train_step, static_argnums=0)

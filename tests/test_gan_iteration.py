@@ -10,9 +10,9 @@ from linear_gan import BATCH, CLASSES, KEY, assert_close, make_batch, make_gan
 from random_state import random_state
 
 from ganjax import GAN, R1, R2, CosineRamp, losses
-from ganjax import gan as algorithm
-from ganjax.forms import target_platform
-from ganjax.gan import train_step
+from ganjax.algorithms import gan as algorithm
+from ganjax.algorithms.gan import train_step
+from ganjax.platform.forms import target_platform
 
 STEP = jax.jit(train_step, static_argnums=0)
 

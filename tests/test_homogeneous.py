@@ -10,11 +10,11 @@ import pytest
 from random_state import random_params, random_state
 
 from ganjax import R1, R2, augment, losses
+from ganjax.algorithms.gan import GAN, example_batch, train_step
+from ganjax.algorithms.homogeneous import logits_and_gradients
+from ganjax.algorithms.optimizers import Adam
 from ganjax.augment import Ada
-from ganjax.gan import GAN, example_batch, train_step
-from ganjax.homogeneous import logits_and_gradients
 from ganjax.models import dcgan, r3gan
-from ganjax.optimizers import Adam
 
 BATCH = 6
 NETWORKS: dict[str, Any] = {

@@ -15,13 +15,13 @@ from jax.sharding import AxisType, Mesh
 from PIL import Image
 
 from ganjax import UserError
-from ganjax.cache import cache_folder
 from ganjax.evaluation import weights as weights_module
 from ganjax.evaluation.convolution import convolution, pool
 from ganjax.evaluation.features import FeatureNetwork, Features, feature_function, stream_features
 from ganjax.evaluation.inception import PUBLISHED, InceptionV3, convert, load_inception
 from ganjax.evaluation.resize import resize
 from ganjax.evaluation.weights import PublishedWeights, load_weights, read_pytorch, sha256_of
+from ganjax.platform.cache import cache_folder
 
 
 def pictures(*shape, seed=0):

@@ -16,11 +16,11 @@ from random_state import random_state
 
 from ganjax import GAN, R1, Adam, Config, DeviceDataset, Run, UserError, init, load_config, train_step, train_steps
 from ganjax.data import Digits, open_feed
-from ganjax.forms import target_platform
-from ganjax.interruption import Interrupted
-from ganjax.launch import launches, steps_per_launch
 from ganjax.models import mlp
-from ganjax.train import train
+from ganjax.platform.forms import target_platform
+from ganjax.runs.interruption import Interrupted
+from ganjax.runs.launches import launches, steps_per_launch
+from ganjax.runs.train import train
 
 KEY, STEPS, BATCH, RECORDS = jax.random.key(0), 16, 4, 24
 
@@ -124,7 +124,7 @@ def test_a_run_that_goes_on_from_any_launch_goes_on_with_the_same_launches() -> 
 
 
 def test_auto_is_one_on_a_cpu_and_many_only_for_short_iterations_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ganjax import launch
+    from ganjax.runs import launches as launch
 
     source = Digits(size=16).open()
     feed = open_feed(source, seed=0, rows_per_step=64)
@@ -164,7 +164,7 @@ def lines_of(workdir: Path) -> list[dict[str, float]]:
 
 
 def test_the_loop_leaves_the_same_files_with_fewer_launches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ganjax import train as loop
+    from ganjax.runs import train as loop
 
     calls = []
 
@@ -200,7 +200,7 @@ def test_the_loop_leaves_the_same_files_with_fewer_launches(tmp_path: Path, monk
 def test_a_run_that_is_stopped_between_launches_ends_bit_for_bit_as_one_that_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ganjax import train as loop
+    from ganjax.runs import train as loop
 
     config = config_of(steps_per_launch=4)
     for name in ("whole", "stopped"):

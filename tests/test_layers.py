@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from jax import lax
 
-from ganjax.errors import UserError
-from ganjax.forms import FORMS, Forms, target_forms, target_platform
+from ganjax.ground.errors import UserError
 from ganjax.models import layers
+from ganjax.platform.forms import FORMS, Forms, target_forms, target_platform
 
 TOLERANCE = 2e-5
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ganjax import losses
-from ganjax.losses import Loss
+from ganjax.algorithms.losses import Loss
 
 NAMES = [name for name, value in vars(losses).items() if isinstance(value, Loss)]
 

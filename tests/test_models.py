@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from ganjax.errors import UserError
-from ganjax.forms import target_platform
+from ganjax.ground.errors import UserError
 from ganjax.models import dcgan, mlp, r3gan
+from ganjax.platform.forms import target_platform
 
 BATCH = 4
 

@@ -12,9 +12,9 @@ from jax.sharding import PartitionSpec
 from random_state import random_state
 
 from ganjax import GAN, R1, R2, Adam, TrainState, example_batch, init, losses
-from ganjax.gan import Batch, Metrics, train_step
+from ganjax.algorithms.gan import Batch, Metrics, train_step
 from ganjax.models import dcgan, mlp, r3gan
-from ganjax.sharding import batch_sharding, data_mesh, replicated
+from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
 
 DEVICES, BATCH, STEPS = 8, 32, 2
 KEY, OTHER_KEY = jax.random.key(0), jax.random.key(1)

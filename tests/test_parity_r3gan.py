@@ -11,12 +11,12 @@ torch = pytest.importorskip("torch", reason="the reference is written in PyTorch
 
 import torch_r3gan as reference  # noqa: E402
 
-from ganjax import gan as algorithm  # noqa: E402
 from ganjax import losses  # noqa: E402
+from ganjax.algorithms import gan as algorithm  # noqa: E402
+from ganjax.algorithms.optimizers import Adam  # noqa: E402
+from ganjax.algorithms.penalties import R1, R2  # noqa: E402
+from ganjax.ground.schedules import CosineRamp  # noqa: E402
 from ganjax.models import r3gan  # noqa: E402
-from ganjax.optimizers import Adam  # noqa: E402
-from ganjax.penalties import R1, R2  # noqa: E402
-from ganjax.schedules import CosineRamp  # noqa: E402
 
 pytestmark = pytest.mark.parity
 

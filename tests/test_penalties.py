@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ganjax.penalties import R1, R2, WGANGP, Penalty, Scored, squared_gradient_norms
+from ganjax.algorithms.penalties import R1, R2, WGANGP, Penalty, Scored, squared_gradient_norms
 
 BATCH, SHAPE = 5, (2, 3, 1)
 PENALTIES = {"r1": R1(1.0), "r2": R2(1.0), "two_sided": WGANGP(), "one_sided": WGANGP(sides="one")}

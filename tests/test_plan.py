@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from ganjax.cli import main
-from ganjax.hardware import CHIPS, TOPOLOGIES, chip_of, chip_of_topology, num_chips, peak_flops
-from ganjax.hlo import costs
+from ganjax.compiling.hlo import costs
+from ganjax.platform.chips import CHIPS, TOPOLOGIES, chip_of, chip_of_topology, num_chips, peak_flops
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 QUICKSTART, MLP = str(CONFIGS / "quickstart.py"), str(CONFIGS / "mlp_digits.py")
@@ -25,7 +25,7 @@ needs_compiler = pytest.mark.skipif(
 PROGRAM = """HloModule jit_step, is_scheduled=true
 
 FileNames
-1 "/home/me/.venv/lib/ganjax/gan.py"
+1 "/home/me/.venv/lib/ganjax/algorithms/gan.py"
 2 "/home/me/.venv/lib/ganjax/models/r3gan.py"
 3 "/home/me/.venv/lib/ganjax/models/layers.py"
 
@@ -101,7 +101,7 @@ def test_what_is_read_from_a_program() -> None:
     assert found.by_source == {
         "ganjax/models/r3gan.py:20": (5 * 30 + 100, 6),
         "(fusion)": (60, 1),
-        "ganjax/gan.py:10": (4 * 7, 4),
+        "ganjax/algorithms/gan.py:10": (4 * 7, 4),
     }
     assert next(iter(found.by_source)) == "ganjax/models/r3gan.py:20"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from ganjax.config import load_config
+from ganjax.runs.config import load_config
 
 DOCS = Path(__file__).parents[1] / "docs"
 QUICKSTART = DOCS.parent / "configs" / "quickstart.py"

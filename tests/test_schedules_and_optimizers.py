@@ -6,8 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from ganjax.optimizers import Adam
-from ganjax.schedules import CosineRamp, value_at
+from ganjax.algorithms.optimizers import Adam
+from ganjax.ground.schedules import CosineRamp, value_at
 
 
 @pytest.mark.parametrize(("start", "end"), [(2e-4, 5e-5), (0.9, 0.99), (150, 15.0), (0, 5e6)])

@@ -12,10 +12,10 @@ from jax.sharding import PartitionSpec
 from random_state import random_state
 
 from ganjax import GAN, R1, R2, Adam, example_batch, init, losses
-from ganjax.compilation import abstract_state, for_sharded_state, shardings
-from ganjax.gan import train_step
+from ganjax.algorithms.gan import train_step
+from ganjax.compiling.compilation import abstract_state, for_sharded_state, shardings
 from ganjax.models import dcgan, mlp, r3gan
-from ganjax.sharding import batch_sharding, data_mesh, replicated, split_sharding
+from ganjax.platform.sharding import batch_sharding, data_mesh, replicated, split_sharding
 
 DEVICES = 8
 KEY = jax.random.key(0)

@@ -15,12 +15,12 @@ from random_state import random_state
 from scipy import stats
 
 from ganjax import VAE, Adam, UserError, draw_latents, example_batch, init, reconstruct, sample, train_step
-from ganjax.compilation import abstract_state, for_sharded_state
-from ganjax.draws import draw_updates
-from ganjax.flops import model_flops
+from ganjax.algorithms.draws import draw_updates
+from ganjax.algorithms.vae import divergence_from_prior, negative_log_likelihood
+from ganjax.compiling.compilation import abstract_state, for_sharded_state
+from ganjax.compiling.flops import model_flops
 from ganjax.models import dcgan, mlp, vae
-from ganjax.sharding import batch_sharding, data_mesh, replicated
-from ganjax.vae import divergence_from_prior, negative_log_likelihood
+from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
 
 KEY, DEVICES, BATCH, LATENTS = jax.random.key(0), 8, 16, 3
 SHAPE, RATE = (4, 4, 1), 1e-3

@@ -12,7 +12,7 @@ from etils import epath
 from ganjax import load_config
 from ganjax.cli import main
 from ganjax.evaluation.classifier import cached_classifier
-from ganjax.sampling import restore_state
+from ganjax.runs.sampling import restore_state
 
 CONFIG = Path(__file__).parent.parent / "configs" / "vae_digits.py"
 TINY = ["--features", "4", "--batch-size", "16", "--total-images", "320", "--run.num-samples", "20"]
@@ -72,7 +72,8 @@ def test_evaluation_says_what_it_leaves_out(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("GANJAX_CACHE", str(tmp_path))
-    monkeypatch.setattr("ganjax.subjects.cached_classifier", functools.partial(cached_classifier, total_images=640))
+    quick = functools.partial(cached_classifier, total_images=640)
+    monkeypatch.setattr("ganjax.runs.subjects.cached_classifier", quick)
     arguments = ["evaluate", "--workdir", str(trained), "--network", "classifier", "--metrics", "fid,accuracy"]
     assert main([*arguments, "--num", "130", "--pictures", "True"]) == 0
     printed = capsys.readouterr().out

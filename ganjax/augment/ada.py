@@ -18,8 +18,8 @@ from jaxtyping import Array, Float, Key
 from ganjax.augment import color, geometry
 from ganjax.augment.draws import Draws, draw_one
 from ganjax.augment.names import nearest_name
-from ganjax.errors import UserError
-from ganjax.schedules import Number
+from ganjax.ground.errors import UserError
+from ganjax.ground.schedules import Number
 
 Images = Float[Array, "batch height width channels"]
 

@@ -7,8 +7,8 @@ import flax.struct
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ganjax.errors import UserError
-from ganjax.schedules import Number
+from ganjax.ground.errors import UserError
+from ganjax.ground.schedules import Number
 
 
 @no_type_check  # at run time: JAX fills such trees with shapes, shardings and axes, too

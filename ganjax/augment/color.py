@@ -8,7 +8,7 @@ import numpy as np
 from jax.lax import Precision
 from jaxtyping import Array, Float, Float32
 
-from ganjax.errors import UserError
+from ganjax.ground.errors import UserError
 
 Images = Float[Array, "batch height width channels"]
 Matrices = Float[Array, "batch 4 4"]

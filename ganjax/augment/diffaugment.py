@@ -9,7 +9,7 @@ from jax.lax import Precision
 from jaxtyping import Array, Float, Int, Key
 
 from ganjax.augment.names import nearest_name
-from ganjax.errors import UserError
+from ganjax.ground.errors import UserError
 
 Images = Float[Array, "batch height width channels"]
 Scalars = Float[Array, " batch"]

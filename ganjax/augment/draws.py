@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from ganjax.augment.color import NUM_BANDS
-from ganjax.schedules import Number
+from ganjax.ground.schedules import Number
 
 Scalars = Float[Array, "*batch"]
 Pairs = Float[Array, "*batch 2"]

@@ -13,8 +13,8 @@ import numpy as np
 from jax.lax import Precision
 from jaxtyping import Array, Float, Float32, Int
 
-from ganjax.errors import UserError
-from ganjax.forms import current_forms, kernel_memory
+from ganjax.ground.errors import UserError
+from ganjax.platform.forms import current_forms, kernel_memory
 
 Images = Float[Array, "batch height width channels"]
 Matrices = Float[Array, "batch 3 3"]

@@ -12,7 +12,7 @@ import numpy as np
 
 from ganjax.data.images import Size, decode_image, height_and_width
 from ganjax.data.source import Record, Source
-from ganjax.errors import UserError
+from ganjax.ground.errors import UserError
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds

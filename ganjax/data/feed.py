@@ -29,7 +29,7 @@ from ganjax.data.resident import Batch, DeviceDataset, load_split, load_whole
 from ganjax.data.source import Source
 from ganjax.data.stall import StallWarning
 from ganjax.data.stream import Inputs, Placement, Stream
-from ganjax.errors import Fault, UserError
+from ganjax.ground.errors import Fault, UserError
 
 # How much of a device's memory a dataset may take, with "auto".
 RESIDENT_BYTES = 2 * 2**30

@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 from etils import epath
 
 from ganjax.data.images import BinaryFile, unreadable
-from ganjax.errors import UserError
+from ganjax.ground.errors import UserError
 
 _EXTRAS = {"gs": "gcs", "s3": "s3"}  # of ours, with which fsspec reaches the store
 

@@ -15,7 +15,7 @@ from ganjax.data.files import Directory, Files, ZipArchive, any_path
 from ganjax.data.images import Size, UnreadableImageError, check_header, decode_image, height_and_width, unreadable
 from ganjax.data.parallel import parallel_map
 from ganjax.data.source import Record, Source
-from ganjax.errors import UserError
+from ganjax.ground.errors import UserError
 
 _logger = logging.getLogger("ganjax")
 

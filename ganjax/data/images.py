@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageOps
 
-from ganjax.errors import UserError
+from ganjax.ground.errors import UserError
 
 # A side in pixels, or (height, width).
 Size = int | tuple[int, int]

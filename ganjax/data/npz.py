@@ -13,7 +13,7 @@ import numpy as np
 from ganjax.data.files import any_path
 from ganjax.data.images import Size, height_and_width
 from ganjax.data.source import ArraySource, Source
-from ganjax.errors import UserError
+from ganjax.ground.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ from jaxtyping import Int32, Integer, UInt8
 
 from ganjax.data.images import UnreadableImageError, fit_array
 from ganjax.data.parallel import parallel_map
-from ganjax.errors import Fault
+from ganjax.ground.errors import Fault
 
 _logger = logging.getLogger("ganjax")
 

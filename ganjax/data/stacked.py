@@ -10,7 +10,7 @@ import numpy as np
 from ganjax.data.catalogue import Tfds
 from ganjax.data.npz import Npz
 from ganjax.data.source import ArraySource, Source
-from ganjax.errors import UserError
+from ganjax.ground.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

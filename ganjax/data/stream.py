@@ -13,7 +13,7 @@ from jaxtyping import Int64
 
 from ganjax.data.order import order
 from ganjax.data.source import Source
-from ganjax.errors import UserError
+from ganjax.ground.errors import UserError
 
 # What changes from step to step, placed on the device(s).
 Inputs = Any

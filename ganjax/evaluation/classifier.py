@@ -25,16 +25,16 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, PyTree, UInt8
 
-from ganjax.cache import cache_folder
+from ganjax.algorithms.optimizers import Adam
 from ganjax.data import Source, open_feed, order
-from ganjax.distributed import all_have
-from ganjax.errors import UserError
 from ganjax.evaluation.content import Content, Subset, image_progress, read_content
 from ganjax.evaluation.features import Features
 from ganjax.evaluation.stored import load_arrays, save_arrays
+from ganjax.ground.errors import UserError
 from ganjax.models.layers import batch_norm, strided_convolution
-from ganjax.optimizers import Adam
-from ganjax.sharding import batch_sharding, data_mesh, replicated
+from ganjax.platform.cache import cache_folder
+from ganjax.platform.distributed import all_have
+from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
 
 Pixels = UInt8[Array, "batch height width channels"] | Float[Array, "batch height width channels"]
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from ganjax.data import Source
 from ganjax.data.parallel import parallel_map
 from ganjax.data.source import Record
-from ganjax.distributed import is_first
+from ganjax.platform.distributed import is_first
 
 _CHUNK = 2_048
 

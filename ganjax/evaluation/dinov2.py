@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from ganjax.errors import UserError
 from ganjax.evaluation.features import Features
 from ganjax.evaluation.resize import Resize, resize
 from ganjax.evaluation.weights import PublishedWeights, load_weights
+from ganjax.ground.errors import UserError
 
 SIZE, PATCH, WIDTH, HEADS, DEPTH = 224, 14, 768, 12, 12
 PUBLISHED = PublishedWeights(

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer, Shaped
 
-from ganjax.errors import UserError
 from ganjax.evaluation.precise import float64_context, float64_mesh
 from ganjax.evaluation.statistics import Moments
-from ganjax.sharding import batch_sharding, replicated
+from ganjax.ground.errors import UserError
+from ganjax.platform.sharding import batch_sharding, replicated
 
 
 class Estimate(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, UInt8
 
-from ganjax.sharding import batch_sharding, data_mesh, replicated
+from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
 
 # On a CPU small batches stay in the caches, and while one is in a part of the program that a single core computes,
 # another keeps the other cores busy: 36 instead of 54 ms an image for Inception on two cores.

@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from ganjax.errors import UserError
 from ganjax.evaluation.convolution import convolution, pool
 from ganjax.evaluation.features import Features
 from ganjax.evaluation.resize import Resize, resize
 from ganjax.evaluation.weights import PublishedWeights, load_weights
+from ganjax.ground.errors import UserError
 
 SIZE = 299
 PUBLISHED = PublishedWeights(

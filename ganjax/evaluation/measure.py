@@ -8,7 +8,6 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int, Int32, UInt8
 
-from ganjax.errors import UserError
 from ganjax.evaluation.content import image_progress
 from ganjax.evaluation.distances import (
     Estimate,
@@ -24,6 +23,7 @@ from ganjax.evaluation.neighbours import manifold_metrics
 from ganjax.evaluation.protocol import METRICS, Result, Role, Stamp
 from ganjax.evaluation.reference import Extract, Reals, Reference
 from ganjax.evaluation.statistics import Moments
+from ganjax.ground.errors import UserError
 
 _logger = logging.getLogger("ganjax")
 

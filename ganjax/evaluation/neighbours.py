@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
-from ganjax.errors import UserError
 from ganjax.evaluation.precise import float64_context, float64_mesh
-from ganjax.sharding import batch_sharding, replicated
+from ganjax.ground.errors import UserError
+from ganjax.platform.sharding import batch_sharding, replicated
 
 _TILE_ELEMENTS = 4_000_000  # distances of a tile on one device: 32 MB in float64
 # The nearest are sought in float32, for which there is a fast selection, and so many more than asked for that rounding

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from ganjax.errors import UserError
 from ganjax.evaluation.distances import Estimate
+from ganjax.ground.errors import UserError
 
 EPSILON = 1e-4
 

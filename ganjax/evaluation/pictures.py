@@ -10,7 +10,7 @@ from ganjax.data import Source
 from ganjax.evaluation.content import Subset, read_chunks
 from ganjax.evaluation.neighbours import nearest_neighbours, realism
 from ganjax.evaluation.reference import KeptFeatures
-from ganjax.report import sheet
+from ganjax.ground.grids import sheet
 
 Pixels = UInt8[np.ndarray, "num height width channels"]
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 from etils import epath
 
-from ganjax.errors import UserError
+from ganjax.ground.errors import UserError
 
 Role = Literal["network", "classifier"]
 """Whose features a metric is made of: the network that was asked for, or always the dataset's own classifier."""

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int32, UInt8
 
-from ganjax.cache import cache_folder
 from ganjax.data import Source, order
-from ganjax.distributed import all_have
 from ganjax.evaluation.content import Content, Subset, read_chunks
 from ganjax.evaluation.features import FeatureNetwork, Features
 from ganjax.evaluation.statistics import Moments, moments_of
 from ganjax.evaluation.stored import load_arrays, save_arrays
+from ganjax.platform.cache import cache_folder
+from ganjax.platform.distributed import all_have
 
 Extract = Callable[[UInt8[np.ndarray, "batch height width channels"]], Features]
 

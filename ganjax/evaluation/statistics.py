@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from ganjax.errors import UserError
+from ganjax.ground.errors import UserError
 
 _ROWS_AT_ONCE = 1024  # enough that the product of the rows, and not the sum of the matrices, takes the time
 

@@ -22,8 +22,8 @@ from typing import BinaryIO
 import numpy as np
 from tqdm import tqdm
 
-from ganjax.cache import cache_folder
-from ganjax.errors import UserError
+from ganjax.ground.errors import UserError
+from ganjax.platform.cache import cache_folder
 
 _CHUNK = 2**20
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C

@@ -1,4 +1,4 @@
-"""Layers whose best form depends on the hardware (``ganjax/forms.py``), and the few that every model family shares."""
+"""Layers whose best form depends on the hardware (``platform/forms.py``), and the few that model families share."""
 
 import math
 from collections.abc import Callable
@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
-from ganjax.errors import UserError
-from ganjax.forms import current_forms, kernel_memory
+from ganjax.ground.errors import UserError
+from ganjax.platform.forms import current_forms, kernel_memory
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _FILTER = (0.125, 0.375, 0.375, 0.125)  # [1, 3, 3, 1] / 8 along one axis
@@ -223,7 +223,7 @@ def add_bias(
     """The maps plus a bias a channel, in the maps' dtype; with ``units``, each image's bias is multiplied by its unit.
 
     A network whose biases are all added so, and which is otherwise linear or piecewise linear without constants, is
-    homogeneous in its images and units (see ``ganjax/homogeneous.py``).
+    homogeneous in its images and units (see ``ganjax/algorithms/homogeneous.py``).
     """
     bias = bias.astype(maps.dtype).reshape((1,) * (maps.ndim - 1) + (-1,))
     if units is not None:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key
 
-from ganjax.errors import UserError
+from ganjax.ground.errors import UserError
 from ganjax.models.layers import add_bias, leaky_relu, one_hot_labels, strided_convolution
 
 _weights = nn.initializers.he_normal()

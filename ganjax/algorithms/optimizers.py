@@ -1,0 +1,40 @@
+"""Optimizers that follow the number of images seen. Any optax optimizer serves too; it then counts its own steps."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PyTree
+
+from ganjax.ground.schedules import Number, Schedule, value_at
+
+
+@dataclasses.dataclass(frozen=True)
+class Adam:
+    """Adam (arXiv 1412.6980) whose learning rate and decay rates may be schedules of images seen.
+
+    It has the ``init`` and ``update`` of an optax transformation, but compares equal by value, so that a ``GAN`` which
+    holds it can be a static argument. The bias correction uses the current rate, 1 - b2(n)^t, as R3GAN does.
+    """
+
+    learning_rate: Schedule
+    b1: Schedule = 0.9
+    b2: Schedule = 0.999
+    epsilon: Number = 1e-8
+
+    def _at(self, images_seen: Float[Array, ""]) -> optax.GradientTransformation:
+        rates = [value_at(schedule, images_seen) for schedule in (self.learning_rate, self.b1, self.b2)]
+        return optax.adam(*rates, eps=self.epsilon)
+
+    def init(self, params: PyTree) -> optax.OptState:
+        """First and second moments of zero, and a count of zero."""
+        return self._at(jnp.zeros(())).init(params)
+
+    def update(
+        self, updates: PyTree, state: optax.OptState, params: PyTree | None = None, *, images_seen: Any
+    ) -> tuple[PyTree, optax.OptState]:
+        """The change to add to ``params``, and the next state. ``images_seen`` is the count before this update."""
+        with jax.numpy_dtype_promotion("standard"):  # optax raises a float32 decay rate to an int32 count
+            return self._at(images_seen).update(updates, state, params)

@@ -1,0 +1,128 @@
+"""The ways in which the same numbers are computed, and which of them suits which hardware.
+
+A convolution with groups or a stride and a resampling can be written in several ways, which give the same numbers at
+very different speeds:
+
+- XLA on CPU runs grouped and depthwise convolutions up to a hundred times slower than dense ones, and the derivatives
+  of strided ones several times slower than matrix products.
+- On GPU a grouped convolution under a sharded ``jit`` gathers the whole batch onto every device
+  (openxla/xla issue 47945), so it becomes dense convolutions.
+- The TPU's matrix unit is 128 wide and narrower groups waste it, so they are packed to 128 channels.
+- The TPU's compiler gives every kernel the same part of the core's vector memory, which is too little for some and
+  costs time to compile for others.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from typing import Literal
+
+import jax
+from jax.experimental.xla_metadata import set_xla_metadata
+
+from ganjax.ground.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Forms:
+    """How the step is written for one platform; every choice gives the same numbers.
+
+    Attributes:
+      grouped: ``native`` is XLA's grouped convolution, ``packed`` the same with groups merged into wider ones, and
+        ``dense`` a convolution without groups for each merged group, which ``packed`` is, too, where the merged groups
+        are not all of one width. Merging fills the kernel up with zeros.
+      block_channels: the most input channels that a merged group has.
+      resampling: ``shifts`` adds shifted copies, ``depthwise`` is a depthwise convolution.
+      strided: ``native`` is XLA's strided or dilated convolution, ``products`` a matrix product over the pixels' 2 x 2
+        phases and neighbours.
+      pointwise: ``product`` is a matrix product over the channels, ``convolution`` a convolution of size one.
+      product_pixels: with ``convolution``, maps of no more pixels than this take the ``product`` all the same.
+      sampling: bilinear sampling of small images (``ganjax.augment``) by ``gather``, or as matrix ``products``.
+      penalties: the derivatives of R1 and R2 go through a discriminator four times where it is ``homogeneous`` (see
+        ``ganjax/algorithms/homogeneous.py``), or six times as in the ``plain`` statement.
+      kernel_memory: whether ``kernel_memory`` has an effect, or all is left to the compiler.
+    """
+
+    grouped: Literal["native", "packed", "dense"]
+    block_channels: int
+    resampling: Literal["shifts", "depthwise"]
+    strided: Literal["native", "products"]
+    pointwise: Literal["product", "convolution"]
+    product_pixels: int = 0
+    sampling: Literal["gather", "products"] = "gather"
+    penalties: Literal["homogeneous", "plain"] = "homogeneous"
+    kernel_memory: bool = False
+
+
+FORMS = {
+    "cpu": Forms(grouped="dense", block_channels=32, resampling="shifts", strided="products", pointwise="product"),
+    "gpu": Forms(grouped="dense", block_channels=128, resampling="shifts", strided="native", pointwise="product"),
+    "tpu": Forms(
+        grouped="packed",
+        block_channels=128,
+        resampling="depthwise",
+        strided="native",
+        pointwise="convolution",
+        product_pixels=64,
+        sampling="products",
+        kernel_memory=True,
+    ),
+}
+
+# A context of JAX's own and not a ContextVar, because it is part of the key of jit's caches: a function that was traced
+# for the machine's own platform is traced again for another one.
+_forms_context = jax.make_user_context(None)
+_platform_context = jax.make_user_context(None)
+
+
+@contextlib.contextmanager
+def target_forms(forms: Forms) -> Iterator[None]:
+    """Uses ``forms`` for everything that is traced inside, to compare and to measure them."""
+    with _forms_context(forms):
+        yield
+
+
+@contextlib.contextmanager
+def target_platform(platform: str) -> Iterator[None]:
+    """Uses the forms of ``platform`` for all that is traced inside, to compile ahead of time for another machine.
+
+    Args:
+      platform: ``cpu``, ``gpu`` (or ``cuda``, ``rocm``) or ``tpu``.
+
+    Raises:
+      UserError: for any other platform.
+    """
+    name = {"cuda": "gpu", "rocm": "gpu"}.get(platform, platform)
+    if name not in FORMS:
+        raise UserError(f"platform {platform!r} is not known: use one of {', '.join(FORMS)}")
+    with target_forms(FORMS[name]), _platform_context(name):
+        yield
+
+
+def current_platform() -> str:
+    """What is being traced for, ``cpu``, ``gpu`` or ``tpu``: the enclosing ``target_platform``, or JAX's default."""
+    return _platform_context.value or {"cuda": "gpu", "rocm": "gpu"}.get(jax.default_backend(), jax.default_backend())
+
+
+def current_forms() -> Forms:
+    """The forms in effect: the enclosing ``target_platform``'s, or those of JAX's default backend."""
+    forms = _forms_context.value
+    return forms if forms is not None else FORMS.get(jax.default_backend(), FORMS["gpu"])
+
+
+def kernel_memory(kibibytes: int | None) -> contextlib.AbstractContextManager[None]:
+    """What is traced inside becomes TPU kernels that have so much of the core's vector memory.
+
+    The compiler gives a kernel 16 MiB on a v5e, 32 on a v6e. More makes some kernels faster, those that read large
+    maps for little arithmetic. Less makes all of them compile in a fraction of the time, because they are unrolled less
+    far: for those that run shortly. A kernel of several operations has the memory of the element-wise ones among them.
+
+    Nothing inside may call a jitted function that is called with the same shapes outside, such as ``jnp.pad``: JAX
+    lowers it once for all of its callers, with the limit.
+
+    Args:
+      kibibytes: None leaves it to the compiler, as do forms without ``kernel_memory``.
+    """
+    if kibibytes is None or not current_forms().kernel_memory:
+        return contextlib.nullcontext()
+    return set_xla_metadata(scoped_vmem_limit_kib=str(kibibytes))

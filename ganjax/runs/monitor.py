@@ -1,0 +1,102 @@
+"""Evaluation while a run trains."""
+
+import functools
+import json
+
+import jax
+from etils import epath
+
+from ganjax.algorithms.model import State
+from ganjax.data import Source
+from ganjax.evaluation.content import read_content
+from ganjax.evaluation.measure import Evaluator
+from ganjax.evaluation.protocol import METRICS, RESULTS, Stamp, keep_results, parse_metrics
+from ganjax.evaluation.reference import Reals
+from ganjax.ground.errors import UserError
+from ganjax.platform.distributed import decided_by_first, is_first
+from ganjax.runs.config import Config
+from ganjax.runs.report import complete_lines
+from ganjax.runs.sampling import Sampler
+from ganjax.runs.subjects import BATCH_SIZE_OF_A_DEVICE, generated, open_networks
+
+
+class TrainingEvaluation:
+    """Evaluates a run while it goes on, with programs that are compiled once; changes nothing of it.
+
+    The samples are those of ``ganjax sample`` with the run's seed, from the averaged weights.
+
+    Attributes:
+        best_step: the evaluated step with the best value of ``run.best_metric`` so far.
+    """
+
+    def __init__(self, config: Config, workdir: epath.Path, source: Source, *, first_step: int) -> None:
+        """Opens the networks and computes the statistics of the reals.
+
+        Args:
+            config: of the run.
+            workdir: of the run; what it has measured up to ``first_step`` decides which checkpoint is the best yet.
+            source: the opened dataset.
+            first_step: which the run goes on from.
+
+        Raises:
+            UserError: a metric needs weights or labels that are not there.
+        """
+        run = config.run
+        self._config, self._workdir = config, workdir
+        metrics = parse_metrics(run.evaluate_metrics)
+        for name in metrics:
+            if METRICS[name].labels and not config.gan.generator.num_classes:
+                raise UserError(f"run.evaluate_metrics: {name} needs labels of the samples, and they have none")
+        reals = Reals(source, read_content(source), str(getattr(config.data, "split", "all")))
+        self._reals, self._batch_size = reals, BATCH_SIZE_OF_A_DEVICE * jax.device_count()
+        self._evaluator = Evaluator(
+            metrics,
+            open_networks(metrics, run.evaluate_network, dataset=config.data, reals=reals),
+            reals=reals,
+            num=run.evaluate_num,
+            seed=run.seed,
+            batch_size=self._batch_size,
+        )
+        self._evaluator.prepare()
+        self._best_value: float | None = None
+        self.best_step: int | None = None
+        for step, value in decided_by_first(
+            lambda: _measured(workdir / "metrics.jsonl", f"evaluate/{run.best_metric}")
+        ):
+            if step <= first_step:
+                self._consider(step, value)
+
+    def __call__(self, state: State, *, step: int) -> dict[str, float]:
+        """Measures the state after ``step`` iterations; also writes the results with their protocols.
+
+        Returns:
+            Scalars named ``evaluate/…``.
+        """
+        run = self._config.run
+        fakes = generated(
+            Sampler(self._config.gan, seed=run.seed),
+            state,
+            reals=self._reals,
+            batch_size=self._batch_size,
+            name=str(self._workdir),
+            num=run.evaluate_num,
+        )
+        results = self._evaluator(fakes.chunks(run.evaluate_num), functools.partial(Stamp, **fakes.stamp))
+        if is_first():
+            keep_results(results, self._workdir, images_seen=step * run.batch_size)
+        # Of which checkpoint is the best all must be of one mind, to the last bit of a sum.
+        scalars = decided_by_first(lambda: {result.metric: result.value for result in results})
+        if run.best_metric:
+            self._consider(step, scalars[run.best_metric])
+        return {f"evaluate/{name}": value for name, value in scalars.items()}
+
+    def _consider(self, step: int, value: float) -> None:
+        assert self._config.run.best_metric is not None
+        sign = 1 if RESULTS[self._config.run.best_metric] == "higher" else -1
+        if self._best_value is None or sign * value > sign * self._best_value:
+            self._best_value, self.best_step = value, step
+
+
+def _measured(log: epath.Path, name: str) -> list[tuple[int, float]]:
+    """What a log says of a scalar, with the steps."""
+    return [(line["step"], line[name]) for line in map(json.loads, complete_lines(log)) if name in line]

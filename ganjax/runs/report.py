@@ -1,0 +1,134 @@
+"""What a person follows a run by: the log, the curves, and a progress line."""
+
+import json
+import sys
+import time
+from typing import Any
+
+import tensorboardX
+from etils import epath
+from tqdm import tqdm
+
+_FLUSH_SECONDS = 60.0
+
+
+class MetricsLog:
+    """Scalars in ``metrics.jsonl`` (a line each: ``step``, ``images``, then scalars) and in TensorBoard's events.
+
+    In an object store, where nothing can be appended to, the lines are written together now and then and before each
+    checkpoint, and there are no events.
+
+    Attributes:
+        lines: those of scalars so far, of earlier starts of the run as well.
+        notes: those of what happened: one text instead of scalars.
+    """
+
+    def __init__(self, workdir: epath.Path, *, resume_images: int) -> None:
+        """Opens the log, and forgets what an interrupted run wrote after the checkpoint it now goes on from."""
+        path = workdir / "metrics.jsonl"
+        kept = [line for line in complete_lines(path) if json.loads(line)["images"] <= resume_images]
+        self.notes = [line for line in map(json.loads, kept) if is_note(line)]
+        self.lines = [line for line in map(json.loads, kept) if not is_note(line)]
+        rewritten = workdir / "metrics.jsonl.new"
+        rewritten.write_text("".join(f"{line}\n" for line in kept))
+        rewritten.replace(path)
+        self._path, self._written = path, kept
+        self._file, self._events = None, None
+        if "://" in str(workdir):
+            self._flushed = time.monotonic()
+        else:
+            self._file = path.open("a")
+            self._events = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=resume_images + 1)
+
+    def write(self, *, step: int, images: int, scalars: dict[str, float]) -> None:
+        """Adds a line; curves are over images seen."""
+        line = {"step": step, "images": images, **scalars}
+        self._append(line)
+        self.lines.append(line)
+        if self._events:
+            for name, value in scalars.items():
+                self._events.add_scalar(name, value, images)
+
+    def note(self, *, step: int, images: int, name: str, text: str, number: int | None = None) -> None:
+        """Adds a line about something that happened, which may be one of several that are numbered."""
+        line = {"step": step, "images": images, name: text}
+        if number is not None:
+            line[f"{name.partition('/')[0]}/number"] = number
+        self._append(line)
+        self.notes.append(line)
+        if self._events:
+            self._events.add_text(name, text, images)
+
+    def flush(self) -> None:
+        """Returns when the lines so far are in the file; on this machine they are at once."""
+        if self._file is None:
+            self._path.write_text("".join(f"{line}\n" for line in self._written))
+            self._flushed = time.monotonic()
+
+    def _append(self, line: dict[str, Any]) -> None:
+        text = json.dumps(line)
+        if self._file is not None:
+            self._file.write(f"{text}\n")
+            self._file.flush()
+            return
+        self._written.append(text)
+        if time.monotonic() - self._flushed > _FLUSH_SECONDS:
+            self.flush()
+
+    def __enter__(self) -> "MetricsLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.flush()
+        if self._file is not None and self._events is not None:
+            self._file.close()
+            self._events.close()
+
+
+def is_note(line: dict[str, Any]) -> bool:
+    """Whether a line of the log tells of something that happened, instead of scalars."""
+    return any(isinstance(value, str) for value in line.values())
+
+
+def complete_lines(path: epath.Path) -> list[str]:
+    """The lines that a run which was killed while it wrote has left whole."""
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [line.rstrip("\n") for line in lines if line.endswith("}\n")]
+
+
+class Progress:
+    """One line on the terminal: how far, how fast, how long still, and some scalars."""
+
+    def __init__(self, *, initial: int, total: int, visible: bool = True) -> None:
+        # A log file gets a line now and then, a terminal a live one.
+        interval = 0.2 if sys.stderr.isatty() else 10.0
+        self._bar = tqdm(
+            initial=min(initial, total),
+            total=total,
+            unit="img",
+            unit_scale=True,
+            mininterval=interval,
+            maxinterval=interval,
+            disable=not visible,
+        )
+
+    def advance_to(self, images: int) -> None:
+        """Sets how many images have been seen."""
+        self._bar.update(min(images, self._bar.total) - self._bar.n)
+
+    def show(self, scalars: dict[str, float]) -> None:
+        """Sets the speed and the losses at the end of the line."""
+        shown = {"speed/steps_per_second": "steps/s", "d/loss": "d/loss", "g/loss": "g/loss"}
+        values = {label: f"{scalars[name]:.3g}" for name, label in shown.items() if name in scalars}
+        self._bar.set_postfix(values, refresh=False)
+
+    def say(self, line: str) -> None:
+        """Prints a line of its own above."""
+        tqdm.write(line, file=sys.stderr)
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.refresh()  # leave the last state of the line on the terminal
+        self._bar.close()

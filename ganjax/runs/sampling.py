@@ -1,0 +1,175 @@
+"""Samples of a run: the state of a checkpoint, what is drawn from it, and where it is written."""
+
+import dataclasses
+import functools
+import math
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int, Int32, Key, UInt8
+from PIL import Image
+from tqdm import tqdm
+
+from ganjax.algorithms.gan import draw_latents, init, sample
+from ganjax.algorithms.model import Model, State
+from ganjax.ground.errors import UserError
+from ganjax.ground.grids import image_from_array, image_grid
+from ganjax.platform.sharding import gathered, mesh_of, replicated
+from ganjax.runs.checkpoint import Checkpoints
+from ganjax.runs.config import Config
+
+BATCH_SIZE = 64
+"""Images that are computed at once: the same always, so that a sample does not depend on how many are asked for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampler:
+    """Computes images from a state. Sample ``i`` depends on the seed, on ``i`` and on its label alone.
+
+    Attributes:
+        gan: what the state is a state of.
+        seed: of the latents.
+        weights: averaged or live.
+        truncation: makes samples more typical and less varied; None leaves the latents as they are.
+        truncation_mode: ``scale`` multiplies the latents by ``truncation``; ``resample`` draws each from the normal
+            distribution cut at plus and minus ``truncation`` (BigGAN, arXiv 1809.11096, section 3.1).
+    """
+
+    gan: Model
+    seed: int = 0
+    weights: Literal["ema", "live"] = "ema"
+    truncation: float | None = None
+    truncation_mode: Literal["scale", "resample"] = "scale"
+
+    def __call__(
+        self,
+        state: State,
+        labels: Int32[np.ndarray, " batch"],
+        *,
+        first: int = 0,
+        sharding: jax.sharding.Sharding | None = None,
+    ) -> UInt8[Array, "batch height width channels"]:
+        """Samples ``first`` and on, one a label (which an unconditional generator ignores), spread by ``sharding``."""
+        indices = np.arange(first, first + len(labels), dtype=np.int32)
+        mesh = mesh_of(state)
+        place = sharding or (None if mesh is None else replicated(mesh))
+        return _compute(self, mesh, state, *jax.device_put((indices, labels), place))
+
+    def latents(self, keys: Key[Array, " batch"]) -> Float[Array, "batch latent"]:
+        """The latents that the keys stand for, truncated if asked."""
+        if self.truncation is not None and self.truncation_mode == "resample":
+            bound, shape = self.truncation, (self.gan.generator.latent_size,)
+            return jax.vmap(lambda key: jax.random.truncated_normal(key, -bound, bound, shape))(keys)
+        return draw_latents(self.gan, keys) * (1.0 if self.truncation is None else self.truncation)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _compute(sampler: Sampler, mesh: Mesh | None, state: State, indices: Array, labels: Array) -> Array:
+    whole = (lambda tree: tree) if mesh is None else functools.partial(gathered, mesh=mesh)
+    keys = jax.vmap(lambda index: jax.random.fold_in(jax.random.key(sampler.seed), index))(indices)
+    images = sample(sampler.gan, whole(state), sampler.latents(keys), labels, weights=sampler.weights)
+    return whole(jnp.clip(jnp.round((images + 1) * 127.5), 0, 255).astype(jnp.uint8))
+
+
+def generate(
+    sampler: Sampler, state: State, labels: Int32[np.ndarray, " num"]
+) -> UInt8[np.ndarray, "num height width channels"]:
+    """Any number of samples, one a label, in batches of one size; a progress bar if it takes a while."""
+    images = []
+    for first in tqdm(range(0, len(labels), BATCH_SIZE), unit="batch", delay=2, desc="sampling"):
+        part = labels[first : first + BATCH_SIZE]
+        padded = np.pad(part, (0, BATCH_SIZE - len(part)))
+        images.append(jax.device_get(sampler(state, padded, first=first))[: len(part)])
+    return np.concatenate(images)
+
+
+def spread_labels(num: int, num_classes: int, *, label: int | None = None) -> Int32[np.ndarray, " num"]:
+    """``num`` labels in ascending order, every class as often as the next give or take one; or all the given one."""
+    if label is not None:
+        return np.full(num, label, np.int32)
+    return (np.arange(num) * num_classes // num).astype(np.int32)
+
+
+def grid_cells(labels: Int32[np.ndarray, " num"], num_classes: int) -> tuple[int, Int[np.ndarray, " num"]]:
+    """The columns of a grid, and each sample's cell in it, counted row by row.
+
+    With a sample of every class or more, ascending, a row is a class; else the grid is about square.
+    """
+    count = np.bincount(labels, minlength=num_classes)
+    if num_classes < 2 or count.min() == 0:
+        return math.ceil(math.sqrt(len(labels))), np.arange(len(labels))
+    columns, first = int(count.max()), np.cumsum(count) - count
+    return columns, labels * columns + np.arange(len(labels)) - first[labels]
+
+
+def save_images(
+    images: UInt8[np.ndarray, "num height width channels"],
+    labels: Int32[np.ndarray, " num"],
+    out: epath.Path,
+    *,
+    num_classes: int,
+) -> None:
+    """Writes a grid (.png), arrays (.npz, ``images`` and ``labels``), or a folder of one PNG each (no suffix)."""
+    if out.suffix == ".png":
+        columns, cells = grid_cells(labels, num_classes)
+        _save_png(image_grid(images, columns=columns, cells=cells), out)
+    elif out.suffix == ".npz":
+        with out.open("wb") as file:
+            if num_classes:
+                np.savez_compressed(file, images=images, labels=labels)
+            else:
+                np.savez_compressed(file, images=images)
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        for index, image in enumerate(images):
+            _save_png(image_from_array(image), out / f"{index:06}.png")
+
+
+def check_out(out: epath.Path) -> None:
+    """Raises ``UserError`` unless ``save_images`` can write there; to be called before the work is done."""
+    if out.suffix not in ("", ".png", ".npz"):
+        raise UserError(f"--out {out}: expected a name that ends in .png (a grid) or .npz (arrays), or a folder")
+    try:
+        (out.parent if out.suffix else out).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written: {error.strerror}; name another place") from error
+
+
+def _save_png(image: Image.Image, path: epath.Path) -> None:
+    with path.open("wb") as file:
+        image.save(file, format="png")
+
+
+def check_truncation(truncation: float | None) -> None:
+    """Raises ``UserError`` unless it is above 0, or None."""
+    if truncation is not None and truncation <= 0:
+        raise UserError(f"--truncation is {truncation}; expected a number above 0, such as 0.7")
+
+
+def restore_state(
+    config: Config, workdir: epath.Path, *, step: int | None = None, sharding: jax.sharding.Sharding | None = None
+) -> State:
+    """The state of a run's newest checkpoint, or of the one after ``step`` iterations.
+
+    Args:
+        config: the run's.
+        workdir: the run's.
+        step: iterations.
+        sharding: where it goes; by default to the first device.
+
+    Raises:
+        UserError: there is none.
+    """
+    sharding = sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    abstract = jax.eval_shape(lambda: init(config.gan, jax.random.key(0)))
+    abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract)
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+        restored = checkpoints.restore(abstract, step=step)
+    if restored is None:
+        wanted = "no checkpoint yet" if step is None else f"no checkpoint of step {step}"
+        raise UserError(f"{workdir} has {wanted}; train on, or name another --workdir")
+    return restored[1]
