@@ -40,8 +40,9 @@ from ganjax.algorithms.model import (
 )
 from ganjax.algorithms.penalties import Penalty, Scored
 from ganjax.augment import AdaptiveStrength
+from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
-from ganjax.ground.schedules import Number, Schedule, value_at
+from ganjax.ground.schedules import Number, Schedule, check_schedule, value_at
 from ganjax.platform.forms import current_forms
 
 Metrics = dict[str, Float[Array, ""]]
@@ -119,8 +120,11 @@ class GAN:
         if not isinstance(self.generator.image_shape, tuple):
             raise UserError(f"image_shape is {self.generator.image_shape!r}; expected a tuple, because a GAN is hashed")
         for name in ("discriminator_updates", "num_microbatches"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}; expected 1 or more")
+            check_number(name, getattr(self, name), at_least=1, example=1)
+        check_schedule("ema_half_life", self.ema_half_life, at_least=0, example=10_000)
+        check_number("ema_ramp_up", self.ema_ramp_up, at_least=0, example=0.05)
+        if not isinstance(self.augmentation_strength, AdaptiveStrength):
+            check_schedule("augmentation_strength", self.augmentation_strength, at_least=0, example=0.5)
         if self.augmentation is None and isinstance(self.augmentation_strength, AdaptiveStrength):
             raise UserError("augmentation_strength is adaptive but augmentation is None; give one of ganjax.augment")
         if self.updates not in ("alternating", "simultaneous"):

@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from ganjax.ground.schedules import Schedule
+from ganjax.ground.checks import check_number
+from ganjax.ground.schedules import Schedule, check_schedule
 
 Images = Float[Array, "batch height width channels"]
 
@@ -62,6 +63,9 @@ class R1:
     name: ClassVar[str] = "r1"
     gradients_at: ClassVar[str] = "real"
 
+    def __post_init__(self) -> None:
+        _check(self)
+
     def __call__(self, real: Scored, fake: Scored, keys: Key[Array, " batch"]) -> Float[Array, ""]:
         return jnp.mean(squared_gradient_norms(real)) / 2
 
@@ -74,6 +78,9 @@ class R2:
     every: int = 1
     name: ClassVar[str] = "r2"
     gradients_at: ClassVar[str] = "fake"
+
+    def __post_init__(self) -> None:
+        _check(self)
 
     def __call__(self, real: Scored, fake: Scored, keys: Key[Array, " batch"]) -> Float[Array, ""]:
         return jnp.mean(squared_gradient_norms(fake)) / 2
@@ -92,6 +99,9 @@ class WGANGP:
     every: int = 1
     name: ClassVar[str] = "wgan_gp"
 
+    def __post_init__(self) -> None:
+        _check(self)
+
     def __call__(self, real: Scored, fake: Scored, keys: Key[Array, " batch"]) -> Float[Array, ""]:
         share = jax.vmap(jax.random.uniform)(keys)[:, None, None, None]
         between = real.images + share * (fake.images - real.images)
@@ -100,3 +110,9 @@ class WGANGP:
         norms = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
         excess = norms - 1
         return jnp.mean(jnp.square(jnp.maximum(excess, 0.0) if self.sides == "one" else excess))
+
+
+def _check(penalty: Penalty) -> None:
+    name = type(penalty).__name__
+    check_schedule(f"{name}'s weight", penalty.weight, at_least=0, example=1)
+    check_number(f"{name}'s every", penalty.every, at_least=1, example=16)

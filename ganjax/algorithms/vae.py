@@ -32,8 +32,9 @@ from ganjax.algorithms.model import (
     global_batch_size,
     new_player,
 )
+from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
-from ganjax.ground.schedules import Number, Schedule, value_at
+from ganjax.ground.schedules import Number, Schedule, check_schedule, value_at
 
 
 @no_type_check  # at run time: JAX fills such trees with shapes, shardings and axes, too
@@ -96,10 +97,11 @@ class VAE:
                 raise UserError(f"{name}: the generator has {ours} and the encoder {theirs}; make them equal")
         if not isinstance(self.generator.image_shape, tuple):
             raise UserError(f"image_shape is {self.generator.image_shape!r}; expected a tuple, because a VAE is hashed")
-        if self.num_microbatches < 1:
-            raise UserError(f"num_microbatches is {self.num_microbatches}; expected 1 or more")
-        if not self.deviation > 0:
-            raise UserError(f"deviation is {self.deviation}; expected a number above 0, such as 0.2")
+        check_number("num_microbatches", self.num_microbatches, at_least=1, example=1)
+        check_number("deviation", self.deviation, above=0, example=0.2)
+        check_schedule("beta", self.beta, at_least=0, example=1)
+        check_schedule("ema_half_life", self.ema_half_life, at_least=0, example=10_000)
+        check_number("ema_ramp_up", self.ema_ramp_up, at_least=0, example=0.05)
 
     @property
     def num_batches(self) -> int:

@@ -20,6 +20,7 @@ from ganjax.models.layers import (
     strided_convolution,
     transposed_convolution,
 )
+from ganjax.models.sizes import check_sizes
 
 _weights = nn.initializers.normal(0.02)  # section 4 of the paper
 
@@ -70,6 +71,7 @@ class Generator(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
+        check_sizes(self, "latent_size", "num_classes", "features", "embedding_size")
         _stage_widths(self.image_shape, self.features)
         super().__post_init__()
 
@@ -132,6 +134,7 @@ class Discriminator(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
+        check_sizes(self, "num_classes", "features")
         _stage_widths(self.image_shape, self.features)
         super().__post_init__()
 

@@ -8,7 +8,9 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key
 
+from ganjax.ground.checks import check_number
 from ganjax.models.layers import Dropout, batch_norm, leaky_relu, one_hot_labels
+from ganjax.models.sizes import check_sizes
 
 
 class Generator(nn.Module):
@@ -31,6 +33,10 @@ class Generator(nn.Module):
     activation: Callable[[Array], Array] = nn.tanh
     batch_norm: bool = False
     dtype: DTypeLike = jnp.float32
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "latent_size", "num_classes", "hidden")
+        super().__post_init__()
 
     @nn.compact
     def __call__(
@@ -88,6 +94,11 @@ class Discriminator(nn.Module):
     batch_norm: bool = False
     dropout: float = 0.0
     dtype: DTypeLike = jnp.float32
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "num_classes", "hidden")
+        check_number("dropout", self.dropout, at_least=0, below=1, example=0.3)
+        super().__post_init__()
 
     @nn.compact
     def __call__(

@@ -25,6 +25,7 @@ from ganjax.models.layers import (
     pointwise_convolution,
     upsample,
 )
+from ganjax.models.sizes import check_sizes
 from ganjax.platform.forms import kernel_memory
 
 _LEAK = 0.2
@@ -105,6 +106,8 @@ class _Network(nn.Module):
     num_low_precision_stages: int = 4
 
     def __post_init__(self) -> None:
+        counts = ("num_classes", "widths", "group_size", "expansion", "blocks_per_stage", "num_low_precision_stages")
+        check_sizes(self, *counts)
         height, width, _ = self.image_shape
         size = 4 * 2 ** (len(self.widths) - 1)
         if (height, width) != (size, size):
@@ -162,6 +165,10 @@ class Generator(_Network):
 
     latent_size: int = 64
     embedding_size: int = 64
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "latent_size", "embedding_size")
+        super().__post_init__()
 
     @nn.compact
     def __call__(

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from ganjax.ground.errors import UserError
 from ganjax.models.layers import add_bias, leaky_relu, one_hot_labels, strided_convolution
+from ganjax.models.sizes import check_sizes
 
 _weights = nn.initializers.he_normal()
 
@@ -42,6 +43,7 @@ class Encoder(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
+        check_sizes(self, "latent_size", "num_classes", "features")
         height, width, _ = self.image_shape
         if height < 8 or width < 8 or height % 2 or width % 2:
             raise UserError(
