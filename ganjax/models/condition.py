@@ -54,7 +54,8 @@ class Condition(NamedTuple):
                 )
         if input_shape is not None:
             found = None if self.inputs is None else tuple(self.inputs.shape[1:])
-            if found != input_shape:
+            enlarged = (*network.image_shape[:2], input_shape[2])  # to stand beside the images
+            if found not in (input_shape, enlarged):
                 raise UserError(
                     f"the model starts from images of {input_shape} (height, width, channels) but got "
                     f"{found or 'none'}: give such inputs, or change input_shape"
