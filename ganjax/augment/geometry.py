@@ -7,8 +7,10 @@ implementation, by the scaling of two and then by a translation of minus half an
 would turn, flip and stretch about a point a quarter of a pixel off the centre.
 
 The paper's implementation pads a batch by what its draws need, but cannot reflect an image more than once; beyond that
-all is zero, for the filter, too. Here the reflection is always whole, and no shape depends on what was drawn. Most of
-the reflected, upsampled image is periodic, so one period and the ends stand for it.
+all is zero, for the filter, too. Here the reflection is always whole, and no shape depends on what was drawn. The
+reflected, upsampled image is periodic but for its ends, so a period and the ends stand for it. Where no draw of a batch
+needs all of it, that implementation's smaller padding makes less than 1e-4 of difference, and up to 0.005 near the
+borders of images shrunk to less than 0.6 of their size.
 """
 
 import functools
@@ -119,17 +121,20 @@ def resample(images: Images, inverse: Matrices) -> Images:
 def _sample_by_gathers(
     images: Images, row: Float[Array, "batch points"], column: Float[Array, "batch points"]
 ) -> Float[Array, "batch points channels"]:
-    """Bilinear: four gathers from the upsampled image."""
+    """Bilinear: from the upsampled image, in one gather, because its derivative is then one scatter."""
     _, height, width, channels = images.shape
     upsampled = _separable(_upsampling(height), _upsampling(width), images)
     flat = upsampled.reshape(len(images), -1, channels)
-    total = jnp.zeros(())
-    for row_index, row_weight in _neighbours(row, height):
-        for column_index, column_weight in _neighbours(column, width):
-            index = row_index * upsampled.shape[2] + column_index
-            values = jnp.take_along_axis(flat, index[:, :, None], axis=1, mode="promise_in_bounds")
-            total = total + values * (row_weight * column_weight)[:, :, None]
-    return total
+    columns = _neighbours(column, width)
+    corners = [
+        (row_entry * upsampled.shape[2] + column_entry, row_weight * column_weight)
+        for row_entry, row_weight in _neighbours(row, height)
+        for column_entry, column_weight in columns
+    ]
+    entries = jnp.concatenate([entry for entry, _ in corners], axis=1)[:, :, None]
+    values = jnp.take_along_axis(flat, entries, axis=1, mode="promise_in_bounds")
+    values = jnp.split(values, len(corners), axis=1)
+    return sum((part * weight[:, :, None] for part, (_, weight) in zip(values, corners, strict=True)), jnp.zeros(()))
 
 
 def _sample_by_products(
@@ -159,29 +164,33 @@ def _neighbours(
     position: Float[Array, "batch points"], size: int
 ) -> list[tuple[Int[Array, "batch points"], Float[Array, "batch points"]]]:
     """The entries of the table of `_upsampling` on either side of positions in the upsampled image; their weights."""
-    first, last = _ends(size)
     below = jnp.floor(position)
     share = position - below
     # Positions outside weigh nothing; bound them, because an integer cannot hold any float.
-    below = jnp.clip(below, first - 2, last + 1).astype(jnp.int32)
+    below = jnp.clip(below + 2 * (size - 1), -2, _length(size)).astype(jnp.int32)
     neighbours = []
     for index, weight in ((below, 1 - share), (below + 1, share)):
-        from_first, from_last = index - first, last - index
-        entry = jnp.where(index < 0, index + _period(size), index)
-        entry = jnp.where(from_first < _CUT, _period(size) + from_first, entry)
-        entry = jnp.where(from_last < _CUT, _period(size) + _CUT + from_last, entry)
-        neighbours.append((entry, jnp.where((from_first >= 0) & (from_last >= 0), weight, 0.0)))
+        # To the same pixel a period before; but the last ones have entries of their own.
+        back = jnp.where(index < _length(size) - _CUT, _period(size), _length(size) - _num_entries(size))
+        entry = jnp.where(index < _period(size) + _CUT, index, index - back)
+        inside = (index >= 0) & (index < _length(size))
+        neighbours.append((jnp.clip(entry, 0, _num_entries(size) - 1), jnp.where(inside, weight, 0.0)))
     return neighbours
 
 
-def _ends(size: int) -> tuple[int, int]:
-    """The first and the last index of the upsampled image, which goes on beyond the borders by one reflection."""
-    return -2 * (size - 1), 2 * (2 * size - 1) - 1
+def _length(size: int) -> int:
+    """Of the upsampled image, in its own pixels, which goes on beyond both borders by one reflection."""
+    return 2 * (3 * size - 2)
 
 
 def _period(size: int) -> int:
     """Of the reflected and upsampled image, in its own pixels: there and back without repeating the end pixels."""
     return 4 * (size - 1)
+
+
+def _num_entries(size: int) -> int:
+    """Upsampled pixels that are told apart: a period, and at either end those where the filter meets zeros."""
+    return _period(size) + 2 * _CUT
 
 
 def _grid(size: int) -> Float32[np.ndarray, " points"]:
@@ -191,21 +200,13 @@ def _grid(size: int) -> Float32[np.ndarray, " points"]:
 
 @functools.lru_cache
 def _upsampling(size: int) -> Float32[np.ndarray, "entries size"]:
-    """Reflects an axis, doubles its resolution and filters it.
-
-    Gives one period, then the pixels at the two ends, from the outermost inwards, where the filter meets zeros.
-    """
-    taps, (first, last) = SYM6 / SYM6.sum(), _ends(size)
-    at_ends = [*range(first, first + _CUT), *range(last, last - _CUT, -1)]
-    matrix = np.zeros((_period(size) + len(at_ends), size))
-    for entry, index in enumerate([*range(_period(size)), *at_ends]):
-        for tap in range(_TAPS):
-            source = index + _TAPS // 2 - 1 - tap
-            outside = entry >= _period(size) and not first <= source <= last
-            if source % 2 == 0 and not outside:  # pixel i lies at 2 i, between zeros
-                pixel = source // 2 % (2 * size - 2)
-                matrix[entry, min(pixel, 2 * size - 2 - pixel)] += 2 * taps[tap]
-    return matrix.astype(np.float32)
+    """Reflects an axis, doubles its resolution and filters it; gives the first pixels of the outcome, and the last."""
+    pixels = np.pad(np.eye(size), [(size - 1, size - 1), (0, 0)], mode="reflect")
+    matrix = np.zeros((_length(size) + _TAPS - 1, size))
+    for tap in range(_TAPS):  # pixel i lies at 2 i, between zeros
+        matrix[tap : tap + _length(size) : 2] += 2 * (SYM6 / SYM6.sum())[tap] * pixels
+    matrix = matrix[_CUT : _CUT + _length(size)]
+    return np.concatenate([matrix[: _period(size) + _CUT], matrix[-_CUT:]]).astype(np.float32)
 
 
 @functools.lru_cache
