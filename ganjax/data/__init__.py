@@ -12,7 +12,7 @@ from ganjax.data.folder import Folder
 from ganjax.data.npz import Npz
 from ganjax.data.order import order
 from ganjax.data.resident import DeviceDataset
-from ganjax.data.source import ArraySource, Dataset, ReadableSource, Source
+from ganjax.data.source import ArraySource, Dataset, Field, ReadableSource, Source, View
 from ganjax.data.stacked import StackedMnist
 from ganjax.data.stream import unskipped_step
 
@@ -22,6 +22,7 @@ __all__ = [
     "DeviceDataset",
     "Digits",
     "Feed",
+    "Field",
     "Folder",
     "Npz",
     "ReadableSource",
@@ -29,6 +30,7 @@ __all__ = [
     "Source",
     "StackedMnist",
     "Tfds",
+    "View",
     "open_feed",
     "order",
     "unskipped_step",

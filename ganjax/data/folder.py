@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import logging
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
 from PIL import Image
 
+from ganjax.data import dataset_json
 from ganjax.data.files import Directory, Files, ZipArchive, any_path
 from ganjax.data.images import Size, UnreadableImageError, check_header, decode_image, height_and_width, unreadable
+from ganjax.data.labels import Annotations
 from ganjax.data.parallel import parallel_map
 from ganjax.data.source import Record, Source
 from ganjax.ground.errors import UserError
@@ -27,8 +30,9 @@ _MAX_HEADERS = 10_000
 class Folder:
     """Image files under a folder, at any depth, or inside a .zip.
 
-    Labels are the names of the top-level sub-folders, sorted, if every image lies in one of them. A .zip in which
-    everything lies in one folder is read as if that folder were its top. Hidden files are passed over.
+    Labels, or attributes, are those of a ``dataset.json`` at the top, if there is one (see `ganjax.data.dataset_json`).
+    Otherwise labels are the names of the top-level sub-folders, sorted, if every image lies in one of them. A .zip in
+    which everything lies in one folder is read as if that folder were its top. Hidden files are passed over.
 
     Attributes:
         path: the folder or the .zip, also of a far file system: ``gs://bucket/folder``.
@@ -55,19 +59,13 @@ class Folder:
                 escapes its folder; the message names it.
         """
         files = _open_files(self.path)
-        names = tuple(sorted(name for name in files.names() if not _is_hidden(name)))
-        if not names:
-            raise UserError(f"{self.path} holds no files: give a folder or a .zip with images in it")
-        class_names, labels = _label(names, in_archive=isinstance(files, ZipArchive))
         source = FolderSource(
             files,
-            names,
-            labels,
-            class_names=class_names,
+            _list_images(files),
             image_shape=(*height_and_width(self.size), self.channels),
             upsample=self.upsample,
         )
-        return source.without_unreadable() if self.skip_corrupt else source.checked()
+        return (source.without_unreadable() if self.skip_corrupt else source.checked()).annotated()
 
 
 def open_as_stored(path: str | Path) -> FolderSource:
@@ -77,9 +75,7 @@ def open_as_stored(path: str | Path) -> FolderSource:
         UserError: there is nothing there, a file is no image, or one differs from the first.
     """
     files = _open_files(path)
-    names = tuple(sorted(name for name in files.names() if not _is_hidden(name)))
-    if not names:
-        raise UserError(f"{path} holds no files: give a folder or a .zip with images in it")
+    names = _list_images(files)
 
     def shape(index: int) -> tuple[int, int, int]:
         with files.open(names[index]) as file:
@@ -94,8 +90,7 @@ def open_as_stored(path: str | Path) -> FolderSource:
         if found != shapes[0] or found[2] not in (1, 3):
             wanted = f"{_describe(shapes[0])} like the first" if found[2] in (1, 3) else "grey or RGB"
             raise UserError(f"{path}/{name} is {_describe(found)}; expected {wanted}: convert it, or take it out")
-    class_names, labels = _label(names, in_archive=isinstance(files, ZipArchive))
-    return FolderSource(files, names, labels, class_names=class_names, image_shape=shapes[0], upsample=False)
+    return FolderSource(files, names, image_shape=shapes[0], upsample=False).annotated()
 
 
 def _describe(shape: tuple[int, int, int]) -> str:
@@ -113,18 +108,24 @@ class FolderSource(Source):
         self,
         files: Files,
         names: tuple[str, ...],
-        labels: np.ndarray | None,
+        known: Annotations | None = None,
         *,
-        class_names: tuple[str, ...],
         image_shape: tuple[int, int, int],
         upsample: bool,
         num_skipped: int = 0,
     ) -> None:
-        super().__init__(name=str(files.path), image_shape=image_shape, class_names=class_names)
+        known = known or Annotations()
+        super().__init__(
+            name=str(files.path),
+            image_shape=image_shape,
+            class_names=known.class_names,
+            num_attributes=known.num_attributes,
+            attribute_names=known.attribute_names,
+        )
         self.num_skipped = num_skipped
         self._files = files
         self._names = names
-        self._labels = labels
+        self._known = known
         self._upsample = upsample
 
     def __len__(self) -> int:
@@ -134,9 +135,23 @@ class FolderSource(Source):
         name = self._full_name(index)
         data = self._files.read(self._names[index])
         image = decode_image(data, name=name, image_shape=self.image_shape, upsample=self._upsample)
-        if self._labels is None:
-            return {"images": image}
-        return {"images": image, "labels": self._labels[index]}
+        return {"images": image} | {key: array[index] for key, array in self._known.arrays.items()}
+
+    def annotated(self) -> FolderSource:
+        """The same images with their labels or attributes.
+
+        Raises:
+            UserError: a ``dataset.json`` at the top does not suit the images.
+        """
+        known = _annotate(self._files, self._names)
+        return FolderSource(
+            self._files,
+            self._names,
+            known,
+            image_shape=self.image_shape,
+            upsample=self._upsample,
+            num_skipped=self.num_skipped,
+        )
 
     def checked(self) -> FolderSource:
         """Looks at names and at the beginnings of files, not at every pixel; returns itself.
@@ -171,8 +186,6 @@ class FolderSource(Source):
         return FolderSource(
             self._files,
             tuple(name for name, keep in zip(self._names, readable, strict=True) if keep),
-            None if self._labels is None else self._labels[readable],
-            class_names=self.class_names,
             image_shape=self.image_shape,
             upsample=self._upsample,
             num_skipped=num_skipped,
@@ -217,16 +230,40 @@ def _is_hidden(name: str) -> bool:
     )
 
 
-def _label(names: tuple[str, ...], *, in_archive: bool) -> tuple[tuple[str, ...], np.ndarray | None]:
-    """Returns the class names and the label of each file; ((), None) when a file lies in no folder."""
-    folders = [PurePosixPath(name).parts[:-1] for name in names]
-    if in_archive and all(folders) and len({folder[0] for folder in folders}) == 1:
-        folders = [folder[1:] for folder in folders]
-    if not all(folders):
-        return (), None
-    class_names = tuple(sorted({folder[0] for folder in folders}))
-    numbers = {name: number for number, name in enumerate(class_names)}
-    return class_names, np.array([numbers[folder[0]] for folder in folders], np.int32)
+def _list_images(files: Files) -> tuple[str, ...]:
+    """The files that should be images, sorted."""
+    names = [name for name in files.names() if not _is_hidden(name)]
+    described = f"{_top(files, names)}{dataset_json.NAME}"
+    if described in names:
+        names.remove(described)
+    if not names:
+        raise UserError(f"{files.path} holds no files: give a folder or a .zip with images in it")
+    return tuple(sorted(names))
+
+
+def _top(files: Files, names: Sequence[str]) -> str:
+    """What all names begin with that is no part of them: the one folder that everything in an archive lies in."""
+    folders = {name.partition("/")[0] if "/" in name else "" for name in names}
+    return f"{folders.pop()}/" if isinstance(files, ZipArchive) and len(folders) == 1 and "" not in folders else ""
+
+
+def _annotate(files: Files, names: tuple[str, ...]) -> Annotations:
+    """What a ``dataset.json`` says of the images; without one, classes by folder."""
+    present = files.names()
+    top = _top(files, present)
+    relative = [name.removeprefix(top) for name in names]
+    if f"{top}{dataset_json.NAME}" in present:
+        return dataset_json.parse_annotations(
+            files.read(f"{top}{dataset_json.NAME}"),
+            relative,
+            present={name.removeprefix(top) for name in present},
+            path=f"{files.path}/{top}{dataset_json.NAME}",
+        )
+    if not all("/" in name for name in relative):
+        return Annotations()
+    folders = [name.partition("/")[0] for name in relative]
+    class_names, labels = np.unique(folders, return_inverse=True)
+    return Annotations(labels=labels.astype(np.int32), class_names=tuple(class_names.tolist()))
 
 
 def _image_suffixes() -> frozenset[str]:
