@@ -113,7 +113,7 @@ class NoiseSource(Source):
             if field.dtype == np.uint8:
                 return rng.integers(0, 256, shape, np.uint8)
             if field.dtype == np.int32:
-                return rng.integers(0, self.num_classes, shape, np.int32)
+                return np.array(records, np.int32) % self.num_classes
             return rng.standard_normal(shape, np.float32)
 
         return {key: draw(field) for key, field in self.fields.items()}
