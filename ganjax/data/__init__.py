@@ -14,6 +14,7 @@ from ganjax.data.order import order
 from ganjax.data.resident import DeviceDataset
 from ganjax.data.source import ArraySource, Dataset, Field, ReadableSource, Source, View
 from ganjax.data.stacked import StackedMnist
+from ganjax.data.stored import open_stored
 from ganjax.data.stream import unskipped_step
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Tfds",
     "View",
     "open_feed",
+    "open_stored",
     "order",
     "unskipped_step",
 ]

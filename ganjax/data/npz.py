@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import zipfile
 import zlib
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from ganjax.data.files import AnyPath, any_path
+from ganjax.data.files import NPY, AnyPath, any_path, begins
 from ganjax.data.images import Size, height_and_width
 from ganjax.data.labels import annotate
 from ganjax.data.source import ArraySource, Source
 from ganjax.ground.errors import UserError
 
-_NPY = b"\x93NUMPY"  # how an .npy begins
 _UNNAMED = {"images": "arr_0", "labels": "arr_1"}
 _FIELDS = ("images", "labels", "attributes", "inputs", "class_names", "attribute_names")
 
@@ -40,7 +39,7 @@ class Npz:
         input_size: as `size`, of `inputs`.
     """
 
-    path: str | Path
+    path: str | AnyPath
     size: Size | None = None
     channels: Literal[1, 3] | None = None
     mirror: bool = False
@@ -110,18 +109,18 @@ class Npz:
 
 
 def is_npz(path: AnyPath) -> bool:
-    """Whether a file holds NumPy arrays, by its content: an .npy, or an archive of some."""
+    """Whether there is a file of NumPy arrays, by its content: an .npy, or an archive of some."""
+    if not path.is_file():
+        return False
     with path.open("rb") as file:
-        if file.read(len(_NPY)) == _NPY:
+        if begins(file, NPY):
             return True
         if not zipfile.is_zipfile(file):
             return False
-        try:
-            with zipfile.ZipFile(file) as archive:
-                names = archive.namelist()
-        except (zipfile.BadZipFile, OSError):
-            return False
-    return bool(names) and all(name.endswith(".npy") for name in names)
+        with contextlib.suppress(zipfile.BadZipFile), zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+            return bool(names) and all(name.endswith(".npy") for name in names)
+    return False
 
 
 def _fitted_shape(images: np.ndarray, size: Size | None, channels: int | None) -> tuple[int, int, int]:
@@ -137,8 +136,7 @@ def _read(path: AnyPath) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise UserError(f"{path} is not a file: give the path of an .npz with uint8 `images`")
     with path.open("rb") as file:
-        is_single = file.read(len(_NPY)) == _NPY
-        is_zip = zipfile.is_zipfile(file)
+        is_single, is_zip = begins(file, NPY), zipfile.is_zipfile(file)
     if not is_zip and not is_single:
         raise UserError(f"{path} is not an .npz, or is cut short: {advice}")
     try:
