@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import stat
@@ -88,7 +89,7 @@ def list_directory(top: Path) -> Listing:
                 if _is_folder(entry):
                     names.append(f"{name}/")
                     waiting.append((f"{name}/", above | {real}))
-                elif kind := None if entry.is_file() else kind_of(top / name):
+                elif kind := _kind_unless_file(entry):
                     others[name] = kind
                 else:
                     names.append(name)
@@ -102,6 +103,13 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         raise _unlistable(Path(entry.path), error) from error
     except OSError:  # a link in a circle
         return False
+
+
+def _kind_unless_file(entry: os.DirEntry[str]) -> str | None:
+    with contextlib.suppress(OSError):
+        if entry.is_file():  # which often costs no call, since listing told
+            return None
+    return kind_of(Path(entry.path))
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -100,7 +100,7 @@ def _to_bytes(wide: Num[np.ndarray, "height width"], opened: Image.Image) -> UIn
             top = 65535
         if low < 0 or high > top:
             raise ValueError(f"pixels of {low} to {high}, expected 0 to {top}")
-        if bits == 32 and 0 < high * 255 < top / 2:
+        if bits == 32 and 0 < high * 255 < 1.5 * top:  # the brightest would be 1
             raise ValueError(f"32-bit pixels of {low} to {high} of {top}, all of them black: convert to 8 or 16 bits")
         scaled = wide
     if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
