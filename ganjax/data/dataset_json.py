@@ -24,7 +24,9 @@ NAME = "dataset.json"
 
 def plain_name(name: str) -> str:
     """A relative name with forward slashes, without ``.`` and doubled slashes."""
-    return str(PurePosixPath(name.replace("\\", "/")))
+    name = name.replace("\\", "/")
+    # Most names are plain, and there may be a million.
+    return str(PurePosixPath(name)) if name.startswith("./") or "//" in name or "/./" in name else name
 
 
 def parse_annotations(content: bytes, names: Sequence[str], *, present: Collection[str], path: str) -> Annotations:
@@ -124,11 +126,14 @@ def _is_number(value: Any) -> bool:
 
 def _names_by_folder(labels: np.ndarray, names: Sequence[str]) -> tuple[str, ...]:
     """The names of the top folders, where each holds one class and each class lies in one; else nothing."""
-    folders = [PurePosixPath(name).parts[0] if "/" in name else "" for name in names]
-    pairs = sorted(set(zip(labels.tolist(), folders, strict=True)))
-    first, last = pairs[0][0], pairs[-1][0]
-    one_each = len(pairs) == len(set(folders)) == last - first + 1 == len({label for label, _ in pairs})
-    return tuple(folder for _, folder in pairs) if one_each and first <= 1 < len(pairs) and "" not in folders else ()
+    folders = [name.partition("/")[0] if "/" in name else "" for name in names]
+    pairs = set(zip(labels.tolist(), folders, strict=True))
+    one_each = len(pairs) == len(set(folders)) == len({label for label, _ in pairs})
+    if not one_each or len(pairs) < 2 or "" in folders:
+        return ()
+    classes = sorted(pairs)
+    first, last = classes[0][0], classes[-1][0]
+    return tuple(folder for _, folder in classes) if first <= 1 and last - first + 1 == len(classes) else ()
 
 
 def _texts(value: Any, field: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import functools
 import importlib
 import importlib.util
 import io
-from pathlib import PurePosixPath
+import posixpath
 
 from PIL import Image, UnidentifiedImageError
 
@@ -73,7 +73,7 @@ def open_image(file: BinaryFile) -> Image.Image:
 
 def why_no_image(name: str) -> str | None:
     """What a file is, in words, that by the end of its name is no image; None for one that is."""
-    suffix = PurePosixPath(name).suffix.lower()
+    suffix = posixpath.splitext(name)[1].lower()
     return None if suffix in _suffixes() else _BY_SUFFIX.get(suffix, "not an image by its name")
 
 

@@ -59,9 +59,14 @@ def is_passed_over(name: str) -> bool:
 
 def list_names(names: Iterable[str]) -> Listing:
     """Those of names that are not passed over; a folder's name ends in a slash."""
-    kept = sorted({name for name in names if not is_passed_over(name.rstrip("/"))})
+    return _sorted({name for name in names if not is_passed_over(name.rstrip("/"))}, {})
+
+
+def _sorted(names: Iterable[str], others: dict[str, str]) -> Listing:
+    kept = sorted(names)
     return Listing(
         files=tuple(name for name in kept if not name.endswith("/")),
+        others=others,
         folders=tuple(name.rstrip("/") for name in kept if name.endswith("/")),
     )
 
@@ -93,7 +98,7 @@ def list_directory(top: Path) -> Listing:
                     others[name] = kind
                 else:
                     names.append(name)
-    return dataclasses.replace(list_names(names), others=others)
+    return _sorted(names, others)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
