@@ -27,7 +27,6 @@ NAMES = {
     "日本": "\\u65e5\\u672c",
     "a\tb\n c": "a b c",
     "Lo\u0308we": "Lowe",
-    "ﬁsh": "fish",
 }
 
 
