@@ -255,6 +255,33 @@ def test_a_mistake_gets_one_line_and_loses_nothing(
     assert (a_users_folder / "other" / "thesis.txt").read_text() == "precious"
 
 
+BESIDE = f"""
+import sizes
+from ganjax import Config, load_config
+
+def config(*, batch_size: int = 16) -> Config:
+    return load_config({MLP!r}, [f"--width={{sizes.WIDTH}}", f"--batch-size={{batch_size}}", "--run.num-samples=4"])
+"""
+
+
+def test_a_run_keeps_what_its_config_imports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "sizes.py").write_text("WIDTH = 8  # ö")
+    (tmp_path / "mine" / "wide.py").write_text(BESIDE)
+    run = ["train", str(tmp_path / "mine" / "wide.py"), "--workdir", str(tmp_path / "run")]
+    assert main([*run, "--run.total-images=16"]) == 0
+    assert (tmp_path / "run" / "sizes.py").read_text() == "WIDTH = 8  # ö"
+    assert (tmp_path / "run" / "config.py").read_text() == BESIDE
+    (tmp_path / "mine" / "sizes.py").write_text("WIDTH = 4")
+    assert main(["sample", "--workdir", str(tmp_path / "run"), "--num", "4", "--out", str(tmp_path / "s.png")]) == 0
+    capsys.readouterr()
+    assert main([*run, "--run.total-images=32"]) == 2
+    assert "gan.generator.hidden (8, 8) -> (4, 4)" in capsys.readouterr().err
+    (tmp_path / "mine" / "sizes.py").write_text("WIDTH = 8")
+    assert main([*run, "--run.total-images=32"]) == 0
+    assert "resuming at 16 images" in capsys.readouterr().out
+
+
 def test_a_workdir_without_a_checkpoint_is_refused_for_samples_and_free_for_another_config(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
