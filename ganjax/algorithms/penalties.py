@@ -1,23 +1,23 @@
-"""Regularizers of the discriminator: frozen dataclasses with a ``weight``, an interval ``every`` and a ``__call__``.
+"""Terms of the discriminator's loss: regularizers, most of them of its gradients.
 
-A new penalty is one more such class here. ``name`` is its key in the metrics. What ``__call__`` returns is added to
-the discriminator's loss times ``weight``; at an interval of k iterations it is computed every k-th one and weighs k
-times as much (lazy regularization, StyleGAN2, arXiv 1912.04958, section 3.1). One with ``gradients_at`` is a function
-of the logits' gradients at the reals or at the fakes, which the step may then compute together with the logits.
+A new penalty is one more class here; ``terms.py`` says what a term is. It is called with the reals and the fakes as
+the discriminator is shown them, and a key for each sample. One with ``gradients_at`` is a function of the logits'
+gradients at the reals or at the fakes, which the step may then compute together with the logits.
 """
 
 import dataclasses
 from collections.abc import Callable
-from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from ganjax.ground.checks import check_number
-from ganjax.ground.schedules import Schedule, check_schedule
+from ganjax.algorithms.terms import check_term
+from ganjax.ground.schedules import Schedule
 
 Images = Float[Array, "batch height width channels"]
+Logits = Float[Array, "batch *patches"]
 
 
 class Scored(NamedTuple):
@@ -26,32 +26,24 @@ class Scored(NamedTuple):
     ``gradients`` are those of each image's logit with respect to it, where the step has them already.
     """
 
-    score: Callable[[Images], Float[Array, " batch"]]
+    score: Callable[[Images], Logits]
     images: Images
     gradients: Images | None = None
 
 
-@runtime_checkable
-class Penalty(Protocol):
-    """What the train step asks of a penalty."""
-
-    name: ClassVar[str]
-
-    @property
-    def weight(self) -> Schedule: ...
-
-    @property
-    def every(self) -> int: ...
-
-    def __call__(self, real: Scored, fake: Scored, keys: Key[Array, " batch"]) -> Float[Array, ""]: ...
-
-
 def squared_gradient_norms(scored: Scored) -> Float[Array, " batch"]:
-    """||grad_x C(x)||^2 of each image, summed over height, width and channels, in float32."""
+    """||grad_x C(x)||^2 of each image, summed over height, width and channels, in float32.
+
+    C(x) is the mean of an image's logits, where it has one a patch.
+    """
     gradients = scored.gradients
     if gradients is None:
-        gradients = jax.grad(lambda images: jnp.sum(scored.score(images)))(scored.images)
+        gradients = jax.grad(lambda images: jnp.sum(_of_image(scored.score(images))))(scored.images)
     return jnp.sum(jnp.square(gradients.astype(jnp.float32)), axis=(1, 2, 3))
+
+
+def _of_image(logits: Logits) -> Float[Array, " batch"]:
+    return logits if logits.ndim == 1 else jnp.mean(logits, axis=range(1, logits.ndim))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +56,7 @@ class R1:
     gradients_at: ClassVar[str] = "real"
 
     def __post_init__(self) -> None:
-        _check(self)
+        check_term(self)
 
     def __call__(self, real: Scored, fake: Scored, keys: Key[Array, " batch"]) -> Float[Array, ""]:
         return jnp.mean(squared_gradient_norms(real)) / 2
@@ -80,7 +72,7 @@ class R2:
     gradients_at: ClassVar[str] = "fake"
 
     def __post_init__(self) -> None:
-        _check(self)
+        check_term(self)
 
     def __call__(self, real: Scored, fake: Scored, keys: Key[Array, " batch"]) -> Float[Array, ""]:
         return jnp.mean(squared_gradient_norms(fake)) / 2
@@ -100,7 +92,7 @@ class WGANGP:
     name: ClassVar[str] = "wgan_gp"
 
     def __post_init__(self) -> None:
-        _check(self)
+        check_term(self)
 
     def __call__(self, real: Scored, fake: Scored, keys: Key[Array, " batch"]) -> Float[Array, ""]:
         share = jax.vmap(jax.random.uniform)(keys)[:, None, None, None]
@@ -110,9 +102,3 @@ class WGANGP:
         norms = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
         excess = norms - 1
         return jnp.mean(jnp.square(jnp.maximum(excess, 0.0) if self.sides == "one" else excess))
-
-
-def _check(penalty: Penalty) -> None:
-    name = type(penalty).__name__
-    check_schedule(f"{name}'s weight", penalty.weight, at_least=0, example=1)
-    check_number(f"{name}'s every", penalty.every, at_least=1, example=16)

@@ -1,28 +1,33 @@
 """What the sizes of a network must be, whatever its family: refused when a config is read, not by a layer."""
 
+import dataclasses
 from typing import Any
 
 from ganjax.ground.checks import check_number
 
-_SMALLEST = {"num_classes": 0, "num_low_precision_stages": 0}  # 1 is that of any other
+_SMALLEST = {  # 1 is that of any other
+    "num_classes": 0,
+    "num_attributes": 0,
+    "latent_size": 0,
+    "num_low_precision_stages": 0,
+    "num_dropouts": 0,
+}
 _EXAMPLES = {"num_classes": 10, "group_size": 16, "expansion": 2, "blocks_per_stage": 2, "num_low_precision_stages": 4}
 
 
-def check_sizes(network: Any, *names: str) -> None:
-    """Refuses attributes that count something, or hold such counts, and are too small; ``image_shape`` always.
+def check_sizes(network: Any) -> None:
+    """Refuses attributes that count something, or hold such counts, and are too small: all that are whole numbers.
 
     Args:
-        network: whose attributes they are.
-        names: of the attributes.
+        network: a dataclass whose attributes they are.
 
     Raises:
         UserError: one of them, or of the numbers in it, is below 1, or below 0 where none is meant by 0.
     """
-    for name in ("image_shape", *names):
-        value = getattr(network, name)
-        bounds: Any = {"at_least": _SMALLEST.get(name, 1), "example": _EXAMPLES.get(name, 64)}
-        if not isinstance(value, tuple | list):
-            check_number(name, value, **bounds)
-            continue
-        for index, size in enumerate(value):
-            check_number(f"{name}[{index}]", size, **bounds)
+    for field in dataclasses.fields(network):
+        value = getattr(network, field.name, None)
+        sizes = {f"{field.name}[{i}]": size for i, size in enumerate(value)} if isinstance(value, tuple | list) else {}
+        for name, size in (sizes or {field.name: value}).items():
+            if isinstance(size, int | float) and not isinstance(size, bool) and field.type not in (float, "float"):
+                smallest, example = _SMALLEST.get(field.name, 1), _EXAMPLES.get(field.name, 64)
+                check_number(name, size, at_least=smallest, example=example)
