@@ -1,0 +1,63 @@
+"""Numbers that people give: refused in one line when they cannot be meant."""
+
+import math
+
+from ganjax.ground.errors import UserError
+
+Number = float | int
+
+LARGEST_SEED = 2**32 - 1
+
+
+def check_number(
+    name: str,
+    value: Number | None,
+    *,
+    above: Number | None = None,
+    at_least: Number | None = None,
+    at_most: Number | None = None,
+    below: Number | None = None,
+    example: Number,
+) -> None:
+    """Refuses NaN, infinities, and what lies outside of the bounds. None passes: it stands for a number not given.
+
+    Args:
+        name: the flag or the field, as its user knows it.
+        value: what was given.
+        above: what it must exceed.
+        at_least: the smallest that there may be.
+        at_most: the largest that there may be.
+        below: what it must stay under.
+        example: a value that makes sense.
+
+    Raises:
+        UserError: it cannot be meant.
+    """
+    if value is None:
+        return
+    fits = (
+        -math.inf < value < math.inf
+        and (above is None or value > above)
+        and (at_least is None or value >= at_least)
+        and (at_most is None or value <= at_most)
+        and (below is None or value < below)
+    )
+    if not fits:
+        raise UserError(f"{name} is {value}; expected {_expected(above, at_least, at_most, below)}, such as {example}")
+
+
+def check_seed(name: str, value: int) -> None:
+    """Refuses what is no seed: they go from 0 to 2^32 - 1, of which no two give the same numbers.
+
+    Raises:
+        UserError: it is not within that range.
+    """
+    check_number(name, value, at_least=0, at_most=LARGEST_SEED, example=1)
+
+
+def _expected(above: Number | None, at_least: Number | None, at_most: Number | None, below: Number | None) -> str:
+    if at_least is not None and at_most is not None:
+        return f"a number from {at_least} to {at_most}"
+    bounds = {"above": above, "at least": at_least, "at most": at_most, "below": below}
+    words = " and ".join(f"{word} {bound}" for word, bound in bounds.items() if bound is not None)
+    return f"a number {words}" if words else "a finite number"
