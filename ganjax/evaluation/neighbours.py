@@ -81,7 +81,7 @@ def manifold_metrics(
     Precision and recall are those of Kynkäänniemi et al., arXiv 1904.06991, equation 2, and density and coverage those
     of Naeem et al., arXiv 2002.09797, equations 5 and 6. A sphere around each image reaches to its nearest neighbour
     number ``neighbours`` of the same set, itself not counted; a point on the sphere is outside. Where that many images
-    are the same as an image, its sphere is empty: a warning says so, for the scores are then low whatever they are of.
+    are the same as an image, its sphere is empty: a warning says so, for the scores are then of the others alone.
 
     Args:
         real: features.
@@ -158,8 +158,7 @@ def _warn_of_copies(features: np.ndarray, radii: np.ndarray, whose: str, scores:
     count = int(np.sum(radii <= nothing))
     if count:
         _logger.warning(
-            "%d of %d %s images are the same as %d others or more: nothing lies within their empty spheres, and so %s "
-            "come out too low",
+            "%d of %d %s images are the same as %d others or more: their spheres are empty and add nothing to %s",
             count,
             len(features),
             whose,

@@ -34,7 +34,7 @@ def unmet(name: str, fakes: Fakes, reals: Reals | None, *, num: int) -> str | No
     if not (metric.reals or metric.role == "classifier"):
         return None
     if reals is None:
-        return "compares with real images, and none are named"
+        return "compares with real images; name them: --real, --config or --workdir"
     if fakes.image_shape != reals.source.image_shape:
         return (
             f"compares images of one size and colour; those to measure are {fakes.image_shape} (height, width, "

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from ganjax.evaluation.protocol import SUBJECT, Result, differences
 
 
-def result_lines(results: Sequence[Result]) -> list[str]:
-    """Each number, and for each network what was measured with it."""
+def result_lines(results: Sequence[Result], refused: Mapping[str, str]) -> list[str]:
+    """Each number, why metrics have none, and for each network what was measured with it."""
     lines = []
     for result in results:
         deviation = "" if result.deviation is None else f" {_plus_or_minus()} {result.deviation:.4g}"
         lines.append(f"{result.metric:10} {result.value:.6g}{deviation}")
+    lines += refusal_lines(refused)
     for stamp in {result.stamp.network_sha256: result.stamp for result in results}.values():
         reals = {result.stamp.num_real for result in results if result.stamp.network == stamp.network}
         compared = " and ".join(f"{count:,} reals" for count in reals if count)

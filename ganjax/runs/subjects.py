@@ -137,7 +137,7 @@ def open_classifier(dataset: Dataset | None, reals: Reals | None) -> Classifier 
         UserError: there are no reals to train it on, or they have no labels.
     """
     if reals is None:
-        raise UserError("needs real images to train the classifier on, and none are named")
+        raise UserError("needs real images to train the classifier on; name them: --real, --config or --workdir")
     if isinstance(dataset, StackedMnist):
         return StackedClassifier(digits=cached_classifier(dataset.digits()))
     return cached_classifier(reals.source, content=reals.content)

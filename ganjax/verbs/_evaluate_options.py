@@ -1,6 +1,7 @@
 """What `ganjax evaluate` can be told, and which of it goes together."""
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Collection, Sequence
 from typing import Literal, NamedTuple
@@ -12,7 +13,7 @@ from ganjax.ground.checks import check_number, check_seed
 from ganjax.ground.errors import UserError
 from ganjax.runs.workdir import workdir_path
 
-_MOST_IMAGES, _LARGEST_BATCH = 2**31 - 1, 2**16
+_MOST_IMAGES, _LARGEST_BATCH = 10_000_000, 2**16
 _PATHS = ("workdir", "config", "real", "fake", "out")
 
 
@@ -87,9 +88,8 @@ class EvaluateOptions:
 
 def given_options(arguments: Sequence[str]) -> set[str]:
     """The options that a command line names, but for switches that it turns off."""
-    words = [(word, following) for word, following in zip(arguments, [*arguments[1:], ""], strict=True)]
     given = set()
-    for word, following in words:
+    for word, following in itertools.pairwise([*arguments, ""]):
         name, _, value = word.partition("=")
         if name.startswith("--") and "False" not in (value, following):
             given.add(name.removeprefix("--").replace("-", "_"))

@@ -16,7 +16,8 @@ from ganjax.evaluation.results import keep_results, read_results, to_json, write
 from ganjax.evaluation.tables import compare, refusal_lines, result_lines
 from ganjax.ground.errors import UserError
 from ganjax.platform.sharding import data_mesh, replicated
-from ganjax.runs.config import Config, load_config, parse_arguments
+from ganjax.runs.arguments import parse_arguments
+from ganjax.runs.config import Config, load_config
 from ganjax.runs.sampling import Sampler, restore_state
 from ganjax.runs.subjects import (
     BATCH_SIZE_OF_A_DEVICE,
@@ -37,6 +38,8 @@ from ganjax.verbs._evaluate_options import (
     try_place,
 )
 from ganjax.verbs._evaluate_pictures import pictures_of
+
+INTERRUPTED = "interrupted before all was measured; run the same command again"
 
 _logger = logging.getLogger("ganjax")
 
@@ -199,7 +202,7 @@ def _report(results: Sequence[Any], refused: dict[str, str], options: EvaluateOp
     """
     if not results:
         raise UserError("; ".join(refusal_lines(refused)))
-    print(to_json(results, refused) if options.json else "\n".join([*result_lines(results), *refusal_lines(refused)]))
+    print(to_json(results, refused) if options.json else "\n".join(result_lines(results, refused)))
     if out is not None:
         try:
             write_results(results, out, refused)
