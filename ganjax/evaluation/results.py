@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -23,12 +24,18 @@ def to_json(results: Iterable[Result], refused: Mapping[str, str] | None = None)
 
 def write_results(results: Iterable[Result], path: epath.Path, refused: Mapping[str, str] | None = None) -> None:
     """Writes JSON; a process that is killed leaves the old file or the new one, whole."""
-    if path.exists() and not path.is_file():  # a device or a pipe, in whose place no file should be put
+    if is_device(path):  # in whose place no file should be put
         path.write_text(to_json(results, refused) + "\n")
         return
     unfinished = path.parent / f"{path.name}.unfinished"
     unfinished.write_text(to_json(results, refused) + "\n")
     unfinished.replace(path)
+
+
+def is_device(path: epath.Path) -> bool:
+    """Whether there is something that is neither a file nor a folder: a device, a pipe."""
+    name = str(path)  # ``epath`` takes all that is no folder for a file
+    return os.path.exists(name) and not os.path.isfile(name) and not os.path.isdir(name)
 
 
 def read_results(path: epath.Path) -> list[Result]:
@@ -40,7 +47,7 @@ def read_results(path: epath.Path) -> list[Result]:
     if not path.exists():
         raise UserError(f"{path} does not exist; expected the JSON of a `ganjax evaluate`")
     if path.is_dir():
-        inside = sorted(path.rglob("evaluation/*.json")) or sorted(path.glob("*.json"))
+        inside = sorted((path / "evaluation").glob("*.json")) or sorted(path.glob("*.json"))
         example = f", such as {inside[-1]}" if inside else ""
         raise UserError(f"{path} is a folder; expected the JSON file of a `ganjax evaluate`{example}")
     try:

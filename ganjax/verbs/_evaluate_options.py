@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from etils import epath
 
 from ganjax.evaluation.protocol import METRICS, parse_metrics
+from ganjax.evaluation.results import is_device
 from ganjax.ground.checks import check_number, check_seed
 from ganjax.ground.errors import UserError
 from ganjax.runs.workdir import workdir_path
@@ -219,8 +220,8 @@ def try_place(path: epath.Path, name: str) -> None:
     Raises:
         UserError: it could not.
     """
-    if path.exists() and not path.is_file():
-        return  # a device or a pipe
+    if is_device(path):
+        return
     tried = path.parent / f"{path.name}.unfinished"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
