@@ -9,6 +9,8 @@ import tensorboardX
 from etils import epath
 from tqdm import tqdm
 
+from ganjax.ground.errors import UserError
+
 _FLUSH_SECONDS = 60.0
 
 
@@ -94,6 +96,32 @@ def complete_lines(path: epath.Path) -> list[str]:
     """The lines that a run which was killed while it wrote has left whole."""
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     return [line.rstrip("\n") for line in lines if line.endswith("}\n")]
+
+
+def read_log(path: epath.Path) -> list[dict[str, Any]]:
+    """The lines of a ``metrics.jsonl``, without a last one that a killed run has not finished.
+
+    Raises:
+        UserError: a line is damaged, or the file cannot be read.
+    """
+    try:
+        lines = complete_lines(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error}); restore it from a copy, or remove it") from error
+    records = []
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+            if isinstance(record["step"], str) or isinstance(record["images"], str):
+                raise TypeError
+            [float(value) for value in record.values() if not isinstance(value, str)]
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            raise UserError(
+                f"{path} is damaged: line {number}, {line[:40]!r}, is not an object of numbers with step and images; "
+                "restore it from a copy, or remove that line"
+            ) from error
+        records.append(record)
+    return records
 
 
 class Progress:

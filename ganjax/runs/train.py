@@ -221,8 +221,12 @@ class _Loop:
             return False
         self._watch.catch_up()  # never measure what has diverged, and keep the log in order
         scalars = self._evaluation(state, step=done)
+        images = done * self._config.run.batch_size
         if self._log is not None:
-            self._log.write(step=done, images=done * self._config.run.batch_size, scalars=scalars)
+            for name, reason in self._evaluation.refused.items():
+                self._log.note(step=done, images=images, name=f"refused/{name}", text=reason)
+            if scalars:
+                self._log.write(step=done, images=images, scalars=scalars)
         return self._evaluation.best_step == done
 
     def _save(self, done: int, state: State) -> None:
