@@ -34,6 +34,7 @@ from ganjax.runs.config import Config
 from ganjax.runs.interruption import Interrupted, stop_requests
 from ganjax.runs.launches import launches, steps_per_launch
 from ganjax.runs.monitor import TrainingEvaluation
+from ganjax.runs.ownership import owned
 from ganjax.runs.pictures import Pictures
 from ganjax.runs.report import MetricsLog, Progress
 from ganjax.runs.rollback import Rollback, load_rollbacks, save_rollbacks
@@ -69,7 +70,8 @@ def train(config: Config, workdir: epath.Path) -> State:
     def keeps(step: int) -> bool:
         return run.keeps(step) or (evaluation is not None and step == evaluation.best_step)
 
-    with Checkpoints(workdir / "checkpoints", keep=run.keep_checkpoints, keep_for_good=keeps) as checkpoints:
+    folder = workdir / "checkpoints"
+    with owned(workdir), Checkpoints(folder, keep=run.keep_checkpoints, keep_for_good=keeps) as checkpoints:
         first_step, state = checkpoints.restore(abstract) or (0, None)
         if state is not None and first_step >= run.num_steps:
             announce(

@@ -40,6 +40,7 @@ _FREE = [
     "run.best_metric",
 ]
 ROLLBACKS = "rollbacks.json"  # see rollback.py
+OWNER = "owner.json"  # see ownership.py
 
 
 def workdir_path(text: str) -> epath.Path:
@@ -49,6 +50,17 @@ def workdir_path(text: str) -> epath.Path:
         UserError: it is of an object store that cannot be reached.
     """
     return far_path(text) if "://" in text else epath.Path(text)
+
+
+def check_folder(workdir: epath.Path) -> None:
+    """Raises ``UserError`` unless a folder is empty, not there yet, or a run's, be it one that Python code trained."""
+    if not workdir.exists():
+        return
+    if not workdir.is_dir():
+        raise UserError(f"{workdir} is a file; name an empty or a new folder as --workdir")
+    names = _names(workdir)
+    if names and not names & {"config.py", "overrides.json", "metrics.jsonl", "checkpoints", OWNER}:
+        raise UserError(f"{workdir} holds files but no run of ganjax; name an empty or a new folder as --workdir")
 
 
 def claim(workdir: epath.Path, config_file: epath.Path, overrides: Sequence[str], config: Config) -> None:
@@ -91,8 +103,11 @@ def _claim(workdir: epath.Path, config_file: epath.Path, overrides: Sequence[str
             )
         if changed:
             (workdir / ROLLBACKS).unlink(missing_ok=True)
-    elif workdir.exists() and (not workdir.is_dir() or _names(workdir) - {"overrides.json", "config.py"}):
-        raise UserError(f"{workdir} holds files but no run of ganjax; name an empty or a new folder as --workdir")
+    elif workdir.is_dir() and (others := _names(workdir) - {"overrides.json", OWNER}):
+        wanted = "copy the run's config file there as config.py, or name" if "checkpoints" in others else "name"
+        raise UserError(
+            f"{workdir} holds {min(others)} and no config.py; {wanted} an empty or a new folder as --workdir"
+        )
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         write_whole(workdir / "overrides.json", json.dumps(list(overrides)))
@@ -125,7 +140,7 @@ def is_far(path: epath.Path) -> bool:
 
 
 def _names(workdir: epath.Path) -> set[str]:
-    return {path.name.removesuffix(_UNFINISHED) for path in workdir.iterdir()}
+    return {path.name for path in workdir.iterdir() if not path.name.endswith(_UNFINISHED)}
 
 
 def write_whole(path: epath.Path, text: str) -> None:
