@@ -16,7 +16,9 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_default_matmul_precision", "highest")
 
-hook = install_import_hook("ganjax", "beartype.beartype")
+# Not ``runs``, where there are hardly any arrays, and a test that says what loading a checkpoint executes.
+WINGS = ("algorithms", "augment", "compiling", "data", "evaluation", "ground", "models", "platform", "recipes")
+hook = install_import_hook([f"ganjax.{wing}" for wing in WINGS], "beartype.beartype")
 import ganjax  # noqa: E402, F401
 
 hook.uninstall()

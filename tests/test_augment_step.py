@@ -308,9 +308,9 @@ def test_an_adaptive_run_resumes_bit_for_bit(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"every": 0}, r"every is 0; expected 1 iteration or more"),
-        ({"images": 0}, r"images is 0; expected a positive number"),
-        ({"initial": -0.5}, r"initial is -0\.5; expected 0 or more"),
+        ({"every": 0}, r"every of an adaptive strength is 0; expected a number at least 1"),
+        ({"images": 0}, r"images of an adaptive strength is 0; expected a number above 0"),
+        ({"initial": -0.5}, r"initial of an adaptive strength is -0\.5; expected a number at least 0"),
     ],
 )
 def test_a_wrong_controller_is_refused(settings, message):

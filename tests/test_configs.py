@@ -8,6 +8,7 @@ Expected values of the R3GAN presets are typed in from the paper (arXiv 2501.054
 import dataclasses
 import io
 import json
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from random_state import random_state
 from ganjax import GAN, R1, R2, VAE, Adam, Config, CosineRamp, Run, UserError, example_batch, load_config, losses
 from ganjax.algorithms.gan import train_step
 from ganjax.data import Folder
-from ganjax.runs.config import describe
+from ganjax.runs.config import config_files, describe
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
@@ -230,7 +231,20 @@ MISTAKES = {
     "no value": (["--batch-size"], r"batch-size"),
     "no such choice": (["--run.resident", "cloud"], r"cloud"),
     "not positive": (["--batch-size", "0"], r"run\.batch_size is 0"),
-    "negative seed": (["--run.seed", "-1"], r"run\.seed is -1"),
+    "negative seed": (["--run.seed", "-1"], r"run\.seed is -1; expected a number from 0 to 4294967295"),
+    "large seed": (["--run.seed", "4294967296"], r"run\.seed is 4294967296; expected a number from 0 to 4294967295"),
+    "enormous seed": (["--run.seed", "1" + 20 * "0"], r"run\.seed is 1(0){20}; expected a number from 0"),
+    "nan": (["--gamma", "nan"], r"--gamma: nan is not a finite number"),
+    "infinity": (["--learning-rate=-inf"], r"--learning-rate: -inf is not a finite number"),
+    "beyond any number": (["--gamma", "1e999"], r"--gamma: 1e999 is not a finite number"),
+    "negative weight": (["--gamma", "-5"], r"R1's weight is -5\.0; expected a number at least 0"),
+    "negative rate": (["--learning-rate", "-1"], r"learning_rate, at the start of its ramp, is -1\.0"),
+    "no width": (["--features", "0"], r"features is 0; expected a number at least 1"),
+    "no interval": (["--run.log-every", "0"], r"run\.log_every is 0; expected a number at least 1"),
+    "one image to measure": (["--run.evaluate-num", "1"], r"run\.evaluate_num is 1; expected a number at least 2"),
+    "long wait": (["--run.distributed-timeout", "9" * 12], r"run\.distributed_timeout is 9{12}; expected a number"),
+    "endless": (["--run.total-images", "9" * 20], r"run\.total_images is 9{20}, which takes .* 2,147,483,647 steps"),
+    "several types": (["--run.keep-every", "1.5"], r"--run\.keep-every is '1\.5'; expected a whole number or None"),
     "odd interval": (["--run.keep-every", "7"], r"run\.keep_every is 7.*run\.checkpoint_every"),
     "positional": (["features=3"], r"features=3"),
 }
@@ -270,9 +284,20 @@ def test_a_wrong_file_is_refused_in_one_line(text, message, tmp_path):
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("path", ["configs/nothing.py", "configs", "configs/quickstart"])
-def test_a_missing_file_is_refused_in_one_line(path):
-    with pytest.raises(UserError, match=r"no config file .*configs.*expected the path of a Python file") as refusal:
+@pytest.mark.parametrize(
+    ("path", "advice"),
+    [
+        ("nowhere/nothing.py", "a name that `ganjax configs` lists"),
+        ("configs", "a name that `ganjax configs` lists"),
+        ("quickstrat", "quickstart, which comes with ganjax"),
+        ("nowhere/quickstart.py", "quickstart, which comes with ganjax"),
+        ("x" * 300, "a name that `ganjax configs` lists"),
+    ],
+)
+def test_a_missing_file_is_refused_in_one_line(path, advice):
+    with pytest.raises(
+        UserError, match=f"no config file {path}; expected the path of a Python file.*{advice}"
+    ) as refusal:
         load_config(path)
     assert "\n" not in str(refusal.value)
 
@@ -319,6 +344,171 @@ def config(*, size: int = 8, momentum: float = 0.5) -> Config:
     assert lines["gan.generator.image_shape"] == "(16, 16, 1)"
     assert lines["gan.augmentation_strength"] == "half"
     assert lines["run.batch_size"] == "8"
+
+
+PATHS = """
+from pathlib import Path
+from ganjax import Config, load_config
+from ganjax.data import Folder
+
+def config(*, path: Path = Path("images"), other: Path | None = None) -> Config:
+    plain = load_config("quickstart")
+    return Config(gan=plain.gan, data=Folder(other / "below" if other else path, size=8), run=plain.run)
+"""
+
+
+def path_of(config_file: Path, *flags: str) -> Any:
+    data: Any = load_config(config_file, flags).data
+    return data.path
+
+
+def test_a_url_stays_whole_in_a_flag_of_a_path(tmp_path, monkeypatch):
+    config_file = write(tmp_path, PATHS)
+    assert str(path_of(config_file, "--path", "gs://bucket/x")) == "gs://bucket/x"
+    assert str(path_of(config_file, "--other", "s3://bucket/x")) == "s3://bucket/x/below"
+    assert str(path_of(config_file, "--data.path", "gs://bucket/x")) == "gs://bucket/x"
+    assert describe(load_config(config_file, ["--path=gs://bucket/x"]))["data.path"] == "gs://bucket/x"
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert path_of(config_file, "--path", "~/x") == Path("/home/somebody/x")
+    for flag in ("--path", "--other"):
+        with pytest.raises(UserError, match=rf"{flag}: https://h/x begins with https://; expected a path of this mach"):
+            load_config(config_file, [flag, "https://h/x"])
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if "path: Path" in CONFIGS[name].read_text()])
+def test_every_config_takes_a_url(name):
+    assert str(path_of(CONFIGS[name], "--path", "gs://bucket/x.npz")) == "gs://bucket/x.npz"
+
+
+# --- where config files are, and what they import ---
+
+
+def test_a_name_is_a_config_that_comes_with_ganjax(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_config("quickstart") == load_config(PATH)
+    (tmp_path / "mlp_digits").mkdir()  # a folder is no config
+    assert load_config("mlp_digits") == load_config(CONFIGS["mlp_digits"])
+    (tmp_path / "vae_digits").write_text("this is a file of somebody's own")
+    with pytest.raises(UserError, match="vae_digits is not a Python file"):
+        load_config("vae_digits")
+
+
+def test_a_config_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(tmp_path, PATHS)
+    assert path_of(Path("~/mine.py")) == Path("images")
+
+
+BESIDE = """
+import dataclasses
+import sizes
+from parts import SEED
+from parts.inner.deep import Mine
+from ganjax import Config, load_config
+
+def config(*, batch_size: int = 8) -> Config:
+    from late import FEATURES
+    plain = load_config("quickstart", [f"--features={FEATURES}", f"--run.seed={SEED}", f"--batch-size={batch_size}"])
+    return dataclasses.replace(plain, data=Mine(size=sizes.SIZE))
+"""
+DEEP = """
+import dataclasses
+from ganjax.data import Digits
+
+SEED = {size}
+
+@dataclasses.dataclass(frozen=True)
+class Mine(Digits):
+    'Digits.'
+"""
+
+
+def beside(folder: Path, size: int) -> Path:
+    """A config that imports two modules and a package beside it, one of them late."""
+    (folder / "parts" / "inner").mkdir(parents=True)
+    (folder / "sizes.py").write_text(f"SIZE = {size}")
+    (folder / "late.py").write_text("FEATURES = 4")
+    (folder / "parts" / "__init__.py").write_text("from parts.inner.deep import SEED")
+    (folder / "parts" / "inner" / "deep.py").write_text(DEEP.format(size=size))
+    return write(folder, BESIDE)
+
+
+@pytest.fixture(autouse=True)
+def _imports_are_undone():
+    path, modules = list(sys.path), dict(sys.modules)
+    yield
+    sys.path[:] = path
+    for name in set(sys.modules) - set(modules):
+        if name in ("sizes", "late", "only_here") or name.partition(".")[0] == "parts":
+            del sys.modules[name]
+
+
+def test_a_config_imports_modules_beside_it(tmp_path):
+    first, second = beside(tmp_path / "first", 16), beside(tmp_path / "second", 8)
+    for path, size in ((first, 16), (second, 8), (first, 16)):
+        config: Any = load_config(path, ["--batch-size", "24", "--data.mirror"])
+        assert (config.data.size, config.run.seed, config.run.batch_size) == (size, size, 24)
+        assert config.gan.generator.features == 4
+        assert config.data.mirror
+    files = config_files(second)
+    assert sorted(files) == ["config.py", "late.py", "parts/__init__.py", "parts/inner/deep.py", "sizes.py"]
+    assert files["config.py"] == second
+    copy = tmp_path / "copy"
+    for name, file in files.items():
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_bytes(file.read_bytes())
+    (tmp_path / "second" / "sizes.py").write_text("SIZE = 32")
+    assert describe(load_config(copy / "config.py"))["data.size"] == "8"
+
+
+LOADS_ANOTHER = """'Of the same name.'
+import dataclasses
+import sizes
+from ganjax import Config, load_config
+
+EARLY = load_config({inner!r}).data.size
+
+def config(*, more: int = 0) -> Config:
+    other = load_config({inner!r})
+    return dataclasses.replace(other, run=dataclasses.replace(other.run, seed=EARLY + 1000 * sizes.SIZE + more))
+"""
+
+
+def test_a_config_that_loads_another_of_its_name_gets_its_own_modules(tmp_path):
+    inner, outer = beside(tmp_path / "inner", 8), beside(tmp_path / "outer", 16)
+    outer.write_text(LOADS_ANOTHER.format(inner=str(inner)))
+    config: Any = load_config(outer, ["--more", "5"])
+    assert (config.data.size, config.run.seed) == (8, 16_013)
+    assert sorted(config_files(outer)) == ["config.py", "sizes.py"]
+
+
+def test_the_first_of_two_modules_of_one_name_stays(tmp_path):
+    """What is pickled for another process is found by its module's name."""
+    path = write(tmp_path, "import only_here\n" + MINE.format(body="return only_here.made()"))
+    text = "from ganjax import load_config\nclass Thing: pass\ndef made():\n    return {}"
+    (tmp_path / "only_here.py").write_text(text.format("load_config('quickstart')"))
+    load_config(path)
+    thing = sys.modules["only_here"].Thing()
+    (tmp_path / "only_here.py").write_text(text.format("load_config('mlp_digits')  # changed"))
+    assert load_config(path).run.total_images == 2_000_000
+    assert isinstance(pickle.loads(pickle.dumps(thing)), type(thing))
+
+
+def test_a_config_that_imports_nothing_leaves_no_trace(tmp_path):
+    path = write(tmp_path, PATHS)
+    before = list(sys.path)
+    load_config(path)
+    assert sys.path == before
+    assert config_files(path) == {"config.py": path}
+
+
+def test_a_module_whose_name_a_run_needs_is_refused(tmp_path):
+    (tmp_path / "config.py").write_text("SIZE = 16")
+    path = write(tmp_path, "import config as other\n" + PATHS)
+    with pytest.raises(
+        UserError, match=r"mine\.py imports config\.py, the name that a run keeps mine\.py by; rename it"
+    ):
+        config_files(path)
 
 
 def test_a_description_shows_every_difference():

@@ -7,12 +7,19 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
+
+from ganjax.models.condition import Condition
 
 Images = Float[Array, "batch height width channels"]
-Labels = Int[Array, " batch"]
 Batch = dict[str, Array]
-"""``images``: uint8, or float32 in [-1, 1], [rows, height, width, channels]; ``labels``: int32 [rows] where needed."""
+"""Leaves of ``rows`` rows, a row a record, of which all but ``images`` are there where a model takes them.
+
+``images``: uint8, or float32 in [-1, 1], [rows, height, width, channels]; ``labels``: int32 [rows]; ``attributes``:
+float32 [rows, num_attributes]; ``inputs``: images to start from, like ``images``. ``latents``, float32 [., latent_size]
+and there only to be given in place of drawn ones, has a row for each sample that is generated in an iteration: row
+``i * num_draws + j`` is that of sample ``i`` of draw ``j``.
+"""
 
 
 class Noise(NamedTuple):
@@ -25,13 +32,15 @@ class Noise(NamedTuple):
     real_discriminator: Key[Array, " batch"]
     fake_discriminator: Key[Array, " batch"]
     penalty: Key[Array, " batch"]
+    inputs: Key[Array, " batch"]
+    term: Key[Array, " batch"]
 
 
 class Shown(NamedTuple):
     """What the discriminator is shown: images before their augmentation, and keys for what is drawn for them."""
 
     images: Images
-    labels: Labels | None
+    condition: Condition
     augmentation: Key[Array, " batch"]
     discriminator: Key[Array, " batch"]
 
@@ -40,16 +49,17 @@ class Draw(NamedTuple):
     """What one update of one player works on; every leaf has the samples on its first axis."""
 
     reals: Images
-    labels: Labels | None
+    condition: Condition
     noise: Noise
+    latents: Float[Array, "batch latents"] | None = None  # None: to be drawn from the noise
 
     def show_reals(self) -> Shown:
         """The reals as the discriminator is shown them."""
-        return Shown(self.reals, self.labels, self.noise.real_augmentation, self.noise.real_discriminator)
+        return Shown(self.reals, self.condition, self.noise.real_augmentation, self.noise.real_discriminator)
 
     def show_fakes(self, fakes: Images) -> Shown:
         """The fakes as the discriminator is shown them."""
-        return Shown(fakes, self.labels, self.noise.fake_augmentation, self.noise.fake_discriminator)
+        return Shown(fakes, self.condition, self.noise.fake_augmentation, self.noise.fake_discriminator)
 
 
 def draw_updates(
@@ -64,11 +74,12 @@ def draw_updates(
         num_batches: ``num_updates``, or one more.
         axis_name: the mapped axis over which the batch is split.
     """
-    images, labels = (
-        None if (leaf := batch.get(name)) is None else leaf.reshape(-1, num_batches, *leaf.shape[1:])
-        for name in ("images", "labels")
-    )
-    assert images is not None, "a batch has images"
+    num_draws = num_updates + 1
+    dealt = {
+        name: leaf.reshape(-1, num_draws if name == "latents" else num_batches, *leaf.shape[1:])
+        for name, leaf in batch.items()
+    }
+    images = dealt["images"]
     index = jnp.arange(len(images), dtype=jnp.int32)
     if axis_name:
         index = index + jax.lax.axis_index(axis_name) * len(images)
@@ -77,12 +88,17 @@ def draw_updates(
     index = index + (images[:, 0, 0, 0, 0].astype(jnp.int32) > 255).astype(jnp.int32)
 
     def draw(update: int, batch_index: int) -> Draw:
-        reals = images[:, batch_index]
-        if reals.dtype == jnp.uint8:
-            reals = reals.astype(jnp.float32) / 127.5 - 1
+        rows = {name: leaf[:, update if name == "latents" else batch_index] for name, leaf in dealt.items()}
         update_key = jax.random.fold_in(key, update)
         keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(update_key, i), len(Noise._fields)))(index)
         noise = Noise(*(keys[:, i] for i in range(len(Noise._fields))))
-        return Draw(reals, None if labels is None else labels[:, batch_index], noise)
+        inputs = None if "inputs" not in rows else _as_float(rows["inputs"])
+        condition = Condition(rows.get("labels"), rows.get("attributes"), inputs)
+        return Draw(_as_float(rows["images"]), condition, noise, rows.get("latents"))
 
     return [*(draw(update, update) for update in range(num_updates)), draw(num_updates, num_batches - 1)]
+
+
+def _as_float(images: Array) -> Images:
+    """uint8 images in [-1, 1]; others as they are."""
+    return images.astype(jnp.float32) / 127.5 - 1 if images.dtype == jnp.uint8 else images

@@ -1,7 +1,8 @@
 """Adversarial objectives: pairs of pure functions of the discriminator's logits (higher = more real).
 
-A new loss is one more ``Loss`` here. Every function takes ``(real_logits, fake_logits)``, float32 [batch], and returns
-the mean over the batch. A generator's objective gets ``None`` for ``real_logits`` unless ``generator_uses_reals``.
+A new loss is one more ``Loss`` here. Every function takes ``(real_logits, fake_logits)``, float32, one an image or one
+a patch of each, and returns the mean over all. A generator's objective gets ``None`` for ``real_logits`` unless
+``generator_uses_reals``.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-Logits = Float[Array, " batch"]
+Logits = Float[Array, "batch *patches"]
 Objective = Callable[[Logits, Logits], Float[Array, ""]]
 GeneratorObjective = Callable[[Logits | None, Logits], Float[Array, ""]]
 

@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol, no_type_check, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, no_type_check, runtime_checkable
 
 import flax.linen as nn
 import flax.struct
@@ -15,10 +15,12 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from ganjax.algorithms.draws import Batch, Labels
+from ganjax.algorithms.draws import Batch
 from ganjax.algorithms.optimizers import Adam
 from ganjax.ground.errors import UserError
 from ganjax.ground.schedules import Number, Schedule, value_at
+from ganjax.models.condition import Condition, as_argument, condition_sizes, example_condition
+from ganjax.models.network import FEATURES
 
 Optimizer = Adam | optax.GradientTransformation
 
@@ -38,8 +40,7 @@ class Model(Protocol):
     """What is trained: hashable, and equal by value. Its networks are attributes of the names of its state's players.
 
     Attributes:
-        generator: Linen module ``(latents, labels, *, train, keys, axis_name) -> images``, with the attributes
-            ``image_shape``, ``latent_size`` and ``num_classes`` (0 when unconditional).
+        generator: whose samples are looked at; see ``ganjax.models.network``.
         num_batches: how many batches of reals an iteration consumes.
         num_microbatches: in how many parts an update's batch is worked through.
     """
@@ -77,7 +78,15 @@ class State(Protocol):
     def players(self) -> Mapping[str, Player]: ...
 
 
-def new_player(module: nn.Module, key: Key[Array, ""], inputs: Array, optimizer: Optimizer) -> Player:
+def new_player(
+    module: nn.Module,
+    key: Key[Array, ""],
+    inputs: Array,
+    optimizer: Optimizer,
+    *,
+    name: str,
+    params: PyTree | None = None,
+) -> Player:
     """A network with its initial weights, and its optimizer's first state.
 
     Args:
@@ -85,20 +94,53 @@ def new_player(module: nn.Module, key: Key[Array, ""], inputs: Array, optimizer:
         key: of the weights.
         inputs: of one sample.
         optimizer: the network's.
+        name: what messages call it.
+        params: weights to begin with, in place of those drawn.
+
+    Raises:
+        UserError: these weights are not the network's.
     """
-    labels = jnp.zeros((1,), jnp.int32) if module.num_classes else None
-    variables = dict(module.init(key, inputs, labels, train=False))
-    params = variables.pop("params")
+    condition = as_argument(module, example_condition(module, 1))
+    variables = dict(module.init(key, inputs, condition, train=False))
+    variables.pop(FEATURES, None)  # what layers showed
+    initial = variables.pop("params")
+    if params is not None:
+        params = _checked_params(params, initial, name)
+    params = initial if params is None else params
     return Player(params=params, variables=variables, opt_state=optimizer.init(params))
 
 
-def checked_batch(model: Model, batch: Batch) -> Batch:
+def _checked_params(given: PyTree, initial: PyTree, name: str) -> PyTree:
+    """A copy of given weights that have the names, shapes and types of the initial ones."""
+    ours, theirs = (
+        {jax.tree_util.keystr(path, simple=True, separator="."): jnp.asarray(leaf) for path, leaf in leaves}
+        for leaves, _ in map(jax.tree.flatten_with_path, (initial, given))
+    )
+    for leaf in sorted({**ours, **theirs}):
+        expected, found = (
+            f"{array.dtype}{list(array.shape)}" if (array := arrays.get(leaf)) is not None else "absent"
+            for arrays in (ours, theirs)
+        )
+        if expected != found:
+            raise UserError(
+                f"{name}: {leaf} of the given weights is {found}; expected {expected}, as the network has it"
+            )
+    return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), given)  # the step donates its state
+
+
+def checked_batch(model: Model, batch: Batch, *, num_draws: int = 1) -> Batch:
     """What the model uses of a batch.
 
+    Args:
+        model: what is trained.
+        batch: the reals, and what goes with them.
+        num_draws: how many samples are generated in an iteration for each image of a batch.
+
     Raises:
-        UserError: its rows cannot be dealt, or its images or labels are not what the model takes.
+        UserError: its rows cannot be dealt, or what it holds is not what the model takes.
     """
-    image_shape, num_classes = model.generator.image_shape, model.generator.num_classes
+    generator = model.generator
+    num_classes, num_attributes, input_shape = condition_sizes(generator)
     rows, *found_shape = batch["images"].shape
     batch_size, remainder = divmod(rows, model.num_batches)
     if remainder or batch_size % model.num_microbatches:
@@ -106,16 +148,46 @@ def checked_batch(model: Model, batch: Batch) -> Batch:
             f"a batch of {rows} rows cannot be dealt into {model.num_batches} batches of reals and "
             f"{model.num_microbatches} microbatches; make it a multiple of {model.num_batches * model.num_microbatches}"
         )
-    if tuple(found_shape) != image_shape:
-        raise UserError(f"images of shape {tuple(found_shape)}; the models expect {image_shape}")
-    if batch["images"].dtype not in (jnp.uint8, jnp.float32):
-        raise UserError(f"images are {batch['images'].dtype}; expected uint8, or float32 in [-1, 1]")
+    if tuple(found_shape) != generator.image_shape:
+        raise UserError(f"images of shape {tuple(found_shape)}; the models expect {generator.image_shape}")
+    for name in ("images", "inputs"):
+        if name in batch and batch[name].dtype not in (jnp.uint8, jnp.float32):
+            raise UserError(f"{name} are {batch[name].dtype}; expected uint8, or float32 in [-1, 1]")
+    made = getattr(model, "inputs", None) is not None
+    if made and "inputs" in batch:
+        raise UserError("the batch has 'inputs', and the model makes them of the images; take one of the two away")
+    expected = {}
     if num_classes:
-        if "labels" not in batch:
-            raise UserError("the batch has no 'labels'; a conditional model needs one for each image (int32)")
-        if batch["labels"].shape != (rows,):
-            raise UserError(f"labels of shape {batch['labels'].shape}; expected one for each image: ({rows},)")
-    return {name: batch[name] for name in ("images", "labels") if name == "images" or num_classes}
+        expected["labels"] = ((rows,), "a conditional model", "int32")
+    if num_attributes:
+        expected["attributes"] = ((rows, num_attributes), "a model of attributes", "float32")
+    if input_shape and not made:
+        expected["inputs"] = ((rows, *input_shape), "a model that starts from images", "uint8")
+    for name, (shape, whose, dtype) in expected.items():
+        if name not in batch:
+            raise UserError(f"the batch has no '{name}'; {whose} needs one for each image ({dtype})")
+        if batch[name].shape != shape:
+            raise UserError(f"{name} of shape {batch[name].shape}; expected one for each image: {shape}")
+    if "latents" in batch:
+        shape = (batch_size * num_draws, generator.latent_size)
+        if batch["latents"].shape != shape:
+            raise UserError(f"latents of shape {batch['latents'].shape}; expected a row for each sample drawn: {shape}")
+    taken = {"images", *expected, "latents"}
+    return {name: leaf for name, leaf in batch.items() if name in taken}
+
+
+class Passed(NamedTuple):
+    """What came out of a network in training, and what of it is no weight.
+
+    Attributes:
+        outputs: images, logits, a posterior.
+        variables: its other collections, afterwards.
+        features: what its layers showed.
+    """
+
+    outputs: Any
+    variables: PyTree
+    features: tuple[Array, ...]
 
 
 def forward(
@@ -123,20 +195,23 @@ def forward(
     params: PyTree,
     variables: PyTree,
     inputs: Array,
-    labels: Labels | None,
+    condition: Condition,
     keys: Key[Array, " batch"],
     axis_name: str | None,
-) -> tuple[Any, PyTree]:
-    """The network in training: its outputs, and its other collections afterwards."""
-    return module.apply(
+) -> Passed:
+    """The network in training."""
+    outputs, changed = module.apply(
         {"params": params, **variables},
         inputs,
-        labels,
+        as_argument(module, condition),
         train=True,
         keys=keys,
         axis_name=axis_name,
-        mutable=list(variables),
+        mutable=[*variables, FEATURES],
     )
+    changed = dict(changed)
+    features = tuple(jax.tree.leaves(changed.pop(FEATURES, ())))
+    return Passed(outputs, changed, features)
 
 
 def descend(

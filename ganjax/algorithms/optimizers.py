@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from ganjax.ground.schedules import Number, Schedule, value_at
+from ganjax.ground.checks import check_number
+from ganjax.ground.schedules import Number, Schedule, check_schedule, value_at
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +24,12 @@ class Adam:
     b1: Schedule = 0.9
     b2: Schedule = 0.999
     epsilon: Number = 1e-8
+
+    def __post_init__(self) -> None:
+        check_schedule("learning_rate", self.learning_rate, at_least=0, example=2e-4)
+        for name in ("b1", "b2"):
+            check_schedule(name, getattr(self, name), at_least=0, below=1, example=0.9)
+        check_number("epsilon", self.epsilon, above=0, example=1e-8)
 
     def _at(self, images_seen: Float[Array, ""]) -> optax.GradientTransformation:
         rates = [value_at(schedule, images_seen) for schedule in (self.learning_rate, self.b1, self.b2)]

@@ -1,22 +1,23 @@
-"""Regularizers of the discriminator: frozen dataclasses with a ``weight``, an interval ``every`` and a ``__call__``.
+"""Terms of the discriminator's loss: regularizers, most of them of its gradients.
 
-A new penalty is one more such class here. ``name`` is its key in the metrics. What ``__call__`` returns is added to
-the discriminator's loss times ``weight``; at an interval of k iterations it is computed every k-th one and weighs k
-times as much (lazy regularization, StyleGAN2, arXiv 1912.04958, section 3.1). One with ``gradients_at`` is a function
-of the logits' gradients at the reals or at the fakes, which the step may then compute together with the logits.
+A new penalty is one more class here; ``terms.py`` says what a term is. It is called with the reals and the fakes as
+the discriminator is shown them, and a key for each sample. One with ``gradients_at`` is a function of the logits'
+gradients at the reals or at the fakes, which the step may then compute together with the logits.
 """
 
 import dataclasses
 from collections.abc import Callable
-from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from ganjax.algorithms.terms import check_term
 from ganjax.ground.schedules import Schedule
 
 Images = Float[Array, "batch height width channels"]
+Logits = Float[Array, "batch *patches"]
 
 
 class Scored(NamedTuple):
@@ -25,32 +26,24 @@ class Scored(NamedTuple):
     ``gradients`` are those of each image's logit with respect to it, where the step has them already.
     """
 
-    score: Callable[[Images], Float[Array, " batch"]]
+    score: Callable[[Images], Logits]
     images: Images
     gradients: Images | None = None
 
 
-@runtime_checkable
-class Penalty(Protocol):
-    """What the train step asks of a penalty."""
-
-    name: ClassVar[str]
-
-    @property
-    def weight(self) -> Schedule: ...
-
-    @property
-    def every(self) -> int: ...
-
-    def __call__(self, real: Scored, fake: Scored, keys: Key[Array, " batch"]) -> Float[Array, ""]: ...
-
-
 def squared_gradient_norms(scored: Scored) -> Float[Array, " batch"]:
-    """||grad_x C(x)||^2 of each image, summed over height, width and channels, in float32."""
+    """||grad_x C(x)||^2 of each image, summed over height, width and channels, in float32.
+
+    C(x) is the mean of an image's logits, where it has one a patch.
+    """
     gradients = scored.gradients
     if gradients is None:
-        gradients = jax.grad(lambda images: jnp.sum(scored.score(images)))(scored.images)
+        gradients = jax.grad(lambda images: jnp.sum(_of_image(scored.score(images))))(scored.images)
     return jnp.sum(jnp.square(gradients.astype(jnp.float32)), axis=(1, 2, 3))
+
+
+def _of_image(logits: Logits) -> Float[Array, " batch"]:
+    return logits if logits.ndim == 1 else jnp.mean(logits, axis=range(1, logits.ndim))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +54,9 @@ class R1:
     every: int = 1
     name: ClassVar[str] = "r1"
     gradients_at: ClassVar[str] = "real"
+
+    def __post_init__(self) -> None:
+        check_term(self)
 
     def __call__(self, real: Scored, fake: Scored, keys: Key[Array, " batch"]) -> Float[Array, ""]:
         return jnp.mean(squared_gradient_norms(real)) / 2
@@ -74,6 +70,9 @@ class R2:
     every: int = 1
     name: ClassVar[str] = "r2"
     gradients_at: ClassVar[str] = "fake"
+
+    def __post_init__(self) -> None:
+        check_term(self)
 
     def __call__(self, real: Scored, fake: Scored, keys: Key[Array, " batch"]) -> Float[Array, ""]:
         return jnp.mean(squared_gradient_norms(fake)) / 2
@@ -91,6 +90,9 @@ class WGANGP:
     sides: Literal["one", "two"] = "two"
     every: int = 1
     name: ClassVar[str] = "wgan_gp"
+
+    def __post_init__(self) -> None:
+        check_term(self)
 
     def __call__(self, real: Scored, fake: Scored, keys: Key[Array, " batch"]) -> Float[Array, ""]:
         share = jax.vmap(jax.random.uniform)(keys)[:, None, None, None]

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from ganjax.algorithms.draws import Batch, Draw, Images, Labels, draw_updates
+from ganjax.algorithms.draws import Batch, Draw, Images, draw_updates
 from ganjax.algorithms.gan import Metrics, draw_latents, init, train_step
 from ganjax.algorithms.gradients import mean_gradients
 from ganjax.algorithms.model import (
@@ -32,8 +32,10 @@ from ganjax.algorithms.model import (
     global_batch_size,
     new_player,
 )
+from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
-from ganjax.ground.schedules import Number, Schedule, value_at
+from ganjax.ground.schedules import Number, Schedule, check_schedule, value_at
+from ganjax.models.condition import Condition, Labels, as_argument
 
 
 @no_type_check  # at run time: JAX fills such trees with shapes, shardings and axes, too
@@ -66,9 +68,9 @@ class VAE:
     """Everything about a VAE that training does not change: hashable, and equal by value.
 
     Attributes:
-        encoder: Linen module ``(images, labels, *, train, keys, axis_name) -> (mean, log_variance)`` of the latents,
-            with the generator's ``image_shape``, ``latent_size`` and ``num_classes``.
-        generator: Linen module ``(latents, labels, *, train, keys, axis_name) -> images``: the mean of the likelihood.
+        encoder: Linen module; ``ganjax.models.network`` says what it is and takes. It has the generator's
+            ``image_shape``, ``latent_size`` and ``num_classes``.
+        generator: likewise: the mean of the likelihood.
         optimizer: of both networks: ``Adam``, or any optax optimizer.
         deviation: of the likelihood, a normal distribution of each pixel in [-1, 1] (appendix C.2 of the paper, with
             one deviation for all): how far off a pixel may be. Smaller ones give sharper reconstructions, and samples
@@ -96,10 +98,11 @@ class VAE:
                 raise UserError(f"{name}: the generator has {ours} and the encoder {theirs}; make them equal")
         if not isinstance(self.generator.image_shape, tuple):
             raise UserError(f"image_shape is {self.generator.image_shape!r}; expected a tuple, because a VAE is hashed")
-        if self.num_microbatches < 1:
-            raise UserError(f"num_microbatches is {self.num_microbatches}; expected 1 or more")
-        if not self.deviation > 0:
-            raise UserError(f"deviation is {self.deviation}; expected a number above 0, such as 0.2")
+        check_number("num_microbatches", self.num_microbatches, at_least=1, example=1)
+        check_number("deviation", self.deviation, above=0, example=0.2)
+        check_schedule("beta", self.beta, at_least=0, example=1)
+        check_schedule("ema_half_life", self.ema_half_life, at_least=0, example=10_000)
+        check_number("ema_ramp_up", self.ema_ramp_up, at_least=0, example=0.05)
 
     @property
     def num_batches(self) -> int:
@@ -127,8 +130,8 @@ def init_vae(vae: VAE, key: Key[Array, ""]) -> VAEState:
     generator_key, encoder_key = jax.random.split(jax.random.fold_in(key, 0xF1257))
     latents = jnp.zeros((1, vae.generator.latent_size), jnp.float32)
     images = jnp.zeros((1, *vae.generator.image_shape), jnp.float32)
-    generator = new_player(vae.generator, generator_key, latents, vae.optimizer)
-    encoder = new_player(vae.encoder, encoder_key, images, vae.optimizer)
+    generator = new_player(vae.generator, generator_key, latents, vae.optimizer, name="generator")
+    encoder = new_player(vae.encoder, encoder_key, images, vae.optimizer, name="encoder")
     return VAEState(
         step=jnp.zeros((), jnp.int32),
         generator=generator,
@@ -166,14 +169,15 @@ def train_vae_step(
 
     def negative_lower_bound(params: PyTree, variables: PyTree, draw: Draw):
         keys = draw.noise.generator
-        posterior, encoder_variables = forward(
-            vae.encoder, params["encoder"], variables["encoder"], draw.reals, draw.labels, keys, axis_name
+        encoded = forward(
+            vae.encoder, params["encoder"], variables["encoder"], draw.reals, draw.condition, keys, axis_name
         )
-        mean, log_variance = posterior
+        mean, log_variance = encoded.outputs
         latents = mean + jnp.exp(0.5 * log_variance) * draw_latents(vae, draw.noise.latents)
-        images, generator_variables = forward(
-            vae.generator, params["generator"], variables["generator"], latents, draw.labels, keys, axis_name
+        decoded = forward(
+            vae.generator, params["generator"], variables["generator"], latents, draw.condition, keys, axis_name
         )
+        images = decoded.outputs
         reconstruction = jnp.mean(negative_log_likelihood(draw.reals, images, deviation=vae.deviation))
         divergence = jnp.mean(divergence_from_prior(mean, log_variance))
         loss = reconstruction + beta * divergence
@@ -183,7 +187,7 @@ def train_vae_step(
             "vae/divergence": divergence,
             "vae/squared_error": jnp.mean(jnp.square(images - draw.reals)),
         }
-        return loss, ({"encoder": encoder_variables, "generator": generator_variables}, metrics)
+        return loss, ({"encoder": encoded.variables, "generator": decoded.variables}, metrics)
 
     players = {"encoder": state.encoder, "generator": state.generator}
     params = {name: player.params for name, player in players.items()}
@@ -216,7 +220,12 @@ def train_vae_step(
 
 
 def reconstruct(
-    vae: VAE, state: VAEState, images: Images, labels: Labels | None = None, *, weights: Literal["ema", "live"] = "ema"
+    vae: VAE,
+    state: VAEState,
+    images: Images,
+    condition: Condition | Labels | None = None,
+    *,
+    weights: Literal["ema", "live"] = "ema",
 ) -> Images:
     """What the decoder makes of the mean of each image's posterior.
 
@@ -224,12 +233,13 @@ def reconstruct(
         vae: what the state is a state of.
         state: its networks.
         images: in [-1, 1].
-        labels: theirs, when conditional.
+        condition: what they are of, when conditional; labels alone may come as such.
         weights: the averaged or the live ones.
     """
     live = weights == "live"
     encoder = {"params": state.encoder.params if live else state.ema_encoder_params, **state.encoder.variables}
     generator = {"params": state.generator.params if live else state.ema_params, **state.generator.variables}
-    mean, _ = vae.encoder.apply(encoder, images, labels, train=False)
-    reconstructions: Any = vae.generator.apply(generator, mean, labels, train=False)
+    taken = as_argument(vae.generator, Condition.of(condition))
+    mean, _ = vae.encoder.apply(encoder, images, taken, train=False)
+    reconstructions: Any = vae.generator.apply(generator, mean, taken, train=False)
     return reconstructions

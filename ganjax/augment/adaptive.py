@@ -7,7 +7,7 @@ import flax.struct
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ganjax.ground.errors import UserError
+from ganjax.ground.checks import check_number
 from ganjax.ground.schedules import Number
 
 
@@ -42,12 +42,10 @@ class AdaptiveStrength:
     initial: Number = 0.0
 
     def __post_init__(self) -> None:
-        if self.every < 1:
-            raise UserError(f"every is {self.every}; expected 1 iteration or more")
-        if self.images <= 0:
-            raise UserError(f"images is {self.images}; expected a positive number, such as 500_000")
-        if self.initial < 0:
-            raise UserError(f"initial is {self.initial}; expected 0 or more")
+        check_number("target of an adaptive strength", self.target, at_least=-1, at_most=1, example=0.6)
+        check_number("every of an adaptive strength", self.every, at_least=1, example=4)
+        check_number("images of an adaptive strength", self.images, above=0, example=500_000)
+        check_number("initial of an adaptive strength", self.initial, at_least=0, example=0)
 
     def init(self) -> AdaptiveState:
         """The state before the first step."""

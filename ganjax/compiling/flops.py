@@ -34,18 +34,20 @@ _IDENTITIES = ("optimization_barrier", "copy", "copy_p", "name", "sharding_const
 
 
 def model_flops(gan: Model, batch_size: int) -> float:
-    """FLOPs of one iteration over ``batch_size`` images; of a penalty that is due every k-th one, 1/k."""
+    """FLOPs of one iteration over ``batch_size`` images; of a term that is due every k-th one, 1/k."""
     if not isinstance(gan, GAN):
         return _iteration_flops(gan, batch_size)
-    every_time = tuple(penalty for penalty in gan.penalties if penalty.every == 1)
-    base = dataclasses.replace(gan, penalties=every_time)
+    players = ("penalties", "generator_terms")
+    always = {player: tuple(term for term in getattr(gan, player) if term.every == 1) for player in players}
+    base = dataclasses.replace(gan, **always)
     flops = _iteration_flops(base, batch_size)
     total = flops
-    for penalty in gan.penalties:
-        if penalty.every > 1:
-            due: Any = dataclasses.replace(penalty, every=1)  # pyright: ignore[reportArgumentType, reportCallIssue]
-            more = _iteration_flops(dataclasses.replace(base, penalties=(*every_time, due)), batch_size)
-            total += (more - flops) / penalty.every
+    for player in players:
+        for term in getattr(gan, player):
+            if term.every > 1:
+                due: Any = dataclasses.replace(term, every=1)
+                more = _iteration_flops(dataclasses.replace(base, **{player: (*always[player], due)}), batch_size)
+                total += (more - flops) / term.every
     return total
 
 

@@ -22,7 +22,7 @@ AnyPath = Path | epath.Path
 """A path of this machine, or one such as ``gs://bucket/folder``."""
 
 
-def any_path(path: str | Path) -> AnyPath:
+def any_path(path: str | AnyPath) -> AnyPath:
     """The path that was meant: with a scheme it is of a far file system, read through `etils` and `fsspec`."""
     if "://" not in str(path):
         return Path(path).expanduser()

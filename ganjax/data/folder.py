@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import logging
 import zipfile
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Literal
 
 import numpy as np
 from PIL import Image
 
-from ganjax.data.files import Directory, Files, ZipArchive, any_path
+from ganjax.data.files import AnyPath, Directory, Files, ZipArchive, any_path
 from ganjax.data.images import Size, UnreadableImageError, check_header, decode_image, height_and_width, unreadable
 from ganjax.data.parallel import parallel_map
 from ganjax.data.source import Record, Source
@@ -40,7 +40,7 @@ class Folder:
             once before training.
     """
 
-    path: str | Path
+    path: str | AnyPath
     size: Size
     channels: Literal[1, 3] = 3
     mirror: bool = False
@@ -70,7 +70,7 @@ class Folder:
         return source.without_unreadable() if self.skip_corrupt else source.checked()
 
 
-def open_as_stored(path: str | Path) -> FolderSource:
+def open_as_stored(path: str | AnyPath) -> FolderSource:
     """A folder or a .zip of images that all have the size and the channels of the first, to be read as they are.
 
     Raises:
@@ -193,7 +193,7 @@ class FolderSource(Source):
         return True
 
 
-def _open_files(name: str | Path) -> Files:
+def _open_files(name: str | AnyPath) -> Files:
     path = any_path(name)
     if path.is_dir():
         return Directory(path)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import zipfile
 import zlib
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from ganjax.data.files import any_path
+from ganjax.data.files import AnyPath, any_path
 from ganjax.data.images import Size, height_and_width
 from ganjax.data.source import ArraySource, Source
 from ganjax.ground.errors import UserError
@@ -28,7 +27,7 @@ class Npz:
         upsample: whether smaller images are enlarged to `size`.
     """
 
-    path: str | Path
+    path: str | AnyPath
     size: Size | None = None
     channels: Literal[1, 3] | None = None
     mirror: bool = False

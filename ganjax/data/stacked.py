@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 
 from ganjax.data.catalogue import Tfds
+from ganjax.data.files import AnyPath
 from ganjax.data.npz import Npz
 from ganjax.data.source import ArraySource, Source
 from ganjax.ground.errors import UserError
@@ -28,7 +28,7 @@ class StackedMnist:
         mirror: whether every image is also shown flipped left to right.
     """
 
-    path: Path | None = None
+    path: AnyPath | None = None
     data_dir: str | None = None
     num_images: int = 128_000
     seed: int = 0

@@ -31,7 +31,7 @@ from ganjax.evaluation.content import Content, Subset, image_progress, read_cont
 from ganjax.evaluation.features import Features
 from ganjax.evaluation.stored import load_arrays, save_arrays
 from ganjax.ground.errors import UserError
-from ganjax.models.layers import batch_norm, strided_convolution
+from ganjax.models.layers import Mode, batch_norm, strided_convolution
 from ganjax.platform.cache import cache_folder
 from ganjax.platform.distributed import all_have
 from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
@@ -83,7 +83,7 @@ _he = nn.initializers.he_normal()
 
 
 def _normalized(values: Array, train: bool) -> Array:
-    return nn.relu(batch_norm(values, train=train, axis_name=None))
+    return nn.relu(batch_norm(values, Mode(train)))
 
 
 @no_type_check  # JAX fills such trees with shapes and shardings, too

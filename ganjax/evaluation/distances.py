@@ -203,7 +203,7 @@ def inception_score(probabilities: Float[np.ndarray, "num classes"], *, num_spli
     return Estimate(float(np.mean(scores)), float(np.std(scores)))
 
 
-def _divergence(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def _divergence(first: np.ndarray, second: np.ndarray) -> np.ndarray | np.float64:
     """KL(first || second) along the last axis, with 0 log 0 = 0."""
     positive = first > 0
     ratio = np.divide(first, second, out=np.ones(np.broadcast_shapes(first.shape, second.shape)), where=positive)

@@ -1,7 +1,11 @@
-"""Generators and discriminators, one family a file.
+"""Of which networks? One family a file.
 
-Every generator has ``image_shape`` (height, width, channels), ``latent_size`` and ``num_classes`` (0 is unconditional)
-and maps latents, and labels when conditional, to float32 images in [-1, 1] or close to it. Every discriminator has
-``image_shape`` and ``num_classes`` and maps images to float32 logits, higher for more real. Parameters are float32;
-``dtype`` is what the layers compute in.
+``network.py`` says what every generator, discriminator and encoder is and takes; ``condition.py`` what they are told of
+a sample; ``layers.py`` has what families share, ``sizes.py`` what their sizes must be. ``mlp.py`` is the family to read
+first, then ``dcgan.py``, ``r3gan.py``, ``translation.py`` (from images to images) and ``vae.py``.
+Parameters are float32; a family's ``dtype`` is what its layers compute in.
 """
+
+from ganjax.models.condition import Condition
+
+__all__ = ["Condition"]

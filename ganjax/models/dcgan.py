@@ -1,7 +1,7 @@
 """DCGAN (Radford et al., arXiv 1511.06434), for square images of any power-of-two size from 8.
 
-Conditional, the generator sees an embedding of the label beside the latents, and the discriminator is a projection
-discriminator (Miyato & Koyama, arXiv 1802.05637, Eq. 3).
+The generator sees an embedding of the label and the attributes beside the latents, and the discriminator is a
+projection discriminator (Miyato & Koyama, arXiv 1802.05637, Eq. 3).
 """
 
 from collections.abc import Callable, Sequence
@@ -9,14 +9,18 @@ from collections.abc import Callable, Sequence
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float
 
 from ganjax.ground.errors import UserError
+from ganjax.models import network
+from ganjax.models.condition import Condition
 from ganjax.models.layers import (
+    Mode,
     add_bias,
     batch_norm,
+    fit_maps,
     leaky_relu,
-    one_hot_labels,
+    pointwise_convolution,
     strided_convolution,
     transposed_convolution,
 )
@@ -29,8 +33,8 @@ def _scale_initializer(key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.
     return 1 + _weights(key, shape, dtype)
 
 
-def _normalized(maps: Array, train: bool, axis_name: str | None, name: str) -> Array:
-    return batch_norm(maps, train=train, axis_name=axis_name, scale_init=_scale_initializer, name=name)
+def _normalized(maps: Array, mode: Mode, name: str) -> Array:
+    return batch_norm(maps, mode, scale_init=_scale_initializer, name=name)
 
 
 def _stage_widths(image_shape: tuple[int, int, int], features: int) -> tuple[int, ...]:
@@ -48,139 +52,94 @@ def _stage_widths(image_shape: tuple[int, int, int], features: int) -> tuple[int
     return tuple(features * min(8, 2 ** (num_stages - 1 - stage)) for stage in range(num_stages))
 
 
-class Generator(nn.Module):
+class Generator(network.Generator):
     """A dense layer to 4 x 4, then transposed convolutions that double the size, each after a normalisation and ReLU.
 
+    An image to start from is added to the maps of every size, by a linear map of its channels.
+
     Attributes:
-      image_shape: height, width and channels of the images.
-      latent_size: the number of latents of an image.
-      num_classes: of a conditional generator; 0 is none.
       features: the channels at half the image's size; they double with each halving, up to eight times.
-      embedding_size: of the label, conditional.
+      embedding_size: of the label and the attributes.
       batch_norm: whether feature maps are normalised.
       dtype: what the layers compute in.
     """
 
-    image_shape: tuple[int, int, int]
     latent_size: int = 100
-    num_classes: int = 0
     features: int = 64
     embedding_size: int = 64
     batch_norm: bool = True
     dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
-        _stage_widths(self.image_shape, self.features)
         super().__post_init__()
+        _stage_widths(self.image_shape, self.features)
 
-    @nn.compact
-    def __call__(
-        self,
-        latents: Float[Array, "batch latents"],
-        labels: Int[Array, " batch"] | None = None,
-        *,
-        train: bool,
-        keys: Key[Array, " batch"] | None = None,
-        axis_name: str | None = None,
-    ) -> Float[Array, "batch height width channels"]:
-        """Images in [-1, 1] from latents.
-
-        Args:
-          latents: noise, ``latent_size`` numbers an image.
-          labels: the classes, when ``num_classes`` is not 0.
-          train: normalises with the statistics of the batch, else with the running ones.
-          keys: not used; there is no noise.
-          axis_name: of the mapped axis over which the batch is divided, under ``shard_map`` or ``pmap``.
-
-        Raises:
-          UserError: when a conditional generator gets no labels.
-        """
-        del keys
+    def generate(self, latents: Array, condition: Condition, mode: Mode) -> Array:
+        """See ``network.Generator``."""
         widths = _stage_widths(self.image_shape, self.features)
-        inputs = latents
-        if self.num_classes:
+        vector = latents
+        if self.condition_size:
             # N(0, 1) like the latents, so that class and latents have the same say from the start.
-            embedding = self.param("embedding", nn.initializers.normal(1.0), (self.num_classes, self.embedding_size))
-            inputs = jnp.concatenate([latents, one_hot_labels(labels, self.num_classes) @ embedding], axis=-1)
-        maps = nn.Dense(16 * widths[0], use_bias=not self.batch_norm, kernel_init=_weights, dtype=self.dtype)(inputs)
+            shape = (self.condition_size, self.embedding_size)
+            embedding = self.param("embedding", nn.initializers.normal(1.0), shape)
+            vector = jnp.concatenate([latents, self.vector(condition) @ embedding], axis=-1)
+        maps = nn.Dense(16 * widths[0], use_bias=not self.batch_norm, kernel_init=_weights, dtype=self.dtype)(vector)
         maps = maps.reshape(-1, 4, 4, widths[0])
         for stage, width in enumerate((*widths[1:], self.image_shape[2])):
+            if condition.inputs is not None:
+                inputs = fit_maps(condition.inputs, maps.shape[1:3]).astype(self.dtype)
+                kernel = self.param(f"inputs_{stage}", _weights, (inputs.shape[-1], maps.shape[-1]))
+                maps = maps + pointwise_convolution(inputs, kernel.astype(self.dtype))
             if self.batch_norm:
-                maps = _normalized(maps, train, axis_name, f"norm_{stage}")
+                maps = _normalized(maps, mode, f"norm_{stage}")
             maps = nn.relu(maps)
             last = stage == len(widths) - 1
             maps = _Convolution(width, transposed_convolution, last or not self.batch_norm, self.dtype)(maps)
         return jnp.tanh(maps.astype(jnp.float32))
 
 
-class Discriminator(nn.Module):
+class Discriminator(network.Discriminator):
     """Strided convolutions with leaky ReLU that halve the size down to 4 x 4, then a dense layer to a logit.
 
     Attributes:
-      image_shape: height, width and channels of the images.
-      num_classes: of a conditional discriminator; 0 is none.
       features: the channels at half the image's size; they double with each halving, up to eight times.
       batch_norm: whether feature maps are normalised, all but the first; gradient penalties want none, because
         normalising makes the logit of an image depend on the others.
       dtype: what the layers compute in.
     """
 
-    image_shape: tuple[int, int, int]
-    num_classes: int = 0
     features: int = 64
     batch_norm: bool = True
     dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
-        _stage_widths(self.image_shape, self.features)
         super().__post_init__()
+        _stage_widths(self.image_shape, self.features)
 
     @property
-    def homogeneous(self) -> bool:
-        """Whether the logit of a x with units a is a times that of x with units 1, for a > 0."""
+    def homogeneous(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """See ``network.Discriminator``; the statistics of a batch are not."""
         return not self.batch_norm
 
-    @nn.compact
-    def __call__(
-        self,
-        images: Float[Array, "batch height width channels"],
-        labels: Int[Array, " batch"] | None = None,
-        *,
-        train: bool,
-        keys: Key[Array, " batch"] | None = None,
-        axis_name: str | None = None,
-        units: Float[Array, " batch"] | None = None,
-    ) -> Float[Array, " batch"]:
-        """Logits of images, higher for more real.
-
-        Args:
-          images: in [-1, 1].
-          labels: the classes, when ``num_classes`` is not 0.
-          train: normalises with the statistics of the batch, else with the running ones.
-          keys: not used; there is no noise.
-          axis_name: of the mapped axis over which the batch is divided, under ``shard_map`` or ``pmap``.
-          units: what each image's biases are multiplied by, as ``homogeneous`` networks take it.
-
-        Raises:
-          UserError: when a conditional discriminator gets no labels.
-        """
-        del keys
+    def judge(self, images: Array, condition: Condition, mode: Mode) -> Array:
+        """See ``network.Discriminator``."""
         widths = _stage_widths(self.image_shape, self.features)[::-1]
         maps = images
         for stage, width in enumerate(widths):
             normalized = self.batch_norm and stage > 0
-            maps = _Convolution(width, strided_convolution, not normalized, self.dtype)(maps, units)
+            maps = _Convolution(width, strided_convolution, not normalized, self.dtype)(maps, mode.units)
             if normalized:
-                maps = _normalized(maps, train, axis_name, f"norm_{stage}")
+                maps = _normalized(maps, mode, f"norm_{stage}")
             maps = leaky_relu(maps)
+            self.show(maps)
         maps = maps.astype(jnp.float32)
         flat = maps.reshape(maps.shape[0], -1)
         output = self.param("output", _weights, (flat.shape[1], 1))
-        logits = add_bias(flat @ output, self.param("output_bias", nn.initializers.zeros, (1,)), units)[:, 0]
-        if self.num_classes:
-            embedding = self.param("embedding", _weights, (self.num_classes, widths[-1]))
+        logits = add_bias(flat @ output, self.param("output_bias", nn.initializers.zeros, (1,)), mode.units)[:, 0]
+        if self.condition_size:
+            embedding = self.param("embedding", _weights, (self.condition_size, widths[-1]))
             pooled = jnp.sum(maps, axis=(1, 2))
-            logits = logits + jnp.sum(pooled * (one_hot_labels(labels, self.num_classes) @ embedding), axis=-1)
+            logits = logits + jnp.sum(pooled * (self.vector(condition) @ embedding), axis=-1)
         return logits
 
 

@@ -1,19 +1,36 @@
 """Layers whose best form depends on the hardware (``platform/forms.py``), and the few that model families share."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
 from ganjax.ground.errors import UserError
 from ganjax.platform.forms import current_forms, kernel_memory
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _FILTER = (0.125, 0.375, 0.375, 0.125)  # [1, 3, 3, 1] / 8 along one axis
+
+
+class Mode(NamedTuple):
+    """How a network is run.
+
+    Attributes:
+        train: normalises with the statistics of the batch, and drops units, else neither.
+        keys: one a sample, from which all noise in the network is drawn; needed where there is some.
+        axis_name: of the mapped axis over which the batch is divided, under ``shard_map`` or ``pmap``.
+        units: what each image's biases are multiplied by, as ``homogeneous`` networks take it.
+    """
+
+    train: bool
+    keys: Key[Array, " batch"] | None = None
+    axis_name: str | None = None
+    units: Float[Array, " batch"] | None = None
 
 
 def grouped_convolution(
@@ -204,15 +221,24 @@ def _neighbours(maps: Array) -> Array:
     )
 
 
-def one_hot_labels(labels: Int[Array, " batch"] | None, num_classes: int) -> Float[Array, "batch {num_classes}"]:
-    """The labels as rows of zeros with a one.
+def fit_maps(
+    maps: Float[Array, "batch height width channels"], size: Sequence[int]
+) -> Float[Array, "batch new_height new_width channels"]:
+    """The maps at another size: whole multiples by averages or repetition, any other by linear interpolation.
 
-    Raises:
-      UserError: when there are no labels, because only a model with ``num_classes=0`` does without them.
+    Args:
+      maps: any.
+      size: the new height and width.
     """
-    if labels is None:
-        raise UserError(f"the model has num_classes={num_classes} but got no labels: give labels, or use num_classes=0")
-    return jax.nn.one_hot(labels, num_classes, dtype=jnp.float32)
+    height, width = size
+    if height and maps.shape[1] % height == 0 and maps.shape[2] % width == 0:
+        across, along = maps.shape[1] // height, maps.shape[2] // width
+        if across * along == 1:
+            return maps
+        return maps.reshape(len(maps), height, across, width, along, -1).mean(axis=(2, 4))
+    if height % maps.shape[1] == 0 and width % maps.shape[2] == 0:
+        return maps.repeat(height // maps.shape[1], axis=1).repeat(width // maps.shape[2], axis=2)
+    return jax.image.resize(maps, (len(maps), height, width, maps.shape[3]), "linear")
 
 
 def add_bias(
@@ -248,9 +274,8 @@ def leaky_relu(
 
 def batch_norm(
     features: Float[Array, "batch *features"],
+    mode: Mode,
     *,
-    train: bool,
-    axis_name: str | None,
     scale_init: Callable[..., Array] = nn.initializers.ones,
     name: str | None = None,
 ) -> Float[Array, "batch *features"]:
@@ -260,13 +285,12 @@ def batch_norm(
 
     Args:
       features: of the whole batch, or of a device's part of it.
-      train: uses the statistics of the batch, else the running ones.
-      axis_name: of the mapped axis over which the batch is divided; under ``jit`` on a mesh there is none.
+      mode: in training it uses the statistics of the batch, over the mapped axis too, else the running ones.
       scale_init: of the scale.
       name: of the layer among the parameters.
     """
     norm = nn.BatchNorm(
-        use_running_average=not train, momentum=0.9, scale_init=scale_init, axis_name=axis_name, name=name
+        use_running_average=not mode.train, momentum=0.9, scale_init=scale_init, axis_name=mode.axis_name, name=name
     )
     return norm(features.astype(jnp.float32)).astype(features.dtype)
 

@@ -1,4 +1,7 @@
-"""The GAN of the textbooks: dense layers on flattened images (Goodfellow et al., arXiv 1406.2661)."""
+"""The GAN of the textbooks: dense layers on flattened images (Goodfellow et al., arXiv 1406.2661).
+
+What the networks are told of a sample stands as further numbers beside the latents, or beside the pixels.
+"""
 
 import math
 from collections.abc import Callable
@@ -6,74 +9,50 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array
 
-from ganjax.models.layers import Dropout, batch_norm, leaky_relu, one_hot_labels
+from ganjax.ground.checks import check_number
+from ganjax.models import network
+from ganjax.models.condition import Condition
+from ganjax.models.layers import Dropout, Mode, batch_norm, leaky_relu
 
 
-class Generator(nn.Module):
+class Generator(network.Generator):
     """Dense layers of tanh units from the latents to the pixels.
 
     Attributes:
-      image_shape: height, width and channels of the images.
-      latent_size: the number of latents of an image.
-      num_classes: of a conditional generator, which sees the label as a one-hot vector beside the latents; 0 is none.
       hidden: the widths of the hidden layers.
       activation: of the hidden layers.
       batch_norm: whether hidden layers are normalised before their activation.
       dtype: what the layers compute in.
     """
 
-    image_shape: tuple[int, int, int]
-    latent_size: int = 64
-    num_classes: int = 0
     hidden: tuple[int, ...] = (256, 256)
     activation: Callable[[Array], Array] = nn.tanh
     batch_norm: bool = False
     dtype: DTypeLike = jnp.float32
 
-    @nn.compact
-    def __call__(
-        self,
-        latents: Float[Array, "batch latents"],
-        labels: Int[Array, " batch"] | None = None,
-        *,
-        train: bool,
-        keys: Key[Array, " batch"] | None = None,
-        axis_name: str | None = None,
-    ) -> Float[Array, "batch height width channels"]:
-        """Images in [-1, 1] from latents.
-
-        Args:
-          latents: noise, ``latent_size`` numbers an image.
-          labels: the classes, when ``num_classes`` is not 0.
-          train: normalises with the statistics of the batch, else with the running ones.
-          keys: not used; the generator has no dropout.
-          axis_name: of the mapped axis over which the batch is divided, under ``shard_map`` or ``pmap``.
-
-        Raises:
-          UserError: when a conditional generator gets no labels.
-        """
-        del keys
-        features = latents
-        if self.num_classes:
-            features = jnp.concatenate([features, one_hot_labels(labels, self.num_classes)], axis=-1)
+    def generate(self, latents: Array, condition: Condition, mode: Mode) -> Array:
+        """See ``network.Generator``."""
+        parts = [latents]
+        if self.condition_size:
+            parts.append(self.vector(condition))
+        if condition.inputs is not None:
+            parts.append(condition.inputs.reshape(len(latents), -1))
+        features = jnp.concatenate(parts, axis=-1) if len(parts) > 1 else latents
         for layer, width in enumerate(self.hidden):
             features = nn.Dense(width, use_bias=not self.batch_norm, dtype=self.dtype)(features)
             if self.batch_norm:
-                features = batch_norm(features, train=train, axis_name=axis_name, name=f"norm_{layer}")
+                features = batch_norm(features, mode, name=f"norm_{layer}")
             features = self.activation(features)
         pixels = nn.Dense(math.prod(self.image_shape), dtype=self.dtype)(features)
         return jnp.tanh(pixels.astype(jnp.float32)).reshape(-1, *self.image_shape)
 
 
-class Discriminator(nn.Module):
+class Discriminator(network.Discriminator):
     """Dense layers from the pixels to a logit: with one hidden layer, the two dense layers of the textbooks.
 
     Attributes:
-      image_shape: height, width and channels of the images.
-      num_classes: of a conditional discriminator, which sees the label as a one-hot vector beside the pixels;
-        0 is none.
       hidden: the widths of the hidden layers.
       activation: of the hidden layers.
       batch_norm: whether hidden layers are normalised before their activation.
@@ -81,44 +60,27 @@ class Discriminator(nn.Module):
       dtype: what the layers compute in.
     """
 
-    image_shape: tuple[int, int, int]
-    num_classes: int = 0
     hidden: tuple[int, ...] = (256,)
     activation: Callable[[Array], Array] = leaky_relu
     batch_norm: bool = False
     dropout: float = 0.0
     dtype: DTypeLike = jnp.float32
 
-    @nn.compact
-    def __call__(
-        self,
-        images: Float[Array, "batch height width channels"],
-        labels: Int[Array, " batch"] | None = None,
-        *,
-        train: bool,
-        keys: Key[Array, " batch"] | None = None,
-        axis_name: str | None = None,
-    ) -> Float[Array, " batch"]:
-        """Logits of images, higher for more real.
+    def __post_init__(self) -> None:
+        check_number("dropout", self.dropout, at_least=0, below=1, example=0.3)
+        super().__post_init__()
 
-        Args:
-          images: in [-1, 1].
-          labels: the classes, when ``num_classes`` is not 0.
-          train: drops units, and normalises with the statistics of the batch, else with the running ones.
-          keys: one a sample, from which its dropout is drawn; only needed with dropout in training.
-          axis_name: of the mapped axis over which the batch is divided, under ``shard_map`` or ``pmap``.
-
-        Raises:
-          UserError: when a conditional discriminator gets no labels, or dropout in training no keys.
-        """
+    def judge(self, images: Array, condition: Condition, mode: Mode) -> Array:
+        """See ``network.Discriminator``."""
         features = images.reshape(images.shape[0], -1)
-        if self.num_classes:
-            features = jnp.concatenate([features, one_hot_labels(labels, self.num_classes)], axis=-1)
+        if self.condition_size:
+            features = jnp.concatenate([features, self.vector(condition)], axis=-1)
         for layer, width in enumerate(self.hidden):
             features = nn.Dense(width, use_bias=not self.batch_norm, dtype=self.dtype)(features)
             if self.batch_norm:
-                features = batch_norm(features, train=train, axis_name=axis_name, name=f"norm_{layer}")
+                features = batch_norm(features, mode, name=f"norm_{layer}")
             features = self.activation(features)
-            if train:
-                features = Dropout(rate=self.dropout, layer=layer)(features, keys)
+            self.show(features)
+            if mode.train:
+                features = Dropout(rate=self.dropout, layer=layer)(features, mode.keys)
         return nn.Dense(1, dtype=self.dtype)(features).astype(jnp.float32)[:, 0]

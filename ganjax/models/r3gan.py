@@ -13,15 +13,18 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float
 
 from ganjax.ground.errors import UserError
+from ganjax.models import network
+from ganjax.models.condition import Condition
 from ganjax.models.layers import (
+    Mode,
     add_bias,
     downsample,
+    fit_maps,
     grouped_convolution,
     leaky_relu,
-    one_hot_labels,
     pointwise_convolution,
     upsample,
 )
@@ -80,12 +83,11 @@ class ResidualBlock(nn.Module):
         return features + pointwise_convolution(maps, contract.astype(self.dtype))
 
 
-class _Network(nn.Module):
+class _Stages(network.Network):
     """What the two networks have in common.
 
     Attributes:
       image_shape: height, width and channels of the images; the size is 4 * 2 ** (len(widths) - 1).
-      num_classes: of a conditional network; 0 is none.
       widths: the channels of the stages, from 4 x 4 up to the image's size.
       group_size: the channels of a group of the grouped convolutions.
       expansion: how many times more channels the grouped convolutions have.
@@ -96,7 +98,6 @@ class _Network(nn.Module):
     """
 
     image_shape: tuple[int, int, int] = (32, 32, 3)
-    num_classes: int = 0
     widths: tuple[int, ...] = (768, 768, 768, 768)
     group_size: int = 16
     expansion: int = 2
@@ -105,6 +106,7 @@ class _Network(nn.Module):
     num_low_precision_stages: int = 4
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         height, width, _ = self.image_shape
         size = 4 * 2 ** (len(self.widths) - 1)
         if (height, width) != (size, size):
@@ -118,7 +120,6 @@ class _Network(nn.Module):
                     f"r3gan width {channels} makes {self.expansion * channels} channels, which do not split into "
                     f"groups of {self.group_size}: change the width or group_size"
                 )
-        super().__post_init__()
 
     def _stage_dtype(self, stage: int) -> DTypeLike:
         low_precision = min(self.num_low_precision_stages, len(self.widths) - 1)
@@ -146,56 +147,40 @@ class _Network(nn.Module):
         kernel = self.param(f"transition_{size}x{size}", _normal(features.shape[-1]), (features.shape[-1], width))
         return pointwise_convolution(features, kernel.astype(features.dtype))
 
-    def _embed(self, labels: Array | None, size: int, gain: float) -> Array:
-        """The rows of a table of label embeddings: a linear map of the one-hot label, which sets its initial scale."""
-        table = self.param("embedding", _normal(self.num_classes, gain), (self.num_classes, size))
-        return one_hot_labels(labels, self.num_classes) @ table
+    def _embed(self, condition: Condition, size: int, gain: float) -> Array:
+        """A linear map of the label, as a row of zeros with a one, and of the attributes."""
+        table = self.param("embedding", _normal(self.condition_size, gain), (self.condition_size, size))
+        return self.vector(condition) @ table
 
 
-class Generator(_Network):
+class Generator(_Stages, network.Generator):
     """R3GAN's generator: a learned 4 x 4 basis times a linear map of the latents, then the stages.
 
+    Images are around [-1, 1] but not confined to it, because the output is linear. An image to start from is added to
+    the maps of every size, by a linear map of its channels.
+
     Attributes:
-      latent_size: the number of latents of an image.
-      embedding_size: of the label beside the latents, conditional.
+      embedding_size: of the label and the attributes beside the latents.
     """
 
-    latent_size: int = 64
     embedding_size: int = 64
 
-    @nn.compact
-    def __call__(
-        self,
-        latents: Float[Array, "batch latents"],
-        labels: Int[Array, " batch"] | None = None,
-        *,
-        train: bool,
-        keys: Key[Array, " batch"] | None = None,
-        axis_name: str | None = None,
-    ) -> Float[Array, "batch height width channels"]:
-        """Images from latents: float32, around [-1, 1] but not confined to it, because the output is linear.
-
-        Args:
-          latents: noise, ``latent_size`` numbers an image.
-          labels: the classes, when ``num_classes`` is not 0.
-          train: not used; there is nothing that training changes.
-          keys: not used; there is no noise.
-          axis_name: not used; no image depends on another.
-
-        Raises:
-          UserError: when a conditional generator gets no labels.
-        """
-        del train, keys, axis_name
-        inputs = latents
-        if self.num_classes:
-            inputs = jnp.concatenate([latents, self._embed(labels, self.embedding_size, gain=1.0)], axis=-1)
-        linear = self.param("linear", _normal(inputs.shape[-1]), (inputs.shape[-1], self.widths[0]))
+    def generate(self, latents: Array, condition: Condition, mode: Mode) -> Array:
+        """See ``network.Generator``."""
+        vector = latents
+        if self.condition_size:
+            vector = jnp.concatenate([latents, self._embed(condition, self.embedding_size, gain=1.0)], axis=-1)
+        linear = self.param("linear", _normal(max(1, vector.shape[-1])), (vector.shape[-1], self.widths[0]))
         basis = self.param("basis", nn.initializers.normal(1.0), (4, 4, self.widths[0]))
-        features = jnp.einsum("bc,hwc->bhwc", inputs @ linear, basis)
+        features = jnp.einsum("bc,hwc->bhwc", vector @ linear, basis)
         for stage, width in enumerate(self.widths):
             features = features.astype(self._stage_dtype(stage))
             if stage > 0:
                 features = upsample(self._transition(stage, features, width))
+            if condition.inputs is not None:
+                inputs = fit_maps(condition.inputs, features.shape[1:3]).astype(features.dtype)
+                kernel = self.param(f"inputs_{4 * 2**stage}", _normal(inputs.shape[-1]), (inputs.shape[-1], width))
+                features = features + pointwise_convolution(inputs, kernel.astype(features.dtype))
             features = self._blocks(stage, features)
         channels = self.image_shape[2]
         output = self.param("output", _normal(self.widths[-1]), (self.widths[-1], channels))
@@ -203,59 +188,34 @@ class Generator(_Network):
         return jnp.einsum("bhwi,io->bhwo", features, output.astype(features.dtype), preferred_element_type=jnp.float32)
 
 
-class Discriminator(_Network):
+class Discriminator(_Stages, network.Discriminator):
     """R3GAN's discriminator: the stages downwards, then a depthwise 4 x 4 convolution and a linear map.
 
-    Conditional, the logit is the inner product of the features with an embedding of the label.
-
-    Attributes:
-      homogeneous: the logit of a x with units a is a times that of x with units 1, for a > 0.
+    Conditional, the logit is the inner product of the features with an embedding of the label and the attributes.
     """
 
     homogeneous: ClassVar[bool] = True
 
-    @nn.compact
-    def __call__(
-        self,
-        images: Float[Array, "batch height width channels"],
-        labels: Int[Array, " batch"] | None = None,
-        *,
-        train: bool,
-        keys: Key[Array, " batch"] | None = None,
-        axis_name: str | None = None,
-        units: Float[Array, " batch"] | None = None,
-    ) -> Float[Array, " batch"]:
-        """Logits of images, float32, higher for more real.
-
-        Args:
-          images: in [-1, 1].
-          labels: the classes, when ``num_classes`` is not 0.
-          train: not used; there is nothing that training changes.
-          keys: not used; there is no noise.
-          axis_name: not used; no logit depends on another image.
-          units: what each image's biases are multiplied by, as ``homogeneous`` networks take it.
-
-        Raises:
-          UserError: when a conditional discriminator gets no labels.
-        """
-        del train, keys, axis_name
+    def judge(self, images: Array, condition: Condition, mode: Mode) -> Array:
+        """See ``network.Discriminator``."""
         highest = len(self.widths) - 1
-        channels = self.image_shape[2]
+        channels = images.shape[-1]
         inputs = self.param("input", _normal(channels), (channels, self.widths[-1]))
         dtype = self._stage_dtype(highest)
         features = pointwise_convolution(images.astype(dtype), inputs.astype(dtype))
         for stage in range(highest, -1, -1):
-            features = self._blocks(stage, features.astype(self._stage_dtype(stage)), units)
+            features = self._blocks(stage, features.astype(self._stage_dtype(stage)), mode.units)
+            self.show(features)
             if stage > 0:
                 features = self._transition(stage, downsample(features), self.widths[stage - 1])
         width = self.widths[0]
         # A depthwise 4 x 4 convolution of a 4 x 4 map has one pixel: a weighted sum over the map.
         depthwise = self.param("depthwise", _normal(16), (4, 4, width))
         pooled = jnp.einsum("bhwc,hwc->bc", features.astype(jnp.float32), depthwise)
-        outputs = width if self.num_classes else 1
+        outputs = width if self.condition_size else 1
         projected = pooled @ self.param("linear", _normal(width), (width, outputs))
-        if self.num_classes:
-            return jnp.sum(projected * self._embed(labels, width, gain=1 / math.sqrt(width)), axis=-1)
+        if self.condition_size:
+            return jnp.sum(projected * self._embed(condition, width, gain=1 / math.sqrt(width)), axis=-1)
         return projected[:, 0]
 
 

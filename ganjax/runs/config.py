@@ -4,14 +4,10 @@ A config file defines ``def config(*, width: int = 64, ...) -> Config``. Its arg
 so are the fields of the run and of the dataset that it returns (``--run.seed 3``, ``--data.mirror True``).
 """
 
-import contextlib
 import dataclasses
-import importlib.util
-import io
 import os
-import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,10 +18,28 @@ from ganjax.algorithms.losses import Loss
 from ganjax.algorithms.model import Model
 from ganjax.data import Dataset
 from ganjax.evaluation.protocol import METRICS, parse_metrics
+from ganjax.ground.checks import check_number, check_seed
 from ganjax.ground.errors import UserError
 from ganjax.platform.distributed import check_distributed
+from ganjax.runs.arguments import parse_arguments
+from ganjax.runs.config_files import CONFIG_MODULE, config_path, imports_beside, load_function
 
-_CONFIG_MODULE = "ganjax_config_"  # a config file is imported as this and its stem
+_MOST_STEPS = 2**31 - 1  # they are counted in int32
+_LONGEST_WAIT = 7 * 24 * 3600  # seconds
+# Fields of a run that are 1 or more, each with an example.
+_COUNTS = {
+    "batch_size": 64,
+    "total_images": 1_000_000,
+    "log_every": 10_000,
+    "sample_every": 100_000,
+    "checkpoint_every": 100_000,
+    "keep_checkpoints": 2,
+    "keep_every": 1_000_000,
+    "num_samples": 64,
+    "max_rollbacks": 3,
+    "steps_per_launch": 8,
+    "evaluate_every": 500_000,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,14 +103,20 @@ class Run:
     best_metric: str | None = None
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if (
-                isinstance(value, int)
-                and not isinstance(value, bool)
-                and value < (0 if field.name in ("seed", "num_workers") else 1)
-            ):
-                raise UserError(f"run.{field.name} is {value}; expected a positive number")
+        check_seed("run.seed", self.seed)
+        check_number("run.num_workers", self.num_workers, at_least=0, example=4)
+        check_number(
+            "run.distributed_timeout", self.distributed_timeout, at_least=1, at_most=_LONGEST_WAIT, example=300
+        )
+        check_number("run.evaluate_num", self.evaluate_num, at_least=2, example=10_000)
+        for name in _COUNTS:
+            if getattr(self, name) != "auto":
+                check_number(f"run.{name}", getattr(self, name), at_least=1, example=_COUNTS[name])
+        if self.num_steps > _MOST_STEPS:
+            raise UserError(
+                f"run.total_images is {self.total_images}, which takes {self.num_steps:,} steps of run.batch_size "
+                f"{self.batch_size}; expected {_MOST_STEPS:,} steps or fewer"
+            )
         check_distributed(self.distributed)
         if self.keep_every is not None and self.keep_every % self.checkpoint_every:
             raise UserError(
@@ -153,15 +173,44 @@ class NoOptions:
 def load_config(path: str | os.PathLike, overrides: Sequence[str] = ()) -> Config:
     """The config that a file and flags define, as in ``load_config("configs/quickstart.py", ["--run.seed", "3"])``.
 
+    A name alone, as ``load_config("quickstart")``, is a config that comes with ganjax, unless there is such a file.
+
     Raises:
         UserError: no such file, no ``config`` function in it, or a flag that is unknown or ill-typed.
     """
     return parse_config(path, overrides, NoOptions, prog=str(path))[0]
 
 
+def config_files(path: str | os.PathLike, overrides: Sequence[str] = ()) -> dict[str, Path]:
+    """What has to be kept to load a config again: its file, as ``config.py``, and those that it imports from beside it.
+
+    Args:
+        path: as ``load_config`` takes it.
+        overrides: likewise; they may decide what is imported.
+
+    Returns:
+        The files by their names in the folder where they are to be kept.
+
+    Raises:
+        UserError: as ``load_config``; or one of the files beside the config has the name that the config is to get.
+    """
+    config_file = config_path(path)
+    with imports_beside(config_file) as files:
+        load_config(config_file, overrides)
+    if "config.py" in files:
+        raise UserError(f"{config_file} imports config.py, the name that a run keeps {config_file.name} by; rename it")
+    return {**files, "config.py": config_file}
+
+
 def parse_config(path: str | os.PathLike, arguments: Sequence[str], options: type, *, prog: str) -> tuple[Config, Any]:
     """As ``load_config``, with further flags: those of the dataclass ``options``, a value of which is returned too."""
-    function = _config_function(Path(path))
+    config_file = config_path(path)
+    with imports_beside(config_file):
+        return _parse(config_file, arguments, options, prog)
+
+
+def _parse(path: Path, arguments: Sequence[str], options: type, prog: str) -> tuple[Config, Any]:
+    function = load_function(path)
     # The defaults of the run and of the data follow from the function's own arguments, so these are read first.
     wants_help = not {"-h", "--help"}.isdisjoint(arguments)
     base, _ = parse_arguments(function, [] if wants_help else arguments, prog=prog, return_unknown_args=True)
@@ -181,76 +230,9 @@ def parse_config(path: str | os.PathLike, arguments: Sequence[str], options: typ
     return dataclasses.replace(parsed.config, run=parsed.run, data=parsed.data), parsed.options
 
 
-def parse_arguments(target: Callable, arguments: Sequence[str], **settings: Any) -> Any:
-    """``tyro.cli``, with its boxed refusals turned into a one-line ``UserError``."""
-    refusal = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(refusal):
-            return tyro.cli(
-                target, args=list(arguments), config=(tyro.conf.FlagConversionOff,), registry=_switches, **settings
-            )
-    except SystemExit as exit_request:
-        if not exit_request.code:
-            raise  # --help
-        raise UserError(_one_line(refusal.getvalue())) from None
-
-
-_switches = tyro.constructors.ConstructorRegistry()
-
-
-@_switches.primitive_rule
-def _switch(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec[bool] | None:
-    """A flag that is on when it stands alone, as ``--json``, and takes True or False."""
-    if info.type is not bool:
-        return None
-
-    def parse(words: list[str]) -> bool:
-        if words in ([], ["True"], ["False"]):
-            return words != ["False"]
-        raise ValueError(f"{words[0]!r} is not True or False")
-
-    return tyro.constructors.PrimitiveConstructorSpec(
-        nargs=(0, 1),
-        metavar="[True|False]",
-        instance_from_str=parse,
-        is_instance=lambda value: isinstance(value, bool),
-        str_from_instance=lambda value: [str(value)],
-    )
-
-
 def describe(config: Config) -> dict[str, str]:
     """Every resolved value of a config by its dotted name: to compare runs, and to see what a new default changes."""
     return dict(_leaves("", config))
-
-
-def _config_function(path: Path) -> Callable[..., Any]:
-    if not path.is_file():
-        raise UserError(f"no config file {path}; expected the path of a Python file, such as configs/quickstart.py")
-    name = f"{_CONFIG_MODULE}{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"{path} is not a Python file; expected one that defines config() -> ganjax.Config")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # tyro looks the function's module up to read its docstrings
-    try:
-        spec.loader.exec_module(module)
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
-    if not callable(getattr(module, "config", None)):
-        raise UserError(f"{path} does not define config(); expected a function config(...) -> ganjax.Config")
-    return module.config
-
-
-def _one_line(refusal: str) -> str:
-    """The first part of one of tyro's boxes, and the name that it suggests, if any."""
-    text = re.sub(r"[│╭╮╰╯]", " ", refusal)
-    parts = [" ".join(part.split()) for part in re.split(r"[─-]{3,}", text)]
-    parts = [part for part in parts if part]
-    message = next((part for part in parts[1:] if not part.startswith("Perhaps")), refusal.strip())
-    suggestion = re.search(r"Perhaps you meant: (--\S+)", " ".join(parts))
-    return f"{message.rstrip('.')}; " + (f"perhaps you meant {suggestion[1]}" if suggestion else "see --help")
 
 
 def _leaves(name: str, value: Any) -> list[tuple[str, str]]:
@@ -258,7 +240,7 @@ def _leaves(name: str, value: Any) -> list[tuple[str, str]]:
         kind, hidden = type(value).__qualname__, ()
         if isinstance(value, nn.Module):  # every family has a Generator: tell them apart by their file
             file = type(value).__module__.rpartition(".")[2]
-            if file.startswith(_CONFIG_MODULE):  # the workdir's copy of the config file has another name
+            if file.startswith(CONFIG_MODULE):  # the workdir's copy of the config file has another name
                 file = "config"
             kind, hidden = f"{file}.{kind}", ("parent", "name")
         leaves = [(f"{name}.type" if name else "type", kind)]

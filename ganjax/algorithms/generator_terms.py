@@ -1,0 +1,149 @@
+"""Terms of the generator's loss beside what the discriminator says of its images.
+
+A new one is one more class here; ``terms.py`` says what a term is. It is called with ``Generated``.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import ClassVar, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from ganjax.algorithms.terms import check_term, global_mean
+from ganjax.ground.checks import check_number
+from ganjax.ground.errors import UserError
+from ganjax.ground.schedules import Schedule
+
+Images = Float[Array, "batch height width channels"]
+
+
+class Judged(NamedTuple):
+    """What the discriminator says of images.
+
+    Attributes:
+        logits: one an image or one a patch of each.
+        features: what its layers showed (see ``network.Discriminator.show``), from the first on; () if nothing.
+    """
+
+    logits: Float[Array, "batch *patches"]
+    features: tuple[Array, ...]
+
+
+class Generated(NamedTuple):
+    """What the generator made in an update, and what it can be compared with.
+
+    Attributes:
+        images: what it made, before any augmentation.
+        reals: of the same records: of the same condition, and what ``inputs`` were made of.
+        latents: from which it was made.
+        generate: ``(latents, rows)``: the images of other latents for some of the samples, all else being the same.
+        fake: what the discriminator says of the images, after augmentation.
+        real: asks it of the reals.
+        keys: one a sample, for what a term draws.
+        axis_name: the mapped axis over which the batch is split; see ``global_mean``.
+    """
+
+    images: Images
+    reals: Images
+    latents: Float[Array, "batch latents"]
+    generate: Callable[[Float[Array, "some latents"], slice], Images]
+    fake: Judged
+    real: Callable[[], Judged]
+    keys: Key[Array, " batch"]
+    axis_name: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class RealDistance:
+    """How far each image is from the real of its record: the mean of absolute or squared differences of pixels.
+
+    For generators that start from images. ``absolute`` is the L1 of pix2pix (Isola et al., arXiv 1611.07004, Eq. 3),
+    whose weight there is 100.
+    """
+
+    weight: Schedule = 100.0
+    kind: Literal["absolute", "squared"] = "absolute"
+    every: int = 1
+    name: ClassVar[str] = "real_distance"
+
+    def __post_init__(self) -> None:
+        check_term(self)
+
+    def __call__(self, generated: Generated) -> Float[Array, ""]:
+        differences = generated.images - generated.reals
+        return jnp.mean(jnp.abs(differences) if self.kind == "absolute" else jnp.square(differences))
+
+
+@dataclasses.dataclass(frozen=True)
+class PathLength:
+    """Path length regularization (Karras et al., arXiv 1912.04958, section 3.2): mean (|J^T y| - a)^2.
+
+    J is the derivative of the image with respect to the latents, y is N(0, 1) in each of the image's numbers, divided
+    by the root of its pixels; a is the running mean of the lengths, that of the iteration included and not constant to
+    differentiation, as in the authors' code. It is carried from step to step, and starts at 0. With microbatches each
+    has the mean of its own lengths in a, and the one that is kept is of all of them.
+
+    Attributes:
+        weight: the paper's is 2.
+        every: the paper's is 4.
+        decay: how far a moves towards the mean of an iteration.
+        share: the length is measured on every so-manieth sample, for it costs as much as the rest of the update.
+    """
+
+    weight: Schedule = 2.0
+    every: int = 4
+    decay: float = 0.01
+    share: int = 2
+    name: ClassVar[str] = "path_length"
+
+    def __post_init__(self) -> None:
+        check_term(self)
+        check_number("PathLength's decay", self.decay, above=0, at_most=1, example=0.01)
+        check_number("PathLength's share", self.share, at_least=1, example=2)
+
+    def init(self) -> Float[Array, ""]:
+        """The running mean before the first step."""
+        return jnp.zeros((), jnp.float32)
+
+    def __call__(self, generated: Generated, mean: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        shape, rows = generated.images.shape[1:], slice(None, None, self.share)
+        keys, latents = generated.keys[rows], generated.latents[rows]
+        noise = jax.vmap(lambda key: jax.random.normal(key, shape))(keys) / math.sqrt(shape[0] * shape[1])
+        products = jax.grad(lambda latents: jnp.sum(generated.generate(latents, rows) * noise))(latents)
+        squares = jnp.sum(jnp.square(products), axis=-1)
+        # The root's derivative at zero is infinite, and infinity times zero is NaN: step around it.
+        lengths = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
+        after = mean + self.decay * (global_mean(lengths, generated.axis_name) - mean)
+        return jnp.mean(jnp.square(lengths - after)), jax.lax.stop_gradient(after)
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureMatching:
+    """|E f(x) - E f(G(z))|^2, f being what a layer of the discriminator says (Salimans et al., arXiv 1606.03498, 3.1).
+
+    The expectation is the mean over the batch; with microbatches, over each of them.
+
+    Attributes:
+        weight: of the sum.
+        layer: which, as the discriminator shows them, from 0; negative ones count from the last.
+        every: interval, in iterations.
+    """
+
+    weight: Schedule = 1.0
+    layer: int = -1
+    every: int = 1
+    name: ClassVar[str] = "feature_matching"
+
+    def __post_init__(self) -> None:
+        check_term(self)
+
+    def __call__(self, generated: Generated) -> Float[Array, ""]:
+        found = len(generated.fake.features)
+        if not -found <= self.layer < found:
+            raise UserError(f"FeatureMatching's layer is {self.layer}; the discriminator shows {found}: see its family")
+        real, fake = (judged.features[self.layer] for judged in (generated.real(), generated.fake))
+        difference = global_mean(real, generated.axis_name) - global_mean(fake, generated.axis_name)
+        return jnp.sum(jnp.square(difference))

@@ -1,0 +1,124 @@
+"""What a generator starts from, made of the real that it is to come to: ``(images, keys) -> inputs``.
+
+    GAN(inputs=inputs.Smaller(4), generator=...(input_shape=(8, 8, 3)), ...)     # enlarges
+    GAN(inputs=inputs.grey, generator=...(input_shape=(32, 32, 1)), ...)         # colours
+
+Each is a pure function of images in [-1, 1] and of one key an image, run inside the compiled step. One of your own is
+any function, or frozen dataclass with a ``__call__``, of the same arguments.
+"""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from ganjax.ground.checks import check_number
+from ganjax.ground.errors import UserError
+
+Images = Float[Array, "batch height width channels"]
+
+_LUMA = (0.299, 0.587, 0.114)  # of ITU-R BT.601
+
+
+def grey(images: Images, keys: Key[Array, " batch"]) -> Float[Array, "batch height width 1"]:
+    """The luma of RGB images, by the weights of ITU-R BT.601; grey ones as they are."""
+    del keys
+    return images if images.shape[-1] == 1 else images @ jnp.array(_LUMA, jnp.float32)[:, None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Smaller:
+    """Averages of squares of ``factor`` pixels a side.
+
+    Raises:
+        UserError: the factor is below 1, or does not divide height and width.
+    """
+
+    factor: int
+
+    def __post_init__(self) -> None:
+        check_number("Smaller's factor", self.factor, at_least=1, example=4)
+
+    def __call__(self, images: Images, keys: Key[Array, " batch"]) -> Images:
+        del keys
+        batch, height, width, channels = images.shape
+        if height % self.factor or width % self.factor:
+            raise UserError(f"Smaller's factor is {self.factor}; expected one that divides {height} and {width}")
+        shape = (batch, height // self.factor, self.factor, width // self.factor, self.factor, channels)
+        return images.reshape(shape).mean(axis=(2, 4))
+
+
+@dataclasses.dataclass(frozen=True)
+class Masked:
+    """A rectangle is hidden: made grey (0), and told by one more channel, 1 where it is and 0 elsewhere.
+
+    Its height and its width are each uniform between ``smallest`` and ``largest``, in units of the image's; its place
+    is uniform among those within the image.
+    """
+
+    smallest: float = 0.25
+    largest: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_number("Masked's smallest", self.smallest, at_least=0, at_most=1, example=0.25)
+        check_number("Masked's largest", self.largest, at_least=self.smallest, at_most=1, example=0.5)
+
+    def __call__(self, images: Images, keys: Key[Array, " batch"]) -> Images:
+        sizes = images.shape[1:3]
+
+        def hidden(key: Key[Array, ""]) -> Float[Array, "height width"]:
+            rows, columns = (
+                self._interval(size, numbers)
+                for size, numbers in zip(sizes, jax.random.uniform(key, (2, 2)), strict=True)
+            )
+            return (rows[:, None] & columns[None, :]).astype(jnp.float32)
+
+        mask = jax.vmap(hidden)(keys)[..., None]
+        return jnp.concatenate([images * (1 - mask), mask], axis=-1)
+
+    def _interval(self, size: int, numbers: Float[Array, " 2"]) -> Array:
+        """Whether each pixel along an axis is within."""
+        length = jnp.round((self.smallest + numbers[0] * (self.largest - self.smallest)) * size)
+        start = jnp.floor(numbers[1] * (size - length + 1))
+        pixels = jnp.arange(size, dtype=jnp.float32)
+        return (pixels >= start) & (pixels < start + length)
+
+
+@dataclasses.dataclass(frozen=True)
+class Blurred:
+    """Convolved with a Gaussian, and with Gaussian noise added.
+
+    Attributes:
+        sigma: of the Gaussian, in pixels; 0 does not blur. It is cut at three of them, and the image goes on as its
+            reflection.
+        noise: deviation of what is added to each number of an image in [-1, 1]; 0 adds none.
+    """
+
+    sigma: float = 1.0
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_number("Blurred's sigma", self.sigma, at_least=0, example=1.0)
+        check_number("Blurred's noise", self.noise, at_least=0, example=0.1)
+
+    def __call__(self, images: Images, keys: Key[Array, " batch"]) -> Images:
+        if self.sigma:
+            images = _convolved(_convolved(images, self.sigma, axis=1), self.sigma, axis=2)
+        if self.noise:
+            shape = images.shape[1:]
+            images = images + self.noise * jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
+        return images
+
+
+def _convolved(images: Images, sigma: float, *, axis: int) -> Images:
+    reach = math.ceil(3 * sigma)
+    size = images.shape[axis]
+    if reach >= size:
+        raise UserError(f"Blurred's sigma is {sigma}; expected less than a third of the images' {size} pixels")
+    taps = [math.exp(-0.5 * (offset / sigma) ** 2) for offset in range(-reach, reach + 1)]
+    padding = [(reach, reach) if index == axis else (0, 0) for index in range(4)]
+    padded = jnp.pad(images, padding, mode="reflect")
+    shifted = [jax.lax.slice_in_dim(padded, offset, offset + size, axis=axis) for offset in range(len(taps))]
+    return sum(tap / math.fsum(taps) * part for tap, part in zip(taps, shifted, strict=True))  # pyright: ignore

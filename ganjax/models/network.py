@@ -1,0 +1,192 @@
+"""What a network is: the contract of every generator and every discriminator, said once.
+
+A family is one file with a ``Generator`` that says ``generate`` and a ``Discriminator`` that says ``judge``, and what
+attributes they have beside those here. A network need not be of these classes: any Linen module will do that has these
+attributes and takes these arguments; one that knows of labels alone is given them as its second argument.
+"""
+
+from typing import Any, ClassVar, NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from ganjax.ground.errors import UserError
+from ganjax.models.condition import Condition, Labels
+from ganjax.models.layers import Mode, fit_maps
+from ganjax.models.sizes import check_sizes
+
+FEATURES = "features"
+"""The collection into which a discriminator may ``sow`` what its layers say, for terms that look at it."""
+
+
+class Network(nn.Module):
+    """What all networks have.
+
+    Attributes:
+        image_shape: height, width and channels of the images.
+        num_classes: of a network that takes labels; 0 takes none.
+        num_attributes: numbers a sample, of one that takes attributes; 0 takes none.
+        input_shape: height, width and channels of the images that one starts from, or is shown beside the others; None
+            takes none.
+    """
+
+    image_shape: tuple[int, int, int]
+    num_classes: int = 0
+    num_attributes: int = 0
+    input_shape: tuple[int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        check_sizes(self)
+        super().__post_init__()
+
+    @property
+    def condition_size(self) -> int:
+        """The length of a condition's ``vector``."""
+        return self.num_classes + self.num_attributes
+
+    def vector(self, condition: Condition) -> Float[Array, "batch size"]:
+        """What the condition says in numbers, of a network with a ``condition_size`` above 0."""
+        vector = condition.vector(self.num_classes)
+        assert vector is not None, "a condition that is checked has what the network takes"
+        return vector
+
+
+class Generator(Network):
+    """Images from latents, or from images, or both: float32, in [-1, 1] or close to it.
+
+    Attributes:
+        latent_size: the number of latents of an image; 0 only where it starts from an image.
+    """
+
+    latent_size: int = 64
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.latent_size == 0 and self.input_shape is None:
+            raise UserError("latent_size is 0 and input_shape None; a generator starts from latents or from an image")
+
+    @nn.compact
+    def __call__(
+        self,
+        latents: Float[Array, "batch latents"],
+        condition: Condition | Labels | None = None,
+        *,
+        train: bool,
+        keys: Key[Array, " batch"] | None = None,
+        axis_name: str | None = None,
+    ) -> Float[Array, "batch height width channels"]:
+        """Images.
+
+        Args:
+            latents: noise, ``latent_size`` numbers an image.
+            condition: what the images are to be of; labels alone may come as such.
+            train: see ``Mode``, as for what follows.
+            keys: one a sample.
+            axis_name: the mapped axis.
+
+        Raises:
+            UserError: the condition lacks something, or there is noise to draw and no keys.
+        """
+        return self.generate(latents, Condition.of(condition).taken_by(self), Mode(train, keys, axis_name))
+
+    def generate(self, latents: Array, condition: Condition, mode: Mode) -> Array:
+        """What a family says."""
+        raise NotImplementedError
+
+
+class Discriminator(Network):
+    """Logits of images, float32, higher for more real: one an image, or one a patch, [batch, height, width].
+
+    An image to compare with stands beside the judged one, as further channels (Isola et al., arXiv 1611.07004).
+
+    Attributes:
+        homogeneous: whether the logit of a x with units a is a times that of x with units 1, for a > 0.
+    """
+
+    homogeneous: ClassVar[bool] = False
+
+    @nn.compact
+    def __call__(
+        self,
+        images: Float[Array, "batch height width channels"],
+        condition: Condition | Labels | None = None,
+        *,
+        train: bool,
+        keys: Key[Array, " batch"] | None = None,
+        axis_name: str | None = None,
+        units: Float[Array, " batch"] | None = None,
+    ) -> Float[Array, "batch *patches"]:
+        """Logits.
+
+        Args:
+            images: in [-1, 1].
+            condition: what the images are said to be of; labels alone may come as such.
+            train: see ``Mode``, as for what follows.
+            keys: one a sample.
+            axis_name: the mapped axis.
+            units: one an image.
+
+        Raises:
+            UserError: the condition lacks something, or there is noise to draw and no keys.
+        """
+        taken = Condition.of(condition).taken_by(self)
+        if taken.inputs is not None:
+            inputs = fit_maps(taken.inputs, images.shape[1:3])
+            # The logit is to be homogeneous in all that it is a function of.
+            inputs = inputs if units is None else inputs * units[:, None, None, None]
+            images = jnp.concatenate([images, inputs.astype(images.dtype)], axis=-1)
+        return self.judge(images, taken, Mode(train, keys, axis_name, units))
+
+    def judge(self, images: Array, condition: Condition, mode: Mode) -> Array:
+        """What a family says."""
+        raise NotImplementedError
+
+    def show(self, maps: Any) -> None:
+        """Sows a layer's maps, for terms that compare them."""
+        self.sow(FEATURES, "layers", maps)
+
+
+class Posterior(NamedTuple):
+    """The normal distribution, of independent latents, that an encoder assigns to each image."""
+
+    mean: Float[Array, "batch latent"]
+    log_variance: Float[Array, "batch latent"]
+
+
+class Encoder(Network):
+    """The distribution of the latents that images may have come from.
+
+    Attributes:
+        latent_size: the number of latents of an image.
+    """
+
+    latent_size: int = 64
+
+    @nn.compact
+    def __call__(
+        self,
+        images: Float[Array, "batch height width channels"],
+        condition: Condition | Labels | None = None,
+        *,
+        train: bool,
+        keys: Key[Array, " batch"] | None = None,
+        axis_name: str | None = None,
+    ) -> Posterior:
+        """The posterior of each image.
+
+        Args:
+            images: in [-1, 1].
+            condition: what the images are of; labels alone may come as such.
+            train: see ``Mode``, as for what follows.
+            keys: one a sample.
+            axis_name: the mapped axis.
+
+        Raises:
+            UserError: the condition lacks something, or there is noise to draw and no keys.
+        """
+        return self.encode(images, Condition.of(condition).taken_by(self), Mode(train, keys, axis_name))
+
+    def encode(self, images: Array, condition: Condition, mode: Mode) -> Posterior:
+        """What a family says."""
+        raise NotImplementedError
