@@ -74,6 +74,8 @@ def test_without_the_dataset_it_measures_the_step_and_says_so(
         ([], ["config"]),
         ([MLP, "--rounds", "0"], ["--rounds", "0"]),
         ([MLP, "--seconds", "-1"], ["--seconds", "-1"]),
+        ([MLP, "--seconds", "inf"], ["--seconds", "inf", "finite"]),
+        ([MLP, "--width", "-16"], ["hidden[0] is -16", "at least 1"]),
         ([MLP, "--batch-size", "12"], ["12", "8"]),
     ],
 )

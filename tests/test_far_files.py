@@ -70,6 +70,21 @@ def test_a_run_claims_logs_and_draws_there(bucket: epath.Path) -> None:
         assert picture.size[0] > 8
 
 
+def test_what_a_config_imports_is_kept_there(bucket: epath.Path, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "parts").mkdir(parents=True)
+    (tmp_path / "mine" / "parts" / "sizes.py").write_text("WIDTH = 8")
+    (tmp_path / "mine" / "mine.py").write_text(
+        f"import parts.sizes as sizes\nfrom ganjax import Config, load_config\ndef config() -> Config:\n"
+        f"    return load_config({MLP!r}, [f'--width={{sizes.WIDTH}}'])\n"
+    )
+    workdir, config = bucket / "runs" / "two", load_config(tmp_path / "mine" / "mine.py")
+    claim(workdir, epath.Path(tmp_path / "mine" / "mine.py"), [], config)
+    (workdir / "checkpoints").mkdir()
+    (workdir / "checkpoints" / "no.py").write_text("")
+    (tmp_path / "mine" / "parts" / "sizes.py").write_text("WIDTH = 4")
+    assert load_workdir(workdir) == config
+
+
 @pytest.mark.parametrize(
     ("workdir", "words"),
     [("gs://bucket/run", "pip install 'ganjax[gcs]'"), ("memory://run", "expected a path of this machine, gs://")],

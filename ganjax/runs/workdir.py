@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from etils import epath
 
@@ -10,7 +10,7 @@ from ganjax.data.files import far_path
 from ganjax.ground.errors import UserError
 from ganjax.platform.distributed import any_problem, decided_by_first
 from ganjax.runs.checkpoint import Checkpoints
-from ganjax.runs.config import Config, describe, load_config
+from ganjax.runs.config import Config, config_files, describe, load_config
 
 _UNFINISHED = ".unfinished"
 
@@ -111,7 +111,11 @@ def _claim(workdir: epath.Path, config_file: epath.Path, overrides: Sequence[str
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         write_whole(workdir / "overrides.json", json.dumps(list(overrides)))
-        write_whole(workdir / "config.py", config_file.read_text())  # last: it marks the folder as claimed
+        for name, file in config_files(
+            config_file, overrides
+        ).items():  # config.py last: it marks the folder as claimed
+            (workdir / name).parent.mkdir(parents=True, exist_ok=True)
+            write_whole(workdir / name, file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{workdir} cannot be written: {error.strerror}; name another --workdir") from error
 
@@ -129,9 +133,20 @@ def load_workdir(workdir: epath.Path) -> Config:
     if not is_far(workdir):
         return load_config(workdir / "config.py", overrides)
     with tempfile.TemporaryDirectory() as folder:  # Python imports files of this machine only
-        copy = epath.Path(folder) / "config.py"
-        copy.write_text((workdir / "config.py").read_text())
-        return load_config(copy, overrides)
+        for file in _python_files(workdir):
+            copy = epath.Path(folder) / file.relative_to(workdir)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
+        return load_config(epath.Path(folder) / "config.py", overrides)
+
+
+def _python_files(folder: epath.Path) -> Iterator[epath.Path]:
+    """The config and what it imports from beside it; what a run makes is not looked through."""
+    for path in folder.iterdir():
+        if path.suffix == ".py":
+            yield path
+        elif path.is_dir() and path.name not in ("checkpoints", "samples", "evaluation", "tensorboard"):
+            yield from _python_files(path)
 
 
 def is_far(path: epath.Path) -> bool:
@@ -145,7 +160,7 @@ def _names(workdir: epath.Path) -> set[str]:
 
 def write_whole(path: epath.Path, text: str) -> None:
     """Writes so that a process which is killed leaves the old file or the new one, whole."""
-    if not path.exists() or path.read_text() != text:
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
         unfinished = path.parent / f"{path.name}{_UNFINISHED}"
-        unfinished.write_text(text)
+        unfinished.write_text(text, encoding="utf-8")
         unfinished.replace(path)

@@ -30,13 +30,17 @@ from ganjax.compiling.compilation import Program, abstract_state, compile_launch
 from ganjax.compiling.flops import model_flops
 from ganjax.data import Feed, Source
 from ganjax.data.source import Record
+from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 from ganjax.platform.chips import peak_flops
 from ganjax.platform.sharding import data_mesh, replicated
 from ganjax.runs.config import Config, parse_config
+from ganjax.runs.interruption import Interrupted
 from ganjax.runs.launches import steps_per_launch
 from ganjax.runs.train import check_fit, feed_of, train
 from ganjax.verbs._arguments import config_and_flags
+
+INTERRUPTED = "interrupted; nothing was measured to its end, and nothing written"
 
 _ABSENT_DATASET_BYTES = 2**28
 """The size of the made-up dataset, at most, where the config's own is absent."""
@@ -61,10 +65,8 @@ class BenchOptions:
     loop: bool = True
 
     def __post_init__(self) -> None:
-        if self.rounds < 1:
-            raise UserError(f"--rounds is {self.rounds}; expected 1 or more")
-        if not 0 < self.seconds < math.inf:
-            raise UserError(f"--seconds is {self.seconds}; expected a positive number, such as 2")
+        check_number("--rounds", self.rounds, at_least=1, example=5)
+        check_number("--seconds", self.seconds, above=0, example=2)
 
 
 class Rate(NamedTuple):
@@ -229,7 +231,10 @@ def loop_rate(config: Config, num_steps: int, *, rounds: int) -> Rate:
     )
     with tempfile.TemporaryDirectory(prefix="ganjax-bench-") as folder:
         with _quiet():
-            train(dataclasses.replace(config, run=run), epath.Path(folder))
+            try:
+                train(dataclasses.replace(config, run=run), epath.Path(folder))
+            except Interrupted as stop:  # whose run nobody can go on with
+                raise Interrupted(stop.signal_number, INTERRUPTED) from None
         lines = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
     return Rate.of([line["speed/images_per_second"] for line in lines if "speed/images_per_second" in line])
 

@@ -42,6 +42,8 @@ from ganjax.runs.subjects import (
 )
 from ganjax.runs.workdir import load_workdir, workdir_path
 
+INTERRUPTED = "interrupted before all was measured; run the same command again"
+
 _NUM_PICTURED = 1_000  # generated images from which the pictures choose
 _NUM_SEARCHED = 50_000  # reals among which they look for neighbours
 

@@ -19,6 +19,8 @@ from ganjax.runs.sampling import (
 )
 from ganjax.runs.workdir import load_workdir, workdir_path
 
+INTERRUPTED = "interrupted before all samples were drawn and written"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SampleOptions:

@@ -14,10 +14,14 @@ from etils import epath
 
 from ganjax.platform.distributed import join
 from ganjax.runs.config import parse_config
-from ganjax.runs.ownership import owned
+    with owned(workdir):
+        claim(workdir, epath.Path(config_path(config_file)), _without(flags, "--workdir"), config)
+        train(config, workdir)
 from ganjax.runs.train import train
 from ganjax.runs.workdir import claim, workdir_path
 from ganjax.verbs._arguments import config_and_flags
+
+INTERRUPTED = "interrupted before training began; nothing was lost"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,7 +45,7 @@ def run(arguments: Sequence[str]) -> None:
     workdir = workdir_path(options.workdir)
     join(config.run.distributed, timeout=config.run.distributed_timeout)
     with owned(workdir):
-        claim(workdir, epath.Path(config_file), _without(flags, "--workdir"), config)
+        claim(workdir, epath.Path(config_path(config_file)), _without(flags, "--workdir"), config)
         train(config, workdir)
 
 
