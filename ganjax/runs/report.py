@@ -9,7 +9,78 @@ import tensorboardX
 from etils import epath
 from tqdm import tqdm
 
+from ganjax.platform.distributed import is_first
+from ganjax.runs.config import Run
+
 _FLUSH_SECONDS = 60.0
+
+
+class Report:
+    """The log, the curves and the progress line of a run, by steps. With several processes the first one has them."""
+
+    def __init__(self, run: Run, workdir: epath.Path, *, first_step: int) -> None:
+        """Opens nothing yet.
+
+        Args:
+            run: says how many images a step sees, and how many all of them.
+            workdir: where the log and the curves go.
+            first_step: from which the run goes on; the log forgets what came after.
+        """
+        self._run, self._workdir, self._first_step = run, workdir, first_step
+        self._log: MetricsLog | None = None
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """See ``MetricsLog``."""
+        return [] if self._log is None else self._log.lines
+
+    @property
+    def notes(self) -> list[dict[str, Any]]:
+        """See ``MetricsLog``."""
+        return [] if self._log is None else self._log.notes
+
+    def advance_to(self, step: int) -> None:
+        """Sets how far the run is."""
+        self._progress.advance_to(step * self._run.batch_size)
+
+    def write(self, step: int, scalars: dict[str, float]) -> None:
+        """Adds the scalars of a step."""
+        if self._log is not None:
+            self._log.write(step=step, images=step * self._run.batch_size, scalars=scalars)
+            self._progress.show(scalars)
+
+    def note(self, step: int, name: str, text: str, *, said: str, number: int | None = None) -> None:
+        """Adds something that happened to the log, and says it to the user in other words."""
+        if self._log is not None:
+            self._log.note(step=step, images=step * self._run.batch_size, name=name, text=text, number=number)
+            self._progress.say(said)
+
+    def warn(self, step: int, name: str, text: str, *, every: int) -> None:
+        """Tells of a sign, unless it was told of within the last 20 intervals of ``every`` images."""
+        images = step * self._run.batch_size
+        if not any(name in note and note["images"] > images - 20 * every for note in self.notes):
+            self.note(step, name, text, said=f"at {images:,} images {text}")
+
+    def say(self, line: str) -> None:
+        """Prints a line of its own above the progress line, on the process that says it."""
+        self._progress.say(line)
+
+    def flush(self) -> None:
+        """Returns when the log is in its file."""
+        if self._log is not None:
+            self._log.flush()
+
+    def __enter__(self) -> "Report":
+        seen = self._first_step * self._run.batch_size
+        if is_first():
+            self._log = MetricsLog(self._workdir, resume_images=seen)
+        self._progress = Progress(initial=seen, total=self._run.total_images, visible=is_first())
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.__exit__(*error)
+        if self._log is not None:
+            self._log.__exit__(*error)
 
 
 class MetricsLog:
@@ -120,7 +191,8 @@ class Progress:
         """Sets the speed and the losses at the end of the line."""
         shown = {"speed/steps_per_second": "steps/s", "d/loss": "d/loss", "g/loss": "g/loss"}
         values = {label: f"{scalars[name]:.3g}" for name, label in shown.items() if name in scalars}
-        self._bar.set_postfix(values, refresh=False)
+        if values:
+            self._bar.set_postfix(values, refresh=False)
 
     def say(self, line: str) -> None:
         """Prints a line of its own above."""

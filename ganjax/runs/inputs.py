@@ -1,0 +1,64 @@
+"""The images of a run: a source that suits its models, and its batches over all devices."""
+
+from typing import Any
+
+from ganjax.algorithms.model import Model
+from ganjax.data import Feed, ReadableSource, Source, open_feed
+from ganjax.data.feed import InputIterator
+from ganjax.ground.errors import Fault, UserError
+from ganjax.platform.sharding import batch_sharding, data_mesh
+from ganjax.runs.config import Config
+
+
+def open_source(config: Config) -> Source:
+    """A run's dataset.
+
+    Raises:
+        UserError: it is not there, or does not suit the models.
+    """
+    source = config.data.open()
+    check_fit(config.gan, source)
+    return ReadableSource(source) if config.run.unreadable == "replace" else source
+
+
+def feed_of(config: Config, source: Source) -> Feed:
+    """A run's batches of a source, spread over all devices."""
+    run = config.run
+    return open_feed(
+        source,
+        seed=run.seed,
+        rows_per_step=run.batch_size * config.gan.num_batches,
+        mirror=config.data.mirror,
+        resident=run.resident,
+        num_workers=run.num_workers,
+        sharding=batch_sharding(data_mesh()),
+    )
+
+
+def next_of(inputs: InputIterator) -> Any:
+    """The inputs of the next launch.
+
+    Raises:
+        Fault: they cannot be read: what was right when the run began, and went wrong since.
+    """
+    try:
+        return next(inputs)
+    except Fault:
+        raise
+    except UserError as error:
+        raise Fault(f"{error}; or give --run.unreadable replace, which shows the next record in its place") from error
+
+
+def check_fit(gan: Model, source: Source) -> None:
+    """Raises ``UserError`` unless the models take the images and labels that the source has."""
+    shape, num_classes = gan.generator.image_shape, gan.generator.num_classes
+    if source.image_shape != shape:
+        raise UserError(
+            f"{source.name} has images of {source.image_shape}; the models are made for {shape}; change one"
+        )
+    if num_classes and not source.num_classes:
+        raise UserError(
+            f"{source.name} has no labels; the models expect {num_classes} classes; make them unconditional"
+        )
+    if num_classes and num_classes != source.num_classes:
+        raise UserError(f"{source.name} has {source.num_classes} classes; the models expect {num_classes}; change one")
