@@ -12,8 +12,9 @@ from ganjax.data.folder import Folder
 from ganjax.data.npz import Npz
 from ganjax.data.order import order
 from ganjax.data.resident import DeviceDataset
-from ganjax.data.source import ArraySource, Dataset, ReadableSource, Source
+from ganjax.data.source import ArraySource, Dataset, Field, ReadableSource, Source, View
 from ganjax.data.stacked import StackedMnist
+from ganjax.data.stored import open_stored
 from ganjax.data.stream import unskipped_step
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "DeviceDataset",
     "Digits",
     "Feed",
+    "Field",
     "Folder",
     "Npz",
     "ReadableSource",
@@ -29,7 +31,9 @@ __all__ = [
     "Source",
     "StackedMnist",
     "Tfds",
+    "View",
     "open_feed",
+    "open_stored",
     "order",
     "unskipped_step",
 ]

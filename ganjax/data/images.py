@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 from jaxtyping import Shaped, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 
+from ganjax.data.formats import BinaryFile, open_image
+from ganjax.data.pixels import decode_pixels, to_plain_mode
 from ganjax.ground.errors import UserError
 
 # A side in pixels, or (height, width).
 Size = int | tuple[int, int]
-
-BinaryFile = io.BytesIO | io.BufferedReader
 
 
 class UnreadableImageError(UserError):
@@ -35,9 +33,9 @@ def height_and_width(size: Size) -> tuple[int, int]:
 def decode_image(
     data: bytes, *, name: str, image_shape: tuple[int, int, int], upsample: bool = False
 ) -> UInt8[np.ndarray, "height width channels"]:
-    """Decodes a file's bytes (anything Pillow reads; the first frame of an animation) and fits them to a shape.
+    """Decodes a file's bytes, anything that Pillow reads, upright and without transparency, and fits them to a shape.
 
-    EXIF orientation is applied, transparency is laid over white, 16-bit grey keeps its high byte (rounded).
+    `ganjax.data.pixels.decode_pixels` says what becomes of pixels of other kinds than 8 bits of grey or RGB.
 
     Args:
         data: the content of the file.
@@ -50,8 +48,7 @@ def decode_image(
         UserError: the image is smaller than wanted.
     """
     try:
-        with Image.open(io.BytesIO(data)) as opened:
-            image = _to_plain_mode(ImageOps.exif_transpose(opened), channels=image_shape[2])
+        image = decode_pixels(data, channels=image_shape[2])
     except MemoryError:
         raise
     except Exception as error:  # Pillow raises a dozen kinds, among them SyntaxError and struct.error.
@@ -68,7 +65,7 @@ def fit_array(
 ) -> UInt8[np.ndarray, "new_height new_width new_channels"]:
     """Fits pixels of 1, 3 or 4 channels to a shape, as `decode_image` does with a file."""
     pixels = image[:, :, 0] if image.shape[2] == 1 else image
-    plain = _to_plain_mode(Image.fromarray(pixels), channels=image_shape[2])
+    plain = to_plain_mode(Image.fromarray(pixels), channels=image_shape[2])
     return _fit(plain, name=name, image_shape=image_shape, upsample=upsample)
 
 
@@ -80,7 +77,7 @@ def check_header(file: BinaryFile, *, name: str, image_shape: tuple[int, int, in
         UserError: the image is smaller than wanted.
     """
     try:
-        with Image.open(file) as image:
+        with open_image(file) as image:
             width, height = image.size
     except MemoryError:
         raise
@@ -99,23 +96,7 @@ def unreadable(name: str, error: Exception) -> UnreadableImageError:
     lines = str(error).splitlines()
     # Pillow's "cannot identify image file <_io.BytesIO object …>" says nothing more than ours.
     reason = "" if not lines or "BytesIO" in lines[0] or "Buffered" in lines[0] else f" ({lines[0]})"
-    return UnreadableImageError(
-        f"{name} cannot be read as an image{reason}: remove or mend it, or set skip_corrupt to go on without such files"
-    )
-
-
-def _to_plain_mode(image: Image.Image, *, channels: int) -> Image.Image:
-    """Converts to "L" or "RGB"; decodes the pixels if that has not happened."""
-    if image.mode == "F":
-        raise ValueError("floating point pixels have no defined range")
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        # Pillow would clip 16-bit grey at 255 instead of scaling it: 65535 / 255 = 257.
-        wide = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
-        image = Image.fromarray(((wide + 128) // 257).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("L" if channels == 1 else "RGB")
+    return UnreadableImageError(f"{name} cannot be read as an image{reason}: remove or mend it")
 
 
 def _fit(

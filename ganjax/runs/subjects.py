@@ -14,8 +14,7 @@ from jaxtyping import Array, Float, Int32, Key, PyTree, UInt8
 
 from ganjax.algorithms.gan import GAN, TrainState, sample
 from ganjax.algorithms.model import State
-from ganjax.data import Dataset, Npz, Source, StackedMnist, order
-from ganjax.data.folder import open_as_stored
+from ganjax.data import Dataset, Source, StackedMnist, open_stored, order
 from ganjax.evaluation.classifier import Classifier, StackedClassifier, cached_classifier
 from ganjax.evaluation.content import Subset, read_chunks, read_content
 from ganjax.evaluation.distances import Estimate
@@ -57,7 +56,7 @@ def open_images(path: str | Path) -> Source:
     Raises:
         UserError: there are none, or they differ in size or mode.
     """
-    return Npz(path).open() if str(path).endswith(".npz") else open_as_stored(path)
+    return open_stored(path)
 
 
 def open_reals(dataset: Dataset | None, path: str | None) -> Reals:

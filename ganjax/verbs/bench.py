@@ -28,7 +28,7 @@ from ganjax.algorithms.gan import init
 from ganjax.algorithms.model import State
 from ganjax.compiling.compilation import Program, abstract_state, compile_launch, shardings, use_compilation_cache
 from ganjax.compiling.flops import model_flops
-from ganjax.data import Feed, Source
+from ganjax.data import Feed, Field, Source
 from ganjax.data.source import Record
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
@@ -88,11 +88,15 @@ class Rate(NamedTuple):
 
 
 class NoiseSource(Source):
-    """As many random images as a dataset has, of its shape and with its number of classes."""
+    """As many random records as a dataset has, with the same fields."""
 
-    def __init__(self, num_records: int, image_shape: tuple[int, int, int], num_classes: int) -> None:
+    def __init__(self, num_records: int, image_shape: tuple[int, int, int], num_classes: int, **others: Any) -> None:
+        """Describes them; ``others`` are those of `Source`."""
         super().__init__(
-            name="random images", image_shape=image_shape, class_names=tuple(str(n) for n in range(num_classes))
+            name="random images",
+            image_shape=image_shape,
+            class_names=tuple(str(n) for n in range(num_classes)),
+            **others,
         )
         self._num_records = num_records
 
@@ -100,16 +104,22 @@ class NoiseSource(Source):
         return self._num_records
 
     def __getitem__(self, index: int) -> Record:
-        rng = np.random.default_rng(index)
-        record: Record = {"images": rng.integers(0, 256, self.image_shape, np.uint8)}
-        return record | ({"labels": np.int32(index % self.num_classes)} if self.num_classes else {})
+        return {key: values[0] for key, values in self.load(range(index, index + 1)).items()}
 
     def load(self, records: range | None = None, *, num_threads: int | None = None) -> dict[str, np.ndarray]:
         """See `Source.load`; all at once, which is quicker, and other noise than that of the records one by one."""
         records = range(len(self)) if records is None else records
         rng = np.random.default_rng(records.start)
-        arrays = {"images": rng.integers(0, 256, (len(records), *self.image_shape), np.uint8)}
-        return arrays | ({"labels": np.array(records, np.int32) % self.num_classes} if self.num_classes else {})
+
+        def draw(field: Field) -> np.ndarray:
+            shape = (len(records), *field.shape)
+            if field.dtype == np.uint8:
+                return rng.integers(0, 256, shape, np.uint8)
+            if field.dtype == np.int32:
+                return np.array(records, np.int32) % self.num_classes
+            return rng.standard_normal(shape, np.float32)
+
+        return {key: draw(field) for key, field in self.fields.items()}
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -289,7 +299,16 @@ def _noise_feed(config: Config, source: Source | None) -> Feed:
         resident = "device"
     else:
         num_records = len(source)
-    noise = NoiseSource(num_records, shape, gan.generator.num_classes if source is None else source.num_classes)
+    if source is None:
+        noise = NoiseSource(num_records, shape, gan.generator.num_classes)
+    else:
+        noise = NoiseSource(
+            num_records,
+            shape,
+            source.num_classes,
+            num_attributes=source.num_attributes,
+            input_shape=source.input_shape,
+        )
     return feed_of(dataclasses.replace(config, run=dataclasses.replace(run, resident=resident)), noise)
 
 
