@@ -14,9 +14,8 @@ from etils import epath
 
 from ganjax.platform.distributed import join
 from ganjax.runs.config import parse_config
-    with owned(workdir):
-        claim(workdir, epath.Path(config_path(config_file)), _without(flags, "--workdir"), config)
-        train(config, workdir)
+from ganjax.runs.config_files import config_path
+from ganjax.runs.ownership import owned
 from ganjax.runs.train import train
 from ganjax.runs.workdir import claim, workdir_path
 from ganjax.verbs._arguments import config_and_flags
