@@ -6,6 +6,7 @@ import struct
 import sys
 import types
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -281,7 +282,7 @@ def test_what_is_known_and_no_image_comes_with_advice(monkeypatch: pytest.Monkey
             decode_image(head + bytes(50), name="x.jpg", image_shape=(8, 8, 3))
     # With the package it is an image as others are.
     called = []
-    package = types.ModuleType("pillow_heif")
+    package: Any = types.ModuleType("pillow_heif")
     package.__spec__ = importlib.machinery.ModuleSpec("pillow_heif", None)
     package.register_heif_opener = lambda: called.append(True)
     monkeypatch.setitem(sys.modules, "pillow_heif", package)

@@ -1,8 +1,8 @@
 """Where images come from, and the order in which they come.
 
-A config holds a dataset value (`Digits`, `Tfds`, `Folder`, `Npz`, `StackedMnist`); `open()` turns it into a `Source` of
-records; and `open_feed` turns that into a `Feed`, which hands the train step its batches. `order` says which record
-comes when.
+A config holds a dataset value (`Digits`, `Tfds`, `Folder`, `Pairs`, `Npz`, `StackedMnist`); `open()` turns it into a
+`Source` of records; and `open_feed` turns that into a `Feed`, which hands the train step its batches. `order` says
+which record comes when.
 """
 
 from ganjax.data.catalogue import Tfds
@@ -11,6 +11,7 @@ from ganjax.data.feed import Feed, ResidentFeed, open_feed
 from ganjax.data.folder import Folder
 from ganjax.data.npz import Npz
 from ganjax.data.order import order
+from ganjax.data.pairs import Pairs
 from ganjax.data.resident import DeviceDataset
 from ganjax.data.source import ArraySource, Dataset, Field, ReadableSource, Source, View
 from ganjax.data.stacked import StackedMnist
@@ -26,6 +27,7 @@ __all__ = [
     "Field",
     "Folder",
     "Npz",
+    "Pairs",
     "ReadableSource",
     "ResidentFeed",
     "Source",

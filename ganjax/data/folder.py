@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
-import numpy as np
-
-from ganjax.data.annotations import annotate_files, list_images
+from ganjax.data.annotations import Images, annotate_files, list_images
 from ganjax.data.files import AnyPath, Files, open_files
 from ganjax.data.formats import why_no_image
 from ganjax.data.images import Size, UnreadableImageError, check_header, decode_image, height_and_width
 from ganjax.data.labels import Annotations
-from ganjax.data.listing import Listing
 from ganjax.data.parallel import parallel_map
 from ganjax.data.source import Record, Source
 from ganjax.ground.errors import UserError
@@ -22,6 +21,7 @@ _logger = logging.getLogger("ganjax")
 
 # Where there are more files than this, as many of them, evenly spread, are looked into before training.
 _MAX_HEADERS = 10_000
+_SKIP = ", or set skip_corrupt to go on without such files"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,13 +91,7 @@ class FolderSource(Source):
         num_skipped: int = 0,
     ) -> None:
         known = known or Annotations()
-        super().__init__(
-            name=str(files.path),
-            image_shape=image_shape,
-            class_names=known.class_names,
-            num_attributes=known.num_attributes,
-            attribute_names=known.attribute_names,
-        )
+        super().__init__(name=str(files.path), image_shape=image_shape, **known.description)
         self.names = names
         self.num_skipped = num_skipped
         self._files = files
@@ -126,48 +120,71 @@ class FolderSource(Source):
             check_header(file, name=self.full_name(index), image_shape=self.image_shape, upsample=self._upsample)
 
 
-def checked(source: FolderSource, listing: Listing) -> tuple[str, ...]:
+def checked(source: FolderSource, images: Images) -> tuple[str, ...]:
     """Looks at names and at the beginnings of files, not at every pixel; returns the names.
 
     Raises:
         UserError: something is not an image, or an image is too small.
     """
-    advice = "remove it, or set skip_corrupt to go on without such files"
-    wrong = listing.others | {name: reason for name in listing.files if (reason := why_no_image(name))}
+    check_names(source.name, images)
+    with advising_to_skip():
+        parallel_map(source.check_header, some_of(len(source)), title=f"checking {source.name}")
+    return images.files
+
+
+def check_names(place: str, images: Images) -> None:
+    """Raises ``UserError`` where there is something that is no image by its name, or no file at all."""
+    wrong = images.others | {name: reason for name in images.files if (reason := why_no_image(name))}
     if wrong:
         name = min(wrong)
         more = f" ({len(wrong) - 1} more files are no images)" if len(wrong) > 1 else ""
-        raise UserError(f"{source.name}/{name} is {wrong[name]}{more}: {advice}")
-    step = -(-len(source) // _MAX_HEADERS)
+        raise UserError(f"{place}/{name} is {wrong[name]}{more}: remove it{_SKIP}")
+
+
+def some_of(num_files: int) -> range:
+    """Which of many files are looked into before training: as many as that takes no time, evenly spread."""
+    return range(0, num_files, -(-num_files // _MAX_HEADERS))
+
+
+@contextlib.contextmanager
+def advising_to_skip() -> Iterator[None]:
+    """Ends the message on an unreadable file with what is possible before training alone."""
     try:
-        parallel_map(source.check_header, range(0, len(source), step), title=f"checking {source.name}")
+        yield
     except UnreadableImageError as error:
-        raise UnreadableImageError(f"{error}, or set skip_corrupt to go on without such files") from error
-    return listing.files
+        raise UnreadableImageError(f"{error}{_SKIP}") from error
 
 
-def readable(source: FolderSource, listing: Listing) -> tuple[str, ...]:
+def readable(source: FolderSource, images: Images) -> tuple[str, ...]:
     """Decodes every file once; returns the names of those that are images, and says how many are none.
 
     Raises:
         UserError: an image is too small, or no image is left.
     """
+    kept = keep_readable(source.__getitem__, len(source), title=f"checking {source.name}")
+    names = tuple(images.files[index] for index in kept)
+    skipped = sorted({*images.files, *images.others} - set(names))
+    report_skipped(source.name, [f"{source.name}/{name}" for name in skipped], num_kept=len(names))
+    return names
+
+
+def keep_readable(read: Callable[[int], object], num_records: int, *, title: str) -> list[int]:
+    """Which records can be read as images, after reading all."""
 
     def is_readable(index: int) -> bool:
         try:
-            source[index]
+            read(index)
         except UnreadableImageError:
             return False
         return True
 
-    kept = np.array(parallel_map(is_readable, range(len(source)), title=f"checking {source.name}"), bool)
-    names = tuple(name for name, keep in zip(listing.files, kept, strict=True) if keep)
-    skipped = sorted(set(listing.files) - set(names) | set(listing.others))
-    total = len(names) + len(skipped)
-    if not names:
-        raise UserError(f"{source.name} holds no image, only {total} other files: give a folder with images")
+    return [index for index, kept in enumerate(parallel_map(is_readable, range(num_records), title=title)) if kept]
+
+
+def report_skipped(place: str, skipped: Sequence[str], *, num_kept: int) -> None:
+    """Warns of files that are left out; raises ``UserError`` if no image is left."""
+    if not num_kept:
+        raise UserError(f"{place} holds no image, only {len(skipped)} other files: give a folder with images")
     if skipped:
-        _logger.warning(
-            "%s: skipped %d of %d files, first %s/%s", source.name, len(skipped), total, source.name, skipped[0]
-        )
-    return names
+        total = num_kept + len(skipped)
+        _logger.warning("%s: skipped %d of %d files, first %s", place, len(skipped), total, skipped[0])

@@ -8,7 +8,7 @@ import importlib.util
 import io
 import posixpath
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 BinaryFile = io.BytesIO | io.BufferedReader
 
@@ -52,7 +52,7 @@ _BY_CONTENT = (
 _PLUGINS = {"pillow_heif": "register_heif_opener", "pillow_avif": "", "pillow_jxl": ""}
 
 
-def open_image(file: BinaryFile) -> Image.Image:
+def open_image(file: BinaryFile) -> ImageFile.ImageFile:
     """Opens a file as an image, whose pixels are not decoded yet, with the packages that are installed for it.
 
     Raises:

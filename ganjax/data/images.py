@@ -7,7 +7,7 @@ from jaxtyping import Shaped, UInt8
 from PIL import Image
 
 from ganjax.data.formats import BinaryFile, open_image
-from ganjax.data.pixels import decode_pixels, to_plain_mode
+from ganjax.data.pixels import decode_pixels, to_plain_mode, upright_shape
 from ganjax.ground.errors import UserError
 
 # A side in pixels, or (height, width).
@@ -47,13 +47,28 @@ def decode_image(
         UnreadableImageError: the bytes are not an image or are damaged.
         UserError: the image is smaller than wanted.
     """
+    image = read_image(data, name=name, channels=image_shape[2])
+    return fit_image(image, name=name, image_shape=image_shape, upsample=upsample)
+
+
+def read_image(data: bytes, *, name: str, channels: int) -> Image.Image:
+    """Decodes a file's bytes to a grey or an RGB image of its own size; raises ``UnreadableImageError``."""
     try:
-        image = decode_pixels(data, channels=image_shape[2])
+        return decode_pixels(data, channels=channels)
     except MemoryError:
         raise
     except Exception as error:  # Pillow raises a dozen kinds, among them SyntaxError and struct.error.
         raise unreadable(name, error) from error
-    return _fit(image, name=name, image_shape=image_shape, upsample=upsample)
+
+
+def read_shape(file: BinaryFile, *, name: str) -> tuple[int, int, int]:
+    """The upright (height, width, channels) of a file's image, from its beginning; raises ``UnreadableImageError``."""
+    try:
+        return upright_shape(file)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise unreadable(name, error) from error
 
 
 def fit_array(
@@ -66,7 +81,7 @@ def fit_array(
     """Fits pixels of 1, 3 or 4 channels to a shape, as `decode_image` does with a file."""
     pixels = image[:, :, 0] if image.shape[2] == 1 else image
     plain = to_plain_mode(Image.fromarray(pixels), channels=image_shape[2])
-    return _fit(plain, name=name, image_shape=image_shape, upsample=upsample)
+    return fit_image(plain, name=name, image_shape=image_shape, upsample=upsample)
 
 
 def check_header(file: BinaryFile, *, name: str, image_shape: tuple[int, int, int], upsample: bool = False) -> None:
@@ -85,10 +100,16 @@ def check_header(file: BinaryFile, *, name: str, image_shape: tuple[int, int, in
         raise unreadable(name, error) from error
     wanted_height, wanted_width, _ = image_shape
     # Orientation is not known yet (in a PNG it may follow the pixels), so either way round passes here.
-    upright = width >= wanted_width and height >= wanted_height
     turned = height >= wanted_width and width >= wanted_height
-    if not (upsample or upright or turned):
-        raise _too_small(name, (width, height), (wanted_width, wanted_height))
+    if not turned:
+        check_size((width, height), name=name, image_shape=image_shape, upsample=upsample)
+
+
+def check_size(size: tuple[int, int], *, name: str, image_shape: tuple[int, int, int], upsample: bool = False) -> None:
+    """Raises ``UserError`` if an image of (width, height) is smaller than wanted and is not to be enlarged."""
+    wanted_height, wanted_width, _ = image_shape
+    if not upsample and (size[0] < wanted_width or size[1] < wanted_height):
+        raise _too_small(name, size, (wanted_width, wanted_height))
 
 
 def unreadable(name: str, error: Exception) -> UnreadableImageError:
@@ -99,10 +120,14 @@ def unreadable(name: str, error: Exception) -> UnreadableImageError:
     return UnreadableImageError(f"{name} cannot be read as an image{reason}: remove or mend it")
 
 
-def _fit(
+def fit_image(
     image: Image.Image, *, name: str, image_shape: tuple[int, int, int], upsample: bool
 ) -> UInt8[np.ndarray, "height width channels"]:
-    """Cuts the largest centred box of the right proportions and resizes it, antialiased, to the right size."""
+    """Cuts the largest centred box of the right proportions and resizes it, antialiased, to the right size.
+
+    Raises:
+        UserError: the image is smaller than wanted, and is not to be enlarged.
+    """
     height, width, channels = image_shape
     # The largest box of proportions width:height, in whole pixels, never empty.
     box_width = max(1, min(image.width, round(image.height * width / height)))

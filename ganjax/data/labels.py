@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int32, Shaped
@@ -32,15 +33,19 @@ class Annotations:
     attribute_names: tuple[str, ...] = ()
 
     @property
-    def num_attributes(self) -> int:
-        """The length of each image's attributes; 0 when there are none."""
-        return 0 if self.attributes is None else self.attributes.shape[1]
-
-    @property
     def arrays(self) -> dict[str, np.ndarray]:
         """Those that there are, by the name of their field of a record."""
         arrays = {"labels": self.labels, "attributes": self.attributes}
         return {key: array for key, array in arrays.items() if array is not None}
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What a `Source` that has them says of itself."""
+        return {
+            "class_names": self.class_names,
+            "num_attributes": 0 if self.attributes is None else self.attributes.shape[1],
+            "attribute_names": self.attribute_names,
+        }
 
 
 def annotate(

@@ -5,10 +5,9 @@ from __future__ import annotations
 from ganjax.data.annotations import annotate_files, list_images
 from ganjax.data.files import AnyPath, any_path, open_files
 from ganjax.data.folder import FolderSource
-from ganjax.data.images import unreadable
+from ganjax.data.images import read_shape
 from ganjax.data.npz import Npz, is_npz
 from ganjax.data.parallel import parallel_map
-from ganjax.data.pixels import upright_shape
 from ganjax.data.source import Source
 from ganjax.ground.errors import UserError
 
@@ -31,10 +30,7 @@ def _open_folder(path: str | AnyPath) -> FolderSource:
 
     def shape(index: int) -> tuple[int, int, int]:
         with files.open(names[index]) as file:
-            try:
-                return upright_shape(file)
-            except Exception as error:  # Pillow raises a dozen kinds
-                raise unreadable(f"{path}/{names[index]}", error) from error
+            return read_shape(file, name=f"{path}/{names[index]}")
 
     shapes = parallel_map(shape, range(len(names)), title=f"checking {path}")
     for name, found in zip(names, shapes, strict=True):
