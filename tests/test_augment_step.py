@@ -325,8 +325,13 @@ def test_an_adaptive_strength_of_nothing_is_refused():
 
 # --- the presets ---
 
-STRENGTHS = {"cifar10": 0.55, "ffhq64": 0.3, "ffhq256": 0.3, "imagenet32": 0.5, "imagenet64": 0.4}
-BURN_IN = {"cifar10": 20e6, "ffhq64": 20e6, "ffhq256": 20e6, "imagenet32": 200e6, "imagenet64": 200e6}
+STRENGTHS = {
+    "r3gan_cifar10": 0.55,
+    "r3gan_ffhq --size 64": 0.3,
+    "r3gan_ffhq --size 256": 0.3,
+    "r3gan_imagenet --size 32": 0.5,
+    "r3gan_imagenet --size 64": 0.4,
+}
 R3GAN = Ada(
     x_flip=1,
     rotate90=1,
@@ -350,11 +355,12 @@ def gan_of(name: str, flags: Sequence[str] = ()) -> GAN:
     return gan
 
 
-@pytest.mark.parametrize("name", STRENGTHS)
-def test_presets_augment_as_the_paper_does(name):
-    gan = gan_of(f"r3gan_{name}")
+@pytest.mark.parametrize("preset", STRENGTHS)
+def test_presets_augment_as_the_paper_does(preset):
+    name, *flags = preset.split()
+    gan = gan_of(name, flags)
     assert gan.augmentation == R3GAN == augment.r3gan
-    assert gan.augmentation_strength == CosineRamp(0.0, STRENGTHS[name], BURN_IN[name])
+    assert gan.augmentation_strength == CosineRamp(0.0, STRENGTHS[preset], 200e6 if "imagenet" in name else 20e6)
     assert isinstance(gan.generator, r3gan.Generator)
 
 
