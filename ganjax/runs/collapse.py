@@ -47,7 +47,7 @@ def imbalance(scalars: Line, history: Sequence[Line]) -> dict[str, str]:
 
 
 def _gap(line: Line) -> float | None:
-    return line["d/real"] - line["d/fake"] if "d/real" in line else None
+    return line["d/real"] - line["d/fake"] if line.keys() >= {"d/real", "d/fake"} else None
 
 
 def _gradient(line: Line) -> float | None:

@@ -1,6 +1,5 @@
 """Learning curves over images seen, as one picture."""
 
-import json
 import math
 from collections.abc import Sequence
 
@@ -9,7 +8,7 @@ from etils import epath
 from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 
-from ganjax.runs.report import is_note
+from ganjax.runs.report import is_note, read_log
 
 WIDTH, HEIGHT = 460, 260
 _LEFT, _TOP, _RIGHT, _BOTTOM = 62, 40, 14, 30
@@ -52,8 +51,7 @@ def learning_curves(log: epath.Path) -> Image.Image:
 
 def _read(log: epath.Path) -> dict[str, Curve]:
     points: dict[str, list[tuple[float, float]]] = {}
-    for line in log.read_text().splitlines():
-        record = json.loads(line)
+    for record in read_log(log):
         if is_note(record):
             continue
         for name, value in record.items():

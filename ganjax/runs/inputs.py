@@ -2,22 +2,26 @@
 
 from typing import Any
 
+from etils import epath
+
 from ganjax.algorithms.model import Model
 from ganjax.data import Feed, ReadableSource, Source, open_feed
 from ganjax.data.feed import InputIterator
 from ganjax.ground.errors import Fault, UserError
 from ganjax.platform.sharding import batch_sharding, data_mesh
 from ganjax.runs.config import Config
+from ganjax.runs.identity import check_identity, went_wrong
 
 
-def open_source(config: Config) -> Source:
+def open_source(config: Config, workdir: epath.Path) -> Source:
     """A run's dataset.
 
     Raises:
-        UserError: it is not there, or does not suit the models.
+        UserError: it is not there, does not suit the models, or is not what the run has been trained on.
     """
     source = config.data.open()
     check_fit(config.gan, source)
+    check_identity(workdir, source, unreadable=config.run.unreadable)
     return ReadableSource(source) if config.run.unreadable == "replace" else source
 
 
@@ -46,7 +50,7 @@ def next_of(inputs: InputIterator) -> Any:
     except Fault:
         raise
     except UserError as error:
-        raise Fault(f"{error}; or give --run.unreadable replace, which shows the next record in its place") from error
+        raise went_wrong(error) from error
 
 
 def check_fit(gan: Model, source: Source) -> None:

@@ -1,7 +1,6 @@
 """Evaluation while a run trains."""
 
 import functools
-import json
 
 import jax
 from etils import epath
@@ -15,7 +14,7 @@ from ganjax.evaluation.reference import Reals
 from ganjax.ground.errors import UserError
 from ganjax.platform.distributed import decided_by_first, is_first
 from ganjax.runs.config import Config
-from ganjax.runs.report import complete_lines
+from ganjax.runs.report import is_note, read_log
 from ganjax.runs.sampling import Sampler
 from ganjax.runs.subjects import BATCH_SIZE_OF_A_DEVICE, generated, open_networks
 
@@ -99,4 +98,4 @@ class TrainingEvaluation:
 
 def _measured(log: epath.Path, name: str) -> list[tuple[int, float]]:
     """What a log says of a scalar, with the steps."""
-    return [(line["step"], line[name]) for line in map(json.loads, complete_lines(log)) if name in line]
+    return [(line["step"], line[name]) for line in read_log(log) if name in line and not is_note(line)]

@@ -1,6 +1,7 @@
 """What a person follows a run by: the log, the curves, and a progress line."""
 
 import json
+import logging
 import sys
 import time
 from typing import Any
@@ -9,10 +10,14 @@ import tensorboardX
 from etils import epath
 from tqdm import tqdm
 
+from ganjax.ground.errors import UserError
+from ganjax.ground.files import write_whole
 from ganjax.platform.distributed import is_first
 from ganjax.runs.config import Run
 
 _FLUSH_SECONDS = 60.0
+
+_logger = logging.getLogger("ganjax")
 
 
 class Report:
@@ -95,15 +100,19 @@ class MetricsLog:
     """
 
     def __init__(self, workdir: epath.Path, *, resume_images: int) -> None:
-        """Opens the log, and forgets what an interrupted run wrote after the checkpoint it now goes on from."""
+        """Opens the log, and forgets what an interrupted run wrote after the checkpoint it now goes on from.
+
+        Damaged lines are moved to ``metrics.jsonl.damaged``.
+        """
         path = workdir / "metrics.jsonl"
-        kept = [line for line in complete_lines(path) if json.loads(line)["images"] <= resume_images]
-        self.notes = [line for line in map(json.loads, kept) if is_note(line)]
-        self.lines = [line for line in map(json.loads, kept) if not is_note(line)]
-        rewritten = workdir / "metrics.jsonl.new"
-        rewritten.write_text("".join(f"{line}\n" for line in kept))
-        rewritten.replace(path)
-        self._path, self._written = path, kept
+        records, damaged = _read_lines(path)
+        if damaged:
+            _put_aside(path, damaged)
+        kept = [record for record in records if record["images"] <= resume_images]
+        self.notes = [record for record in kept if is_note(record)]
+        self.lines = [record for record in kept if not is_note(record)]
+        self._path, self._written = path, [json.dumps(record) for record in kept]
+        write_whole(path, "".join(f"{line}\n" for line in self._written))
         self._file, self._events = None, None
         if "://" in str(workdir):
             self._flushed = time.monotonic()
@@ -161,10 +170,54 @@ def is_note(line: dict[str, Any]) -> bool:
     return any(isinstance(value, str) for value in line.values())
 
 
-def complete_lines(path: epath.Path) -> list[str]:
-    """The lines that a run which was killed while it wrote has left whole."""
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [line.rstrip("\n") for line in lines if line.endswith("}\n")]
+def read_log(path: epath.Path) -> list[dict[str, Any]]:
+    """The lines of a ``metrics.jsonl``, without a last one that was not finished; damaged ones are warned of.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    records, damaged = _read_lines(path)
+    if damaged:
+        _logger.warning("%s; passed over", _describe(path, damaged))
+    return records
+
+
+def _read_lines(path: epath.Path) -> tuple[list[dict[str, Any]], dict[int, bytes]]:
+    """The good lines of a log, and the damaged ones by their numbers."""
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}; restore it, or take it away") from error
+    records, damaged = [], {}
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            record = None
+        if _is_whole(record):
+            records.append(record)
+        elif line.strip():
+            damaged[number] = line
+    return records, damaged
+
+
+def _is_whole(record: Any) -> bool:
+    """Whether it is a line as ``MetricsLog`` writes it."""
+    if not isinstance(record, dict) or not all(type(value) in (int, float, str) for value in record.values()):
+        return False
+    return all(type(record.get(name)) is int and 0 <= record[name] < 2**63 for name in ("step", "images"))
+
+
+def _put_aside(path: epath.Path, damaged: dict[int, bytes]) -> None:
+    aside = path.parent / f"{path.name}.damaged"
+    before = aside.read_bytes() if aside.exists() else b""
+    write_whole(aside, before + b"".join(line + b"\n" for line in damaged.values()))
+    _logger.warning("%s; moved to %s, and the others are kept", _describe(path, damaged), aside)
+
+
+def _describe(path: epath.Path, damaged: dict[int, bytes]) -> str:
+    more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+    return f"{path} is damaged: line {min(damaged)}{more} is not an object of step, images and numbers"
 
 
 class Progress:

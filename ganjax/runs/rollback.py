@@ -6,10 +6,12 @@ out are part of what decides a run's numbers, and are on disk before the run goe
 
 import dataclasses
 import json
+from typing import Any
 
 from etils import epath
 
 from ganjax.data import unskipped_step
+from ganjax.ground.files import read_json
 from ganjax.platform.distributed import decided_by_first, is_first
 from ganjax.runs.config import Run
 from ganjax.runs.report import Report
@@ -40,7 +42,15 @@ class Rollbacks:
         self._run, self._path = run, workdir / ROLLBACKS
 
         def read() -> list[dict]:
-            return json.loads(self._path.read_text()) if self._path.exists() else []
+            if not self._path.exists():
+                return []
+            return read_json(
+                self._path,
+                fits=_fits,
+                expected='a list of objects such as {"step": 7, "skipped": 6, "reason": "d/loss is nan"}',
+                advice="it decides which batches the run goes on without; restore it from a copy, or write it anew "
+                "from the lines of rollback/reason in metrics.jsonl",
+            )
 
         self._all = [Rollback(**entry) for entry in decided_by_first(read)]
 
@@ -76,3 +86,10 @@ class Rollbacks:
                 text += f"{rollback.skipped}"
                 said = f"{text} ({number} of {self._run.max_rollbacks} times)"
                 report.note(step, "rollback/reason", text, said=said, number=number)
+
+
+def _fits(content: Any) -> bool:
+    types = {field.name: field.type for field in dataclasses.fields(Rollback)}
+    return isinstance(content, list) and all(
+        isinstance(entry, dict) and {name: type(value) for name, value in entry.items()} == types for entry in content
+    )

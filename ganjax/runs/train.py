@@ -66,7 +66,7 @@ def train(config: Config, workdir: epath.Path) -> State:
         announce(f"finished: {workdir} has seen {step * run.batch_size:,} images; raise run.total_images for more")
         return state
 
-    source = open_source(config)
+    source = open_source(config, workdir)
     feed = feed_of(config, source)
     announce(
         f"{len(source):,} images of {source.name}, {'x'.join(map(str, source.image_shape))}; {mesh.size} device(s)"

@@ -1,18 +1,21 @@
 """The folder of a run: what was asked for (``config.py``, ``overrides.json``) beside what came of it."""
 
+import contextlib
+import dataclasses
 import json
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from etils import epath
 
-from ganjax.data.files import far_path
 from ganjax.ground.errors import UserError
+from ganjax.ground.files import UNFINISHED, read_json, write_whole
 from ganjax.platform.distributed import any_problem, decided_by_first
 from ganjax.runs.checkpoint import Checkpoints
 from ganjax.runs.config import Config, config_files, describe, load_config
-
-_UNFINISHED = ".unfinished"
+from ganjax.runs.outputs import given_path
 
 # What may change from one start of a run to the next: nothing of it decides a number.
 _FREE = [
@@ -39,17 +42,29 @@ _FREE = [
     "run.evaluate_network",
     "run.best_metric",
 ]
+_PLACE_NAME = re.compile(r"(^|_)(paths?|dirs?|directory|folders?|root|inputs)$")
+_PLACE_TYPE = re.compile(r"Path(Like)?\b")
 ROLLBACKS = "rollbacks.json"  # see rollback.py
 OWNER = "owner.json"  # see ownership.py
 
 
 def workdir_path(text: str) -> epath.Path:
-    """The path of a ``--workdir``.
+    """The path of a ``--workdir``; raises as ``given_path``."""
+    return given_path("--workdir", text)
 
-    Raises:
-        UserError: it is of an object store that cannot be reached.
-    """
-    return far_path(text) if "://" in text else epath.Path(text)
+
+def places(config: Config) -> set[str]:
+    """The values of a config that say where its images are, by dotted name: what is there is ``identity.py``'s."""
+    return set(_places("data", config.data))
+
+
+def _places(name: str, value: Any) -> Iterator[str]:
+    for field in dataclasses.fields(value) if dataclasses.is_dataclass(value) else ():
+        inner, dotted = getattr(value, field.name), f"{name}.{field.name}"
+        if _PLACE_NAME.search(field.name) or _PLACE_TYPE.search(str(field.type)):
+            yield dotted
+        else:
+            yield from _places(dotted, inner)
 
 
 def check_folder(workdir: epath.Path) -> None:
@@ -93,8 +108,8 @@ def claim(workdir: epath.Path, config_file: epath.Path, overrides: Sequence[str]
 def _claim(workdir: epath.Path, config_file: epath.Path, overrides: Sequence[str], config: Config) -> None:
     if (workdir / "config.py").exists():
         taken = Checkpoints(workdir / "checkpoints").latest_step is not None
-        ours, theirs = describe(config), describe(load_workdir(workdir))
-        changed = [name for name in {**theirs, **ours} if ours.get(name) != theirs.get(name) and name not in _FREE]
+        ours, theirs, free = describe(config), describe(load_workdir(workdir)), {*_FREE, *places(config)}
+        changed = [name for name in {**theirs, **ours} if ours.get(name) != theirs.get(name) and name not in free]
         if taken and changed:
             differences = ", ".join(f"{name} {theirs.get(name)} -> {ours.get(name)}" for name in changed[:6])
             more = f" and {len(changed) - 6} more" if len(changed) > 6 else ""
@@ -111,33 +126,67 @@ def _claim(workdir: epath.Path, config_file: epath.Path, overrides: Sequence[str
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         write_whole(workdir / "overrides.json", json.dumps(list(overrides)))
-        for name, file in config_files(
-            config_file, overrides
-        ).items():  # config.py last: it marks the folder as claimed
+        # The last of them is config.py, which marks the folder as claimed.
+        for name, file in config_files(config_file, overrides).items():
             (workdir / name).parent.mkdir(parents=True, exist_ok=True)
-            write_whole(workdir / name, file.read_text(encoding="utf-8"))
+            write_whole(workdir / name, file.read_bytes())
     except OSError as error:
         raise UserError(f"{workdir} cannot be written: {error.strerror}; name another --workdir") from error
 
 
-def load_workdir(workdir: epath.Path) -> Config:
+def load_workdir(workdir: epath.Path, overrides: Sequence[str] = ()) -> Config:
     """The config of a run.
 
+    Args:
+        workdir: the run's.
+        overrides: further flags, as ``["--data.path", "photos"]``, by which the images' place alone may change.
+
     Raises:
-        UserError: the folder is not a run's.
+        UserError: the folder is not a run's, its config cannot be loaded, or a flag would change more.
     """
     if not (workdir / "config.py").exists():
         raise UserError(f"{workdir} has no config.py; expected the --workdir of a `ganjax train`")
-    path = workdir / "overrides.json"
-    overrides = json.loads(path.read_text()) if path.exists() else []
+    path, stored = workdir / "overrides.json", []
+    if path.exists():
+        stored = read_json(
+            path,
+            fits=lambda content: isinstance(content, list) and all(isinstance(flag, str) for flag in content),
+            expected='the flags that the run was started with, such as ["--width", "64"]',
+            advice="write them there, or remove it if there were none",
+        )
+    with _local_copy(workdir) as folder:
+        try:
+            config = load_config(folder / "config.py", stored)
+        except UserError as error:
+            raise UserError(
+                f"the config of {workdir} cannot be loaded: {error}; it is a copy of the run's config file, and the "
+                "flags are in overrides.json: put them there as they were"
+            ) from error
+        if not overrides:
+            return config
+        moved = load_config(folder / "config.py", [*stored, *overrides])
+    before, now, free = describe(config), describe(moved), {*places(config), *places(moved)}
+    for name in {**before, **now}:
+        if before.get(name) != now.get(name) and name not in free:
+            raise UserError(
+                f"{' '.join(overrides)} would change {name} of {workdir} from {before.get(name)} to {now.get(name)}; "
+                f"expected flags that say where its images are now ({', '.join(sorted(free)) or 'it has none'})"
+            )
+    return moved
+
+
+@contextlib.contextmanager
+def _local_copy(workdir: epath.Path) -> Iterator[epath.Path]:
+    """A folder of this machine with the Python files of a run, for Python imports no others."""
     if not is_far(workdir):
-        return load_config(workdir / "config.py", overrides)
-    with tempfile.TemporaryDirectory() as folder:  # Python imports files of this machine only
+        yield workdir
+        return
+    with tempfile.TemporaryDirectory() as folder:
         for file in _python_files(workdir):
             copy = epath.Path(folder) / file.relative_to(workdir)
             copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
-        return load_config(epath.Path(folder) / "config.py", overrides)
+            copy.write_bytes(file.read_bytes())
+        yield epath.Path(folder)
 
 
 def _python_files(folder: epath.Path) -> Iterator[epath.Path]:
@@ -155,12 +204,4 @@ def is_far(path: epath.Path) -> bool:
 
 
 def _names(workdir: epath.Path) -> set[str]:
-    return {path.name for path in workdir.iterdir() if not path.name.endswith(_UNFINISHED)}
-
-
-def write_whole(path: epath.Path, text: str) -> None:
-    """Writes so that a process which is killed leaves the old file or the new one, whole."""
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        unfinished = path.parent / f"{path.name}{_UNFINISHED}"
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
+    return {path.name for path in workdir.iterdir() if not path.name.endswith(UNFINISHED)}
