@@ -207,7 +207,7 @@ def _divergence(first: np.ndarray, second: np.ndarray) -> np.ndarray | np.float6
     """KL(first || second) along the last axis, with 0 log 0 = 0."""
     positive = first > 0
     ratio = np.divide(first, second, out=np.ones(np.broadcast_shapes(first.shape, second.shape)), where=positive)
-    return np.sum(np.where(positive, first * np.log(ratio), 0.0), axis=-1)
+    return np.asarray(np.sum(np.where(positive, first * np.log(ratio), 0.0), axis=-1))
 
 
 class ModeCoverage(NamedTuple):

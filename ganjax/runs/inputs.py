@@ -1,4 +1,4 @@
-"""The images of a run: a source that suits its models, and its batches over all devices."""
+"""The images of a run: a source that suits its models, what its labels mean, and its batches over all devices."""
 
 from typing import Any
 
@@ -8,9 +8,13 @@ from ganjax.algorithms.model import Model
 from ganjax.data import Feed, ReadableSource, Source, open_feed
 from ganjax.data.feed import InputIterator
 from ganjax.ground.errors import Fault, UserError
+from ganjax.platform.distributed import announce, is_first
 from ganjax.platform.sharding import batch_sharding, data_mesh
 from ganjax.runs.config import Config
 from ganjax.runs.identity import check_identity, went_wrong
+from ganjax.runs.workdir import write_whole
+
+_CLASSES_SAID = 20
 
 
 def open_source(config: Config, workdir: epath.Path) -> Source:
@@ -23,6 +27,20 @@ def open_source(config: Config, workdir: epath.Path) -> Source:
     check_fit(config.gan, source)
     check_identity(workdir, source, unreadable=config.run.unreadable)
     return ReadableSource(source) if config.run.unreadable == "replace" else source
+
+
+def tell_classes(source: Source, workdir: epath.Path) -> None:
+    """Says which label is which class, unless they are called by their labels, and writes it to ``classes.txt``.
+
+    That has a line a class: the label, a tab, the name.
+    """
+    names = [" ".join(name.split()) for name in source.class_names]
+    if is_first():
+        write_whole(workdir / "classes.txt", "".join(f"{label}\t{name}\n" for label, name in enumerate(names)))
+    if names != [str(label) for label in range(len(names))]:
+        said = ", ".join(f"{label} is {name}" for label, name in enumerate(names[:_CLASSES_SAID]))
+        more = f" and so on, {len(names)} in all: see classes.txt" if len(names) > _CLASSES_SAID else ""
+        announce(f"classes: {said}{more}")
 
 
 def feed_of(config: Config, source: Source) -> Feed:

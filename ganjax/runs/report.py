@@ -10,7 +10,7 @@ import tensorboardX
 from etils import epath
 from tqdm import tqdm
 
-from ganjax.ground.errors import UserError
+from ganjax.ground.errors import Fault, UserError
 from ganjax.ground.files import write_whole
 from ganjax.platform.distributed import is_first
 from ganjax.runs.config import Run
@@ -140,10 +140,16 @@ class MetricsLog:
             self._events.add_text(name, text, images)
 
     def flush(self) -> None:
-        """Returns when the lines so far are in the file; on this machine they are at once."""
+        """Returns when the lines so far are in the file; on this machine they are at once.
+
+        Raises:
+            Fault: the file was removed, and maybe all of the folder.
+        """
         if self._file is None:
             self._path.write_text("".join(f"{line}\n" for line in self._written))
             self._flushed = time.monotonic()
+        elif not self._path.exists():
+            raise Fault(f"{self._path} is gone since the run began; restore its folder, or start anew")
 
     def _append(self, line: dict[str, Any]) -> None:
         text = json.dumps(line)
@@ -159,8 +165,9 @@ class MetricsLog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.flush()
-        if self._file is not None and self._events is not None:
+        if self._file is None or self._events is None:
+            self.flush()
+        else:
             self._file.close()
             self._events.close()
 

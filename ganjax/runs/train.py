@@ -5,6 +5,8 @@ Python. What is drawn at a step depends on (seed, step) alone, so a run that was
 checkpoint ends bit for bit where it would have ended.
 """
 
+import os
+
 import jax
 from etils import epath
 
@@ -24,33 +26,51 @@ from ganjax.platform.sharding import data_mesh, replicated
 from ganjax.runs.checkpoint import Checkpoints
 from ganjax.runs.config import Config
 from ganjax.runs.evaluations import Evaluations
-from ganjax.runs.inputs import feed_of, next_of, open_source
+from ganjax.runs.forecast import Forecast
+from ganjax.runs.inputs import feed_of, next_of, open_source, tell_classes
 from ganjax.runs.interruption import StopRequests
 from ganjax.runs.launches import launches, steps_per_launch
 from ganjax.runs.monitor import TrainingEvaluation
 from ganjax.runs.observer import Launched, Observer
+from ganjax.runs.ownership import owned
 from ganjax.runs.pictures import Pictures
 from ganjax.runs.report import Report
 from ganjax.runs.rollback import Rollbacks
 from ganjax.runs.saver import Saver
 from ganjax.runs.watch import Diverged, Watch
+from ganjax.runs.workdir import claim, told_of, workdir_path
 
 
-def train(config: Config, workdir: epath.Path) -> State:
+def train(config: Config, workdir: epath.PathLike) -> State:
     """Trains from the workdir's newest checkpoint, or from the start, to ``config.run.total_images``.
 
+        state = train(load_config("configs/quickstart.py"), "runs/quickstart")
+
     With several processes (see ``distributed.join``), all call it alike.
+
+    Args:
+        config: what is trained. One that ``load_config`` made is kept in the workdir, where ``ganjax sample`` and the
+            other verbs find it. Of one that was made or changed in Python the values are kept; another is refused.
+        workdir: the run's folder: a new one, which is made, or one to go on from. It may be a ``gs://`` path.
 
     Returns:
         The final state, which is also the newest checkpoint.
 
     Raises:
-        UserError: the data does not suit the models, or the devices cannot share the batch.
+        UserError: the workdir belongs to another config or cannot be written, the data does not suit the models, or
+            the devices cannot share the batch.
         Fault: the checkpoints cannot be written, or a record not read.
         Interrupted: SIGTERM or SIGINT came; the state after the step in which it came is saved.
         Diverged: training went wrong, and may not go back once more.
     """
-    # What is prepared: the devices, the state, the images, and what is learned from an earlier start of the run.
+    folder, origin = workdir_path(os.fspath(workdir)), config.origin if config.is_as_loaded else None
+    with owned(folder), told_of(folder):
+        claim(folder, origin and epath.Path(origin.file), origin.flags if origin else (), config)
+        return _train(config, folder)
+
+
+def _train(config: Config, workdir: epath.Path) -> State:
+    # What is prepared: the devices, the state, the images, and what is left of an earlier start of the run.
     gan, run, mesh = config.gan, config.run, data_mesh()
     if run.batch_size % (mesh.size * gan.num_microbatches):
         raise UserError(
@@ -63,7 +83,8 @@ def train(config: Config, workdir: epath.Path) -> State:
     start = jax.jit(init, static_argnums=0, out_shardings=shardings(abstract))
     step, state = _newest(workdir, abstract)
     if state is not None and step >= run.num_steps:
-        announce(f"finished: {workdir} has seen {step * run.batch_size:,} images; raise run.total_images for more")
+        seen = step * run.batch_size
+        announce(f"finished: {workdir} has seen {seen:,} images; for more, give --run.total-images above {seen}")
         return state
 
     source = open_source(config, workdir)
@@ -71,6 +92,8 @@ def train(config: Config, workdir: epath.Path) -> State:
     announce(
         f"{len(source):,} images of {source.name}, {'x'.join(map(str, source.image_shape))}; {mesh.size} device(s)"
     )
+    if gan.generator.num_classes:
+        tell_classes(source, workdir)
     announce(", ".join(f"{name} {count:,}" for name, count in num_parameters(abstract).items()) + " parameters")
     if state is not None:
         announce(f"resuming at {step * run.batch_size:,} images")
@@ -98,7 +121,7 @@ def train(config: Config, workdir: epath.Path) -> State:
         saver = Saver(run, workdir / "checkpoints", keep_for_good=keeps, before=sound)
         evaluations = Evaluations(run, evaluation, watch=watch, report=report, saver=saver)
         stop = StopRequests(run, report=report, saver=saver)
-        observers: list[Observer] = [watch, pictures, evaluations, saver, stop]
+        observers: list[Observer] = [watch, Forecast(run, report), pictures, evaluations, saver, stop]
         try:
             with report, pictures, stop, saver, feed.iterate(step, lengths, skipped=rollbacks.skipped) as inputs:
                 rollbacks.tell(report, step)
