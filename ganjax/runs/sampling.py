@@ -3,7 +3,8 @@
 import dataclasses
 import functools
 import math
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, BinaryIO, Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +12,13 @@ import numpy as np
 from etils import epath
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Int32, Key, UInt8
-from PIL import Image
 from tqdm import tqdm
 
 from ganjax.algorithms.gan import draw_latents, init, sample
 from ganjax.algorithms.model import Model, State
+from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
+from ganjax.ground.files import write_whole
 from ganjax.ground.grids import image_from_array, image_grid
 from ganjax.platform.sharding import gathered, mesh_of, replicated
 from ganjax.runs.checkpoint import Checkpoints
@@ -109,45 +111,39 @@ def grid_cells(labels: Int32[np.ndarray, " num"], num_classes: int) -> tuple[int
 def save_images(
     images: UInt8[np.ndarray, "num height width channels"],
     labels: Int32[np.ndarray, " num"],
-    out: epath.Path,
+    place: BinaryIO | epath.Path,
     *,
+    suffix: str,
     num_classes: int,
+    class_names: Sequence[str] = (),
 ) -> None:
-    """Writes a grid (.png), arrays (.npz, ``images`` and ``labels``), or a folder of one PNG each (no suffix)."""
-    if out.suffix == ".png":
-        columns, cells = grid_cells(labels, num_classes)
-        _save_png(image_grid(images, columns=columns, cells=cells), out)
-    elif out.suffix == ".npz":
-        with out.open("wb") as file:
-            if num_classes:
-                np.savez_compressed(file, images=images, labels=labels)
-            else:
-                np.savez_compressed(file, images=images)
-    else:
-        out.mkdir(parents=True, exist_ok=True)
+    """Writes a grid (.png), arrays (.npz), or a picture of each into a folder (no suffix).
+
+    The arrays are ``images`` and, of a conditional model, ``labels`` and ``class_names``, where these are known.
+
+    Args:
+        images: the samples.
+        labels: their classes.
+        place: the opened file, or the folder.
+        suffix: says which of the three.
+        num_classes: of the model.
+        class_names: one a class; none where they are not known.
+    """
+    if isinstance(place, epath.Path):
         for index, image in enumerate(images):
-            _save_png(image_from_array(image), out / f"{index:06}.png")
-
-
-def check_out(out: epath.Path) -> None:
-    """Raises ``UserError`` unless ``save_images`` can write there; to be called before the work is done."""
-    if out.suffix not in ("", ".png", ".npz"):
-        raise UserError(f"--out {out}: expected a name that ends in .png (a grid) or .npz (arrays), or a folder")
-    try:
-        (out.parent if out.suffix else out).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {out} cannot be written: {error.strerror}; name another place") from error
-
-
-def _save_png(image: Image.Image, path: epath.Path) -> None:
-    with path.open("wb") as file:
-        image.save(file, format="png")
+            write_whole(place / f"{index:06}.png", functools.partial(image_from_array(image).save, format="png"))
+    elif suffix == ".png":
+        columns, cells = grid_cells(labels, num_classes)
+        image_grid(images, columns=columns, cells=cells).save(place, format="png")
+    else:
+        arrays = {"images": images} | ({"labels": labels} if num_classes else {})
+        arrays |= {"class_names": np.array(class_names, str)} if class_names else {}
+        np.savez_compressed(place, **cast(Any, arrays))
 
 
 def check_truncation(truncation: float | None) -> None:
-    """Raises ``UserError`` unless it is above 0, or None."""
-    if truncation is not None and truncation <= 0:
-        raise UserError(f"--truncation is {truncation}; expected a number above 0, such as 0.7")
+    """Raises ``UserError`` unless it is above 0 and at most 1000, or None."""
+    check_number("--truncation", truncation, above=0, at_most=1000, example=0.7)
 
 
 def restore_state(
