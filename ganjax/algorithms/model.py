@@ -121,9 +121,7 @@ def _checked_params(given: PyTree, initial: PyTree, name: str) -> PyTree:
             for arrays in (ours, theirs)
         )
         if expected != found:
-            raise UserError(
-                f"{name}: {leaf} of the given weights is {found}; expected {expected}, as the network has it"
-            )
+            raise UserError(f"{name}: {leaf} of the weights given is {found}; expected {expected}, the network's own")
     return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), given)  # the step donates its state
 
 
