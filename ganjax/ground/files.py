@@ -36,11 +36,14 @@ def whole_file(path: epath.Path) -> Iterator[BinaryIO]:
                     yield cast(BinaryIO, file)
                 return
     unfinished = path.parent / f".{path.name}.{os.getpid()}{UNFINISHED}"
+    file = unfinished.open("wb")
     try:
-        with unfinished.open("wb") as file:
-            yield cast(BinaryIO, file)
+        yield cast(BinaryIO, file)
+        file.close()
         unfinished.replace(path)
     finally:
+        with contextlib.suppress(OSError):  # the error that ended the block is the one to see
+            file.close()
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
 
