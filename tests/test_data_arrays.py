@@ -174,6 +174,16 @@ def test_npz_with_all_there_is(tmp_path: pathlib.Path) -> None:
     np.testing.assert_array_equal(loaded["inputs"][5, :, :, 0], np.asarray(small))
 
 
+def test_npz_inputs_are_cropped_as_their_images_are(tmp_path: pathlib.Path) -> None:
+    path = write(tmp_path / "a.npz", images=noise(2, 8, 16, 3), inputs=noise(2, 4, 8, 3))
+    with pytest.raises(UserError, match="size is 8 and input_size None, which crops `images` and `inputs`"):
+        Npz(path, size=8).open()
+    source = Npz(path, size=8, input_size=4).open()
+    np.testing.assert_array_equal(source.load()["inputs"], noise(2, 4, 8, 3)[:, :, 2:6])
+    with pytest.raises(UserError, match=r"input_size is 4, but .* has no `inputs`"):
+        Npz(write(tmp_path / "b.npz", images=noise(2, 8, 8)), input_size=4).open()
+
+
 def test_arrays_without_a_name_are_images_and_labels(tmp_path: pathlib.Path) -> None:
     images = noise(3, 4, 4)
     np.save(tmp_path / "a.npy", images)

@@ -160,6 +160,15 @@ def test_what_is_skipped_has_no_effect(kind: str, tmp_path: pathlib.Path, caplog
         assert any("broken, notes holds no image, and is no class" in message for message in messages)
 
 
+def test_what_is_skipped_does_not_hide_the_one_folder_of_an_archive(tmp_path: pathlib.Path) -> None:
+    files = {f"pictures/{name}": content for name, content in CLASSES.items()} | {"README.txt": b"hello"}
+    source = Folder(make("zip", tmp_path, files), size=8, skip_corrupt=True).open()
+    assert (len(source), source.class_names) == (3, ("cat", "dog"))
+    files["pictures/dataset.json"] = b'{"labels": [["cat/a.png", 1], ["cat/b.png", 0], ["dog/c.png", 0]]}'
+    source = Folder(make("zip", tmp_path, files), size=8, skip_corrupt=True).open()
+    np.testing.assert_array_equal(source.load()["labels"], [1, 0, 0])
+
+
 def test_an_empty_folder_is_named(tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
     top = write_folder(tmp_path / "top", CLASSES)
     (top / "horse").mkdir()

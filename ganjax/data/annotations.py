@@ -23,17 +23,10 @@ class Images(Listing):
     """Of which the files are images, or should be.
 
     Attributes:
-        top: what the names of all files begin with that is no part of them, such as "images/".
-        described: whether there is a ``dataset.json`` at the top.
+        description: the name of the ``dataset.json``, if there is one at the top.
     """
 
-    top: str = ""
-    described: bool = False
-
-    @property
-    def description(self) -> str:
-        """The name of the ``dataset.json``."""
-        return f"{self.top}{dataset_json.NAME}"
+    description: str | None = None
 
 
 def list_images(files: Files) -> Images:
@@ -43,19 +36,20 @@ def list_images(files: Files) -> Images:
         UserError: there is nothing.
     """
     listing = files.list_all()
-    names = (*listing.files, *listing.others)
-    if not names:
+    if not listing.files and not listing.others:
         raise UserError(f"{files.path} holds no files: give a folder or a .zip with images in it")
+    places = [dataset_json.NAME, f"{top_of(files, [name for name in listing.files if '/' in name])}{dataset_json.NAME}"]
+    description = next((name for name in places if name in listing.files), None)
+    images = tuple(name for name in listing.files if name != description)
+    if not images and not listing.others:
+        raise UserError(f"{files.path} holds no files but {description}: add the images")
+    return Images(files=images, others=listing.others, folders=listing.folders, description=description)
+
+
+def top_of(files: Files, names: Sequence[str]) -> str:
+    """What all names begin with that is no part of them: an archive is often made of one folder with all in it."""
     folders = {name.partition("/")[0] if "/" in name else "" for name in names}
-    # An archive is often made of one folder with everything in it.
-    top = f"{folders.pop()}/" if isinstance(files, ZipArchive) and len(folders) == 1 and "" not in folders else ""
-    found = Images(files=listing.files, others=listing.others, folders=listing.folders, top=top)
-    if found.description not in found.files:
-        return found
-    images = tuple(name for name in found.files if name != found.description)
-    if not images:
-        raise UserError(f"{files.path} holds no files but {found.description}: add the images")
-    return dataclasses.replace(found, files=images, described=True)
+    return f"{folders.pop()}/" if isinstance(files, ZipArchive) and len(folders) == 1 and "" not in folders else ""
 
 
 def annotate_files(files: Files, images: Images, names: Sequence[str]) -> Annotations:
@@ -69,14 +63,16 @@ def annotate_files(files: Files, images: Images, names: Sequence[str]) -> Annota
     Raises:
         UserError: a ``dataset.json`` does not suit the images.
     """
-    relative = [name.removeprefix(images.top) for name in names]
-    if images.described:
+    if images.description is not None:
+        top = images.description.removesuffix(dataset_json.NAME)
         return dataset_json.parse_annotations(
             files.read(images.description),
-            relative,
-            present={name.removeprefix(images.top) for name in (*images.files, *images.others)},
+            [name.removeprefix(top) for name in names],
+            present={name.removeprefix(top) for name in (*images.files, *images.others)},
             path=f"{files.path}/{images.description}",
         )
+    top = top_of(files, names)
+    relative = [name.removeprefix(top) for name in names]
     loose = [name for name in relative if "/" not in name]
     if len(loose) == len(relative):
         return Annotations()
@@ -90,8 +86,8 @@ def annotate_files(files: Files, images: Images, names: Sequence[str]) -> Annota
         )
         return Annotations()
     folders = [name.partition("/")[0] for name in relative]
-    below = (name.removeprefix(images.top).partition("/")[0] for name in images.folders if name != images.top[:-1])
-    empty = sorted(set(below) - set(folders))
+    below = {name.removeprefix(top).partition("/")[0] for name in images.folders if name.startswith(top)}
+    empty = sorted(below - set(folders))
     if empty:
         _logger.warning("%s: %s holds no image, and is no class", files.path, ", ".join(map(_shown, empty)))
     class_names, labels = np.unique([_shown(folder) for folder in folders], return_inverse=True)

@@ -47,7 +47,7 @@ def parse_annotations(content: bytes, names: Sequence[str], *, present: Collecti
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} is no JSON ({reason}): write it again, or remove it to go without") from error
     if not isinstance(found, dict) or "labels" not in found:
-        raise UserError(f'{path} holds no "labels": write {{"labels": [["name.png", 0], …]}}, or null for none')
+        raise UserError(f'{path} holds no "labels"; expected {{"labels": [["name.png", 0], …]}}: mend it or remove it')
     entries = found["labels"]
     if entries is None:
         return Annotations()

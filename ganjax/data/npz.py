@@ -59,6 +59,15 @@ class Npz:
             raise UserError(f"{self.path} has {len(images)} `images` and {len(inputs)} `inputs`: write one for each")
         if inputs is None and self.input_size is not None:
             raise UserError(f"input_size is {self.input_size}, but {self.path} has no `inputs`: leave it out")
+        image_shape = _fitted_shape(images, self.size, self.channels)
+        input_shape = None if inputs is None else _fitted_shape(inputs, self.input_size, None)
+        if inputs is not None and input_shape is not None:
+            alike = images.shape[1] * inputs.shape[2] == images.shape[2] * inputs.shape[1]
+            if alike and image_shape[0] * input_shape[1] != image_shape[1] * input_shape[0]:
+                raise UserError(
+                    f"size is {self.size} and input_size {self.input_size}, which crops `images` and `inputs` of "
+                    f"{self.path} otherwise: give both the same proportions"
+                )
         known = annotate(
             name=str(self.path),
             num_records=len(images),
@@ -73,8 +82,8 @@ class Npz:
             attributes=known.attributes,
             inputs=inputs,
             name=str(self.path),
-            image_shape=_fitted_shape(images, self.size, self.channels),
-            input_shape=None if inputs is None else _fitted_shape(inputs, self.input_size, None),
+            image_shape=image_shape,
+            input_shape=input_shape,
             class_names=known.class_names or None,
             attribute_names=known.attribute_names,
             upsample=self.upsample,

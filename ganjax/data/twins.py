@@ -9,7 +9,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from PIL import Image
 
-from ganjax.data.annotations import Images
+from ganjax.data.annotations import Images, top_of
 from ganjax.data.files import Files
 from ganjax.data.formats import why_no_image
 from ganjax.data.images import read_image, read_shape
@@ -183,11 +183,11 @@ def match(files: Files, images: Images, input_files: Files, inputs: Images, *, s
 
 def _by_stem(files: Files, images: Images, *, some: bool) -> dict[str, str]:
     """The files' names by what is the same in those of their partners."""
+    names = [name for name in images.files if not (some and why_no_image(name))]
+    top = top_of(files, names)
     stems: dict[str, str] = {}
-    for name in images.files:
-        if some and why_no_image(name):
-            continue
-        stem = posixpath.splitext(name.removeprefix(images.top))[0]
+    for name in names:
+        stem = posixpath.splitext(name.removeprefix(top))[0]
         if stem in stems:
             raise UserError(f"{files.path} has both {stems[stem]} and {name}: rename one, or take it out")
         stems[stem] = name

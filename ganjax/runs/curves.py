@@ -30,6 +30,9 @@ def learning_curves(log: epath.Path) -> Image.Image:
     """Draws a ``metrics.jsonl``: losses, logits, gradient norms, penalties, augmentation, and a panel an evaluation.
 
     A panel whose values are positive and span more than a factor of fifty has a logarithmic axis.
+
+    Raises:
+        UserError: the log is damaged.
     """
     curves = _read(log)
     panels = {title: [name for name in names if name in curves] for title, names in _PANELS.items()}

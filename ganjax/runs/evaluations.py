@@ -23,6 +23,10 @@ class Evaluations:
         if self._evaluation is None or not self._run.evaluates(launched.step):
             return
         self._watch.catch_up()  # never measure what has diverged, and keep the log in order
-        self._report.write(launched.step, self._evaluation(launched.state, step=launched.step))
+        scalars = self._evaluation(launched.state, step=launched.step)
+        for name, reason in self._evaluation.refused.items():  # of which a warning has told
+            self._report.note(launched.step, f"refused/{name}", reason)
+        if scalars:
+            self._report.write(launched.step, scalars)
         if self._evaluation.best_step == launched.step:
             self._saver.save(launched)

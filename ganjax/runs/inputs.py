@@ -10,6 +10,7 @@ from ganjax.data.feed import InputIterator
 from ganjax.ground.errors import Fault, UserError
 from ganjax.platform.distributed import announce, is_first
 from ganjax.platform.sharding import batch_sharding, data_mesh
+from ganjax.runs.conditions import check_conditions
 from ganjax.runs.config import Config
 from ganjax.runs.identity import check_identity, went_wrong
 from ganjax.runs.workdir import write_whole
@@ -72,7 +73,7 @@ def next_of(inputs: InputIterator) -> Any:
 
 
 def check_fit(gan: Model, source: Source) -> None:
-    """Raises ``UserError`` unless the models take the images and labels that the source has."""
+    """Raises ``UserError`` unless the models take the images, and what goes with them, that the source has."""
     shape, num_classes = gan.generator.image_shape, gan.generator.num_classes
     if source.image_shape != shape:
         raise UserError(
@@ -84,3 +85,4 @@ def check_fit(gan: Model, source: Source) -> None:
         )
     if num_classes and num_classes != source.num_classes:
         raise UserError(f"{source.name} has {source.num_classes} classes; the models expect {num_classes}; change one")
+    check_conditions(gan, source)

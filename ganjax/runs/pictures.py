@@ -13,10 +13,11 @@ from ganjax.data import Source
 from ganjax.ground.grids import image_grid
 from ganjax.platform.distributed import is_first
 from ganjax.runs.collapse import narrow, spread
+from ganjax.runs.conditions import spread_conditions
 from ganjax.runs.config import Config
 from ganjax.runs.observer import Launched
 from ganjax.runs.report import Report
-from ganjax.runs.sampling import Sampler, grid_cells, spread_labels
+from ganjax.runs.sampling import Sampler, grid_cells
 
 
 class Drawn(NamedTuple):
@@ -27,7 +28,7 @@ class Drawn(NamedTuple):
 
 
 class Pictures:
-    """Grids of samples from fixed latents, written by a thread so that training need not wait for them.
+    """Grids of samples from fixed latents, for fixed conditions, written by a thread that training need not wait for.
 
     Of samples that are nearly all alike the user is told. With several processes all compute them, for the weights may
     be split over all, and the first one writes.
@@ -44,8 +45,10 @@ class Pictures:
         """
         gan, self._run = config.gan, config.run
         self._folder, self._source, self._report = folder, source, report
-        self._labels = spread_labels(self._run.num_samples, gan.generator.num_classes)
-        self._columns, self._cells = grid_cells(self._labels, gan.generator.num_classes)
+        self._condition = spread_conditions(gan, source, self._run.num_samples)
+        labels, num_classes = self._condition.labels, gan.generator.num_classes
+        assert labels is not None, "a condition of samples has labels"
+        self._columns, self._cells = grid_cells(np.asarray(labels), num_classes)
         self._sampler = Sampler(gan, seed=self._run.seed)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pictures")
         self._writes: list[Future[Drawn]] = []
@@ -57,7 +60,7 @@ class Pictures:
 
     def draw(self, launched: Launched) -> None:
         """Starts to compute and to write a grid."""
-        images = self._sampler(launched.state, self._labels)
+        images = self._sampler(launched.state, self._condition)
         if is_first():
             self._writes.append(self._thread.submit(self._write, images, launched.step))
 

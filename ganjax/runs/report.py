@@ -54,11 +54,12 @@ class Report:
             self._log.write(step=step, images=step * self._run.batch_size, scalars=scalars)
             self._progress.show(scalars)
 
-    def note(self, step: int, name: str, text: str, *, said: str, number: int | None = None) -> None:
-        """Adds something that happened to the log, and says it to the user in other words."""
+    def note(self, step: int, name: str, text: str, *, said: str | None = None, number: int | None = None) -> None:
+        """Adds something that happened to the log, and says it to the user in other words, unless he knows."""
         if self._log is not None:
             self._log.note(step=step, images=step * self._run.batch_size, name=name, text=text, number=number)
-            self._progress.say(said)
+            if said is not None:
+                self._progress.say(said)
 
     def warn(self, step: int, name: str, text: str, *, every: int) -> None:
         """Tells of a sign, unless it was told of within the last 20 intervals of ``every`` images."""

@@ -32,6 +32,7 @@ from ganjax.data import Feed, Field, Source
 from ganjax.data.source import Record
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
+from ganjax.models.condition import condition_sizes
 from ganjax.platform.chips import peak_flops
 from ganjax.platform.sharding import data_mesh, replicated
 from ganjax.runs.config import Config, parse_config
@@ -299,16 +300,11 @@ def _noise_feed(config: Config, source: Source | None) -> Feed:
         resident = "device"
     else:
         num_records = len(source)
-    if source is None:
-        noise = NoiseSource(num_records, shape, gan.generator.num_classes)
-    else:
-        noise = NoiseSource(
-            num_records,
-            shape,
-            source.num_classes,
-            num_attributes=source.num_attributes,
-            input_shape=source.input_shape,
-        )
+    # Of the dataset, or what the model takes of one.
+    num_classes, num_attributes, input_shape = condition_sizes(gan.generator if source is None else source)
+    if source is None and getattr(gan, "inputs", None) is not None:
+        input_shape = None  # made in the step
+    noise = NoiseSource(num_records, shape, num_classes, num_attributes=num_attributes, input_shape=input_shape)
     return feed_of(dataclasses.replace(config, run=dataclasses.replace(run, resident=resident)), noise)
 
 

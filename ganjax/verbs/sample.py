@@ -6,13 +6,16 @@ import os
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
+
 from ganjax.ground.checks import check_number, check_seed
 from ganjax.ground.errors import UserError
 from ganjax.ground.files import writing
 from ganjax.runs.arguments import parse_arguments
 from ganjax.runs.classes import class_names, find_label
+from ganjax.runs.conditions import given_conditions
 from ganjax.runs.outputs import output_path, whole_file, whole_folder
-from ganjax.runs.sampling import Sampler, check_truncation, generate, restore_state, save_images, spread_labels
+from ganjax.runs.sampling import Sampler, check_truncation, generate, restore_state, save_images
 from ganjax.runs.workdir import load_workdir, workdir_path
 
 INTERRUPTED = "interrupted before all samples were drawn and written"
@@ -30,9 +33,11 @@ class SampleOptions:
         workdir: the run's folder.
         out: ends in .png for a grid (a row a class when conditional), in .npz for arrays; else a folder, one PNG each,
             which must be new or empty.
-        num: how many.
+        num: how many; by default 64, or one for each input.
         seed: of the latents, from 0 to 4294967295; the same seed gives the same pictures.
         label: draw this class alone: its name, or its number from 0. What is both is taken for the name.
+        attributes: of all samples, where the model takes some: as many numbers as it takes.
+        inputs: where the model starts from images: a folder, a .zip or an .npz of them, brought to its size.
         weights: the averaged weights or the live ones.
         truncation: more typical and less varied samples: a factor for the latents, or the bound they are drawn within.
         truncation_mode: whether latents are scaled by the truncation, or drawn again until they lie within it.
@@ -41,9 +46,11 @@ class SampleOptions:
 
     workdir: str
     out: str
-    num: int = 64
+    num: int | None = None
     seed: int = 0
     label: str | None = None
+    attributes: tuple[float, ...] | None = None
+    inputs: str | None = None
     weights: Literal["ema", "live"] = "ema"
     truncation: float | None = None
     truncation_mode: Literal["scale", "resample"] = "scale"
@@ -62,9 +69,15 @@ def run_sample(options: SampleOptions) -> None:
     out = output_path("--out", options.out, suffixes=(".png", ".npz"), folder=True)
     config = load_workdir(workdir)
     generator = config.gan.generator
-    _check_memory(options.num, generator.image_shape)
     names = class_names(workdir, generator.num_classes)
     label = None if options.label is None else find_label(options.label, names, generator.num_classes)
+    if options.num:
+        _check_memory(options.num, generator.image_shape)
+    condition = given_conditions(
+        config.gan, options.num, label=label, attributes=options.attributes, inputs=options.inputs
+    )
+    labels = np.asarray(condition.labels)
+    _check_memory(len(labels), generator.image_shape)
     suffix = out.suffix.lower()
     is_file = suffix in (".png", ".npz")
     with whole_file("--out", out, parents=True) if is_file else whole_folder("--out", out) as place:
@@ -76,11 +89,10 @@ def run_sample(options: SampleOptions) -> None:
             truncation=options.truncation,
             truncation_mode=options.truncation_mode,
         )
-        labels = spread_labels(options.num, generator.num_classes, label=label)
-        images = generate(sampler, state, labels)
+        images = generate(sampler, state, condition)
         with writing(out):
             save_images(images, labels, place, suffix=suffix, num_classes=generator.num_classes, class_names=names)
-    drawn = "1 sample" if options.num == 1 else f"{options.num} samples"
+    drawn = "1 sample" if len(labels) == 1 else f"{len(labels)} samples"
     if label is not None:
         drawn += f" of {names[label]} (label {label})" if names else f" of label {label}"
     print(f"{drawn} at {int(state.step) * config.run.batch_size:,} images: {out}")
