@@ -32,7 +32,8 @@ from ganjax.evaluation.protocol import parse_metrics
 from ganjax.evaluation.reference import Reals
 from ganjax.ground.grids import image_grid
 from ganjax.platform.forms import current_platform
-from ganjax.runs.sampling import Sampler, generate, spread_labels
+from ganjax.runs.conditions import spread_labels
+from ganjax.runs.sampling import Sampler, generate
 from ganjax.runs.subjects import BATCH_SIZE_OF_A_DEVICE, generated, open_evaluator
 from ganjax.runs.train import train
 from ganjax.runs.workdir import claim

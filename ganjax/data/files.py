@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import threading
 import weakref
 import zipfile
@@ -76,6 +77,10 @@ class Files(Protocol):
 
     def open(self, name: str) -> BinaryFile:
         """One file, to read as little of it as needed; raises as `read` does."""
+        ...
+
+    def size(self, name: str) -> int | None:
+        """The length of one file in bytes; None where it is not known, or takes a request to know."""
         ...
 
 
@@ -155,6 +160,15 @@ class Directory:
         except OSError as error:
             raise unreadable(f"{self.path}/{name}", error) from error
 
+    def size(self, name: str) -> int | None:
+        """See `Files`."""
+        if not isinstance(self.path, Path):
+            return None
+        try:
+            return os.stat(f"{self.path}/{name}").st_size  # a path object for each of a million would cost more
+        except OSError:  # who reads it is told why
+            return None
+
 
 class ZipArchive:
     """The entries of a .zip, read in place. Each process that gets a copy opens the file for itself."""
@@ -199,6 +213,11 @@ class ZipArchive:
         """See `Files`."""
         return io.BytesIO(self.read(name))
 
+    def size(self, name: str) -> int | None:
+        """See `Files`."""
+        with self._lock:
+            return self._opened().getinfo(self._entries[name]).file_size
+
     def _opened(self) -> zipfile.ZipFile:
         if self._archive is None:
             file = self.path.open("rb")
@@ -214,6 +233,11 @@ class ZipArchive:
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state, _lock=threading.Lock(), _archive=None)
+
+
+def mark(files: Files, name: str) -> bytes:
+    """The name and the size of a file, in bytes."""
+    return f"{name}\0{files.size(name)}\0".encode(errors="surrogateescape")
 
 
 def _plain_name(entry: zipfile.ZipInfo) -> str:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from ganjax.data.annotations import Images, annotate_files, list_images
-from ganjax.data.files import AnyPath, Files, open_files
+from ganjax.data.files import AnyPath, Files, mark, open_files
 from ganjax.data.formats import why_no_image
 from ganjax.data.images import Size, UnreadableImageError, check_header, decode_image, height_and_width
 from ganjax.data.labels import Annotations
 from ganjax.data.parallel import parallel_map
-from ganjax.data.source import Record, Source
+from ganjax.data.source import Record, Source, bytes_of
 from ganjax.ground.errors import UserError
 
 _logger = logging.getLogger("ganjax")
@@ -108,11 +108,19 @@ class FolderSource(Source):
             image_shape=self.image_shape,
             upsample=self._upsample,
         )
-        return {"images": image} | {key: array[index] for key, array in self._known.arrays.items()}
+        return {"images": image} | self._known.of(index)
 
     def full_name(self, index: int) -> str:
         """What messages call a record."""
         return f"{self.name}/{self.names[index]}"
+
+    def fingerprint(self, index: int) -> bytes:
+        """See `Source`: the name and the size of the file, its label and attributes."""
+        return mark(self._files, self.names[index]) + bytes_of(self._known.of(index))
+
+    def stored(self, index: int) -> bytes:
+        """See `Source`."""
+        return self._files.read(self.names[index])
 
     def check_header(self, index: int) -> None:
         """Raises ``UserError`` unless a file begins like an image that is large enough."""

@@ -38,6 +38,10 @@ class Annotations:
         arrays = {"labels": self.labels, "attributes": self.attributes}
         return {key: array for key, array in arrays.items() if array is not None}
 
+    def of(self, index: int) -> dict[str, Any]:
+        """What is known of one image, by the name of its field of a record."""
+        return {key: array[index] for key, array in self.arrays.items()}
+
     @property
     def description(self) -> dict[str, Any]:
         """What a `Source` that has them says of itself."""

@@ -6,13 +6,13 @@ import dataclasses
 from typing import Literal
 
 from ganjax.data.annotations import Images, annotate_files, list_images
-from ganjax.data.files import AnyPath, Files, open_files
+from ganjax.data.files import AnyPath, Files, mark, open_files
 from ganjax.data.folder import advising_to_skip, check_names, keep_readable, report_skipped, some_of
 from ganjax.data.images import Size, check_size, fit_image, height_and_width
 from ganjax.data.labels import Annotations
 from ganjax.data.parallel import parallel_map
 from ganjax.data.pixels import to_plain_mode
-from ganjax.data.source import Record, Source
+from ganjax.data.source import Record, Source, bytes_of
 from ganjax.data.twins import Half, Halves, Pixels, Twins, match, ratio_of, suits
 from ganjax.ground.errors import UserError
 
@@ -141,7 +141,19 @@ class PairSource(Source):
             fit_image(to_plain_mode(half, channels=shape[2]), name=name, image_shape=shape, upsample=self._upsample)
             for half, name, shape in zip(pair, names, self._shapes, strict=True)
         )
-        return {"images": image, "inputs": start} | {key: array[index] for key, array in self._known.arrays.items()}
+        return {"images": image, "inputs": start} | self._known.of(index)
+
+    def full_name(self, index: int) -> str:
+        """What messages call a pair."""
+        return self._twins.called(index)[0]
+
+    def fingerprint(self, index: int) -> bytes:
+        """See `Source`: the names and the sizes of the files, the label and the attributes."""
+        return b"".join(mark(*file) for file in self._twins.files_of(index)) + bytes_of(self._known.of(index))
+
+    def stored(self, index: int) -> bytes:
+        """See `Source`."""
+        return b"".join(files.read(name) for files, name in self._twins.files_of(index))
 
     def check(self, index: int) -> None:
         """Raises ``UserError`` unless a pair's files begin like images of sizes that suit each other."""

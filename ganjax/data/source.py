@@ -109,6 +109,22 @@ class Source(abc.ABC):
             UserError: the record cannot be read as an image; the message names it.
         """
 
+    def full_name(self, index: int) -> str:
+        """What messages call a record."""
+        return f"record {index} of {self.name}"
+
+    def fingerprint(self, index: int) -> bytes:
+        """What tells a record from another, as far as it can be known of all records in moments: it may be nothing."""
+        return b""
+
+    def stored(self, index: int) -> bytes:
+        """All that a record consists of: as it is stored, where the source knows, for decoders differ in last bits.
+
+        Raises:
+            UserError: the record cannot be read.
+        """
+        return bytes_of(self[index])
+
     def load(self, records: range | None = None, *, num_threads: int | None = None) -> dict[str, np.ndarray]:
         """Reads records, with a progress bar when it takes more than a moment.
 
@@ -213,12 +229,29 @@ class ArraySource(Source):
                 )
         return record
 
+    def fingerprint(self, index: int) -> bytes:
+        """See `Source`: it is all of the record."""
+        return bytes_of({key: array[index] for key, array in self._arrays.items()})
+
+    def stored(self, index: int) -> bytes:
+        """See `Source`."""
+        return self.fingerprint(index)
+
     def load(self, records: range | None = None, *, num_threads: int | None = None) -> dict[str, np.ndarray]:
         """See `Source.load`; arrays that have the right shape are handed over as they are."""
         if any(self._arrays[key].shape[1:] != field.shape for key, field in self.fields.items()):
             return super().load(records, num_threads=num_threads)
         part = slice(None) if records is None else slice(records.start, records.stop)
         return {key: array[part] for key, array in self._arrays.items()}
+
+
+def bytes_of(values: dict[str, Any]) -> bytes:
+    """Values of any types by their names, in one order of bytes."""
+    arrays = {key: np.asarray(value) for key, value in values.items()}
+    return b"".join(
+        key.encode() + array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+        for key, array in sorted(arrays.items())
+    )
 
 
 def _shape_of(images: UInt8[np.ndarray, "records height width channels"]) -> tuple[int, int, int]:

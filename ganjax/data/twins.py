@@ -38,6 +38,10 @@ class Twins(Protocol):
         """Of all files."""
         ...
 
+    def files_of(self, index: int) -> tuple[tuple[Files, str], ...]:
+        """The file or the files that the two are in."""
+        ...
+
     def read(self, index: int) -> tuple[Image.Image, Image.Image]:
         """Both in RGB; raises as `read_image`."""
         ...
@@ -67,6 +71,10 @@ class TwoFolders:
     def paths(self) -> set[str]:
         """See `Twins`."""
         return {name for index in range(len(self.names)) for name in self.called(index)}
+
+    def files_of(self, index: int) -> tuple[tuple[Files, str], ...]:
+        """See `Twins`."""
+        return (self.files, self.names[index]), (self.input_files, self.input_names[index])
 
     def read(self, index: int) -> tuple[Image.Image, Image.Image]:
         """See `Twins`."""
@@ -108,6 +116,10 @@ class Halves:
     def paths(self) -> set[str]:
         """See `Twins`."""
         return {self.called(index)[0] for index in range(len(self.names))}
+
+    def files_of(self, index: int) -> tuple[tuple[Files, str], ...]:
+        """See `Twins`."""
+        return ((self.files, self.names[index]),)
 
     def read(self, index: int) -> tuple[Image.Image, Image.Image]:
         """See `Twins`."""

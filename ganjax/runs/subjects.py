@@ -26,9 +26,11 @@ from ganjax.evaluation.preconditions import unmet
 from ganjax.evaluation.protocol import METRICS, Role
 from ganjax.evaluation.reference import Reals
 from ganjax.ground.errors import UserError
+from ganjax.models.condition import Condition
 from ganjax.platform.distributed import any_problem
 from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
-from ganjax.runs.sampling import Sampler
+from ganjax.runs.conditions import conditions_of, takes_more_than_labels
+from ganjax.runs.sampling import Sampler, filled_up
 
 BATCH_SIZE_OF_A_DEVICE = 64
 
@@ -180,13 +182,26 @@ def generated(
     if reals is not None and matched.numbers is not None:
         frequencies = np.array(reals.content.label_counts)[matched.numbers]
 
+    if takes_more_than_labels(gan) and reals is None:
+        raise UserError(f"{name} draws for attributes or inputs of a dataset; name one: --config, or --workdir alone")
+
+    def conditions(count: int) -> Iterator[Condition]:
+        """Of a batch each, the last with fewer rows."""
+        given = _given(frequencies, num_classes, count, seed=sampler.seed)
+        for first in range(0, count, batch_size):
+            rows = np.arange(first, min(first + batch_size, count))
+            if reals is None or not takes_more_than_labels(gan):
+                yield Condition(given[rows])
+                continue
+            records = order(num_records=len(reals.source), seed=sampler.seed, start=first, stop=int(rows[-1]) + 1)
+            yield conditions_of(gan, reals.source, records)
+
     def chunks(count: int) -> Iterator[Chunk]:
         assert state is not None
-        given = _given(frequencies, num_classes, count, seed=sampler.seed)
-        padded = np.pad(given, (0, -count % batch_size))
-        for first in range(0, count, batch_size):
-            images = sampler(state, padded[first : first + batch_size], first=first, sharding=sharding)
-            part = given[first : first + batch_size]
+        for index, condition in enumerate(conditions(count)):
+            padded = jax.tree.map(lambda leaf: filled_up(leaf, batch_size), condition)
+            images = sampler(state, padded, first=index * batch_size, sharding=sharding)
+            part = np.asarray(condition.labels)
             labels = None if matched.numbers is None else matched.numbers[part]
             yield Chunk(_fetch(images)[: len(part)], labels, part if num_classes else None)
 

@@ -36,9 +36,10 @@ from ganjax.models.condition import condition_sizes
 from ganjax.platform.chips import peak_flops
 from ganjax.platform.sharding import data_mesh, replicated
 from ganjax.runs.config import Config, parse_config
+from ganjax.runs.inputs import check_fit, feed_of
 from ganjax.runs.interruption import Interrupted
 from ganjax.runs.launches import steps_per_launch
-from ganjax.runs.train import check_fit, feed_of, train
+from ganjax.runs.train import train
 from ganjax.verbs._arguments import config_and_flags
 
 INTERRUPTED = "interrupted; nothing was measured to its end, and nothing written"
