@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import IO
 
 from etils import epath
 
@@ -30,7 +30,7 @@ def output_path(flag: str, text: str, *, suffixes: tuple[str, ...]) -> epath.Pat
 
 
 @contextlib.contextmanager
-def whole_file(flag: str, path: epath.Path) -> Iterator[BinaryIO]:
+def whole_file(flag: str, path: epath.Path) -> Iterator[IO[bytes]]:
     """A file to write, opened beside its place before the work begins and moved there when all of it is written.
 
     Until then, and for good when the work fails, what was at the place stays as it was.
