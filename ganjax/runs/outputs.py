@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import IO
 
 from etils import epath
 
@@ -62,7 +62,7 @@ def output_path(flag: str, text: str, *, suffixes: tuple[str, ...], folder: bool
 
 
 @contextlib.contextmanager
-def whole_file(flag: str, path: epath.Path, *, parents: bool = False) -> Iterator[BinaryIO]:
+def whole_file(flag: str, path: epath.Path, *, parents: bool = False) -> Iterator[IO[bytes]]:
     """As ``ganjax.ground.files.whole_file``, to be entered before the work.
 
     Args:
