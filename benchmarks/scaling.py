@@ -9,17 +9,14 @@ counts in full, as if nothing were computed meanwhile.
 
 import dataclasses
 import sys
-from pathlib import Path
 from typing import Any
 
 import tyro
 from tables import write
+from tpu_plan import load_preset
 
-from ganjax import load_config
 from ganjax.platform.chips import num_chips
 from ganjax.verbs.plan import PlanOptions, plan
-
-CONFIGS = Path(__file__).parent.parent / "configs"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +45,7 @@ def main() -> None:
     for topology in options.slices:
         flags = ["--batch-size", str(options.images_per_chip * num_chips(topology))]
         flags += ["--width", str(options.width)] if options.width else []
-        config = load_config(CONFIGS / f"r3gan_{options.config}.py", flags)
+        config = load_preset(options.config, flags)
         row = plan(config, PlanOptions(topology=topology), name=options.config)
         first = rows[0] if rows else row
         row["growth"] = row["estimated_seconds_per_step"] / first["estimated_seconds_per_step"] - 1

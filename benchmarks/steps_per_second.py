@@ -27,7 +27,7 @@ ACCELERATOR = {
     "quickstart": "configs/quickstart.py --batch-size {64}",
     "dcgan features 64": "configs/dcgan_fashion_mnist.py --dtype bfloat16 --batch-size {256}",
     "r3gan cifar10": "configs/r3gan_cifar10.py --batch-size {64}",
-    "r3gan ffhq64": "configs/r3gan_ffhq64.py --batch-size {32}",
+    "r3gan ffhq64": "configs/r3gan_ffhq.py --size 64 --batch-size {32}",
 }
 
 

@@ -67,7 +67,7 @@ GPU = {
         bfloat16=True,
     ),
     "r3gan ffhq64": Pair(
-        config="r3gan_ffhq64.py --augmentation 0 --batch-size 32",
+        config="r3gan_ffhq.py --size 64 --augmentation 0 --batch-size 32",
         network="r3gan",
         widths=(768, 768, 768, 768, 384),
         size=64,

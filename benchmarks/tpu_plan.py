@@ -13,6 +13,7 @@ as much memory as the compiler gives them by itself.
 import dataclasses
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import jax
 import tyro
 from tables import RESULTS, write
 
-from ganjax import load_config
+from ganjax import Config, load_config
 from ganjax.platform.chips import num_chips
 from ganjax.platform.forms import FORMS
 from ganjax.verbs.plan import PlanOptions, plan, table
@@ -38,14 +39,14 @@ PLAIN = dataclasses.replace(
 )
 CONFIGS = Path(__file__).parent.parent / "configs"
 
-# Images a chip.
+# Of each preset: its config with its flags, and images a chip.
 FLAGSHIPS = {
-    "cifar10": 64,
-    "stacked_mnist": 64,
-    "ffhq64": 32,
-    "ffhq256": 16,
-    "imagenet32": 32,
-    "imagenet64": 16,
+    "cifar10": ("r3gan_cifar10.py", 64),
+    "stacked_mnist": ("r3gan_stacked_mnist.py", 64),
+    "ffhq64": ("r3gan_ffhq.py --size 64", 32),
+    "ffhq256": ("r3gan_ffhq.py --size 256", 16),
+    "imagenet32": ("r3gan_imagenet.py --size 32", 32),
+    "imagenet64": ("r3gan_imagenet.py --size 64", 16),
 }
 
 
@@ -72,10 +73,16 @@ class Options:
     name: str = "tpu_plan"
 
 
+def load_preset(preset: str, flags: Sequence[str] = ()) -> Config:
+    """The config of one of the ``FLAGSHIPS``."""
+    file, *own_flags = FLAGSHIPS[preset][0].split()
+    return load_config(CONFIGS / file, [*own_flags, *flags])
+
+
 def row_of(preset: str, topology: str, images: int, options: Options, known: dict[str, Any]) -> dict[str, Any]:
     """Plans of one preset on one slice: what is missing of the row that is known already."""
     flags = ["--batch-size", str(images), *(["--width", str(options.width)] if options.width else [])]
-    config = load_config(CONFIGS / f"r3gan_{preset}.py", flags)
+    config = load_preset(preset, flags)
     settings = PlanOptions(topology=topology, top=15)
     row, plain = dict(known), known.get("plain")
     if not known or options.again:
@@ -97,7 +104,7 @@ def main() -> None:
     known = {_identity(row): row for row in rows if row["jax"] == jax.__version__}
     for preset in options.only:
         for topology in options.slices:
-            images = (options.images_per_chip or FLAGSHIPS[preset]) * num_chips(topology)
+            images = (options.images_per_chip or FLAGSHIPS[preset][1]) * num_chips(topology)
             forms = [dataclasses.replace(options, plain=False)]
             forms += [dataclasses.replace(options, again=False)] if options.plain else []
             for settings in forms:  # one after the other, so that what is compiled is kept

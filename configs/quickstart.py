@@ -30,6 +30,14 @@ def config(
         gamma: weight of R1 and of R2.
         learning_rate: of both networks, falling to a tenth by the end.
     """
+    run = Run(
+        batch_size=batch_size,
+        total_images=total_images,
+        log_every=4_000,
+        sample_every=40_000,
+        checkpoint_every=80_000,
+        num_samples=100,
+    )
     networks = {"image_shape": (16, 16, 1), "num_classes": 10, "features": features, "batch_norm": False}
     adam = Adam(CosineRamp(learning_rate, learning_rate / 10, total_images), b1=0.0, b2=0.99)
     gan = GAN(
@@ -41,13 +49,5 @@ def config(
         penalties=(R1(gamma), R2(gamma)),
         ema_half_life=10_000,
         ema_ramp_up=0.1,
-    )
-    run = Run(
-        batch_size=batch_size,
-        total_images=total_images,
-        log_every=4_000,
-        sample_every=40_000,
-        checkpoint_every=80_000,
-        num_samples=100,
     )
     return Config(gan=gan, data=Digits(size=16), run=run)

@@ -11,7 +11,7 @@ from typing import Literal
 
 from ganjax import Config, Run
 from ganjax.data import Npz, Tfds
-from ganjax.recipes import r3gan_experiment
+from ganjax.recipes import r3gan_experiment, r3gan_widths
 
 
 def config(
@@ -39,7 +39,7 @@ def config(
     """
     gan = r3gan_experiment(
         image_shape=(32, 32, 3),
-        widths=(width,) * 4,
+        widths=r3gan_widths(width, 32),
         num_classes=10,
         gamma=gamma,
         augmentation=augmentation,

@@ -11,7 +11,7 @@ from typing import Literal
 
 from ganjax import Config, Run
 from ganjax.data import Npz, Tfds
-from ganjax.recipes import r3gan_experiment
+from ganjax.recipes import r3gan_experiment, r3gan_widths
 
 
 def config(
@@ -40,9 +40,17 @@ def config(
         num_microbatches: parts that a batch is worked through in, where memory is short.
         dtype: what the stages of high resolution compute in; float32 is the faster on a CPU.
     """
+    run = Run(
+        batch_size=batch_size,
+        total_images=total_images,
+        log_every=20_000,
+        sample_every=500_000,
+        checkpoint_every=500_000,
+        num_samples=100,
+    )
     gan = r3gan_experiment(
         image_shape=(32, 32, 1),
-        widths=(width,) * 4,
+        widths=r3gan_widths(width, 32),
         blocks_per_stage=blocks_per_stage,
         num_classes=10,
         gamma=gamma,
@@ -52,14 +60,6 @@ def config(
         final_learning_rate=learning_rate,
         dtype=dtype,
         num_microbatches=num_microbatches,
-    )
-    run = Run(
-        batch_size=batch_size,
-        total_images=total_images,
-        log_every=20_000,
-        sample_every=500_000,
-        checkpoint_every=500_000,
-        num_samples=100,
     )
     # The 28x28 originals are enlarged.
     data = Npz(path, size=32, upsample=True) if path else Tfds("fashion_mnist", size=32, upsample=True)

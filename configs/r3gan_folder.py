@@ -47,6 +47,13 @@ def config(
         num_microbatches: parts that a batch is worked through in, where memory is short.
         dtype: what the stages of high resolution compute in; float32 is the faster on a CPU.
     """
+    run = Run(
+        batch_size=batch_size,
+        total_images=total_images,
+        log_every=5_000,
+        sample_every=50_000,
+        checkpoint_every=100_000,
+    )
     gan = r3gan_experiment(
         image_shape=(size, size, channels),
         widths=r3gan_widths(width, size),
@@ -57,12 +64,5 @@ def config(
         ema_half_life=0.5e6,
         dtype=dtype,
         num_microbatches=num_microbatches,
-    )
-    run = Run(
-        batch_size=batch_size,
-        total_images=total_images,
-        log_every=5_000,
-        sample_every=50_000,
-        checkpoint_every=100_000,
     )
     return Config(gan=gan, data=Folder(path, size=size, channels=channels, mirror=mirror), run=run)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from ganjax import Config, Run
 from ganjax.data import StackedMnist
-from ganjax.recipes import r3gan_experiment
+from ganjax.recipes import r3gan_experiment, r3gan_widths
 
 
 def config(
@@ -39,18 +39,6 @@ def config(
         num_microbatches: parts that a batch is worked through in, where memory is short.
         dtype: what the stages of high resolution compute in; float32 is the faster on a CPU.
     """
-    gan = r3gan_experiment(
-        image_shape=(32, 32, 3),
-        widths=(width,) * 4,
-        blocks_per_stage=blocks_per_stage,
-        gamma=gamma,
-        burn_in=total_images / 5,
-        ema_half_life=total_images / 20,
-        learning_rate=learning_rate,
-        final_learning_rate=learning_rate,
-        dtype=dtype,
-        num_microbatches=num_microbatches,
-    )
     run = Run(
         batch_size=batch_size,
         total_images=total_images,
@@ -59,5 +47,17 @@ def config(
         checkpoint_every=500_000,
         keep_every=10_000_000,
         num_samples=100,
+    )
+    gan = r3gan_experiment(
+        image_shape=(32, 32, 3),
+        widths=r3gan_widths(width, 32),
+        blocks_per_stage=blocks_per_stage,
+        gamma=gamma,
+        burn_in=total_images / 5,
+        ema_half_life=total_images / 20,
+        learning_rate=learning_rate,
+        final_learning_rate=learning_rate,
+        dtype=dtype,
+        num_microbatches=num_microbatches,
     )
     return Config(gan=gan, data=StackedMnist(path), run=run)

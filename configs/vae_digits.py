@@ -31,6 +31,14 @@ def config(
         deviation: of the likelihood, for pixels in [-1, 1].
         beta: weight of the divergence from the prior.
     """
+    run = Run(
+        batch_size=batch_size,
+        total_images=total_images,
+        log_every=4_000,
+        sample_every=40_000,
+        checkpoint_every=80_000,
+        num_samples=100,
+    )
     networks = {"image_shape": (16, 16, 1), "num_classes": 10, "features": features, "latent_size": 32}
     model = VAE(
         encoder=vae.Encoder(**networks),
@@ -40,13 +48,5 @@ def config(
         beta=beta,
         ema_half_life=10_000,
         ema_ramp_up=0.1,
-    )
-    run = Run(
-        batch_size=batch_size,
-        total_images=total_images,
-        log_every=4_000,
-        sample_every=40_000,
-        checkpoint_every=80_000,
-        num_samples=100,
     )
     return Config(gan=model, data=Digits(size=16), run=run)

@@ -9,6 +9,7 @@ from ganjax.algorithms import losses
 from ganjax.algorithms.gan import GAN
 from ganjax.algorithms.optimizers import Adam
 from ganjax.algorithms.penalties import R1, R2
+from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 from ganjax.ground.schedules import CosineRamp, Number
 from ganjax.models import r3gan
@@ -18,10 +19,11 @@ def r3gan_widths(width: int, size: int) -> tuple[int, ...]:
     """FFHQ's channels from 4x4 up to ``size``: ``width`` as far as 32x32, then half as many at each doubling.
 
     Raises:
-        UserError: ``size`` is not a power of two from 8.
+        UserError: ``size`` is not a power of two from 8, or ``width`` leaves the last stage without channels.
     """
     if size < 8 or size & (size - 1):
         raise UserError(f"size is {size}; expected a power of two from 8, such as 32 or 64")
+    check_number("width", width, at_least=max(1, size // 32), example=256)
     sizes = [2**exponent for exponent in range(2, size.bit_length())]
     return tuple(width // max(1, size // 32) for size in sizes)
 
@@ -60,10 +62,12 @@ def r3gan_experiment(
         num_microbatches: parts that a batch is worked through in, to save memory.
 
     Raises:
-        UserError: the strength of the augmentation is negative.
+        UserError: a number cannot be meant, such as a negative gamma.
     """
-    if augmentation < 0:
-        raise UserError(f"augmentation is {augmentation}; expected a strength of 0 or more, such as 0.3")
+    check_number("gamma", gamma, at_least=0, example=1)
+    check_number("burn_in", burn_in, above=0, example=20_000_000)
+    check_number("ema_half_life", ema_half_life, at_least=0, example=500_000)
+    check_number("augmentation", augmentation, at_least=0, example=0.3)
     networks = {
         "image_shape": image_shape,
         "widths": widths,

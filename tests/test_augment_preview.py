@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from etils import epath
 from PIL import Image
 
 from ganjax import Config, augment, load_config
@@ -49,11 +50,12 @@ def test_a_config_shows_its_own_pipe(tmp_path, monkeypatch):
         (["previw", DIGITS], "unknown action 'previw'"),
         (["preview"], "no config named"),
         (["preview", DIGITS, "--out", "x.png"], "the config does not augment; name a pipe"),
-        (["preview", DIGITS, "--out", "x.gif"], "ends in .png"),
+        (["preview", DIGITS, "--out", "x.gif", "--pipe", "bgc"], "ends in .png"),
         (["preview", DIGITS, "--out", "x.png", "--augment", "-1", "--pipe", "bgc"], "--augment is -1.0; expected"),
         (["preview", DIGITS, "--out", "x.png", "--num", "0"], "--num is 0; expected"),
+        (["preview", DIGITS, "--out", "x.png", "--augment", "nan"], "--augment: nan is not a finite number"),
+        (["preview", DIGITS, "--out", "x.png", "--pipe", "bgc", "--data.size", "-1"], "size -1 is not a size"),
         (["preview", DIGITS, "--out", "x.png", "--pipe", "adda"], "adda"),
-        (["preview", DIGITS, "--num", "1", "--pipe", "diffaugment", "--out", "nowhere/x.png"], "cannot be written"),
     ],
 )
 def test_a_mistake_gets_one_line(arguments, message, capsys, tmp_path, monkeypatch):
@@ -63,6 +65,50 @@ def test_a_mistake_gets_one_line(arguments, message, capsys, tmp_path, monkeypat
     assert message in error
     assert error.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("nowhere/x.png", "--out nowhere/x.png cannot be written: No such file or directory; name another place"),
+        ("file/x.png", "--out file/x.png cannot be written: Not a directory; name another place"),
+        ("d.png", "--out is d.png, which is a folder; name a file"),
+        ("/proc/x.png", "--out /proc/x.png cannot be written: "),
+        ("gs://bucket/x.png", "gs://bucket/x.png needs a package"),
+        ("https://h/x.png", "https://h/x.png begins with https://; expected a path of this machine"),
+    ],
+)
+def test_the_place_is_tried_before_the_work(out, message, capsys, tmp_path, monkeypatch):
+    def never() -> None:
+        raise AssertionError("the data was opened")
+
+    def refuse(path: epath.Path) -> bool:
+        raise ImportError("To use fsspec on GCS, install gcsfs")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ganjax.data.Digits.open", never)
+    monkeypatch.setattr(type(epath.Path("gs://bucket")), "exists", refuse)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "d.png").mkdir()
+    assert main(["data", "preview", DIGITS, "--num", "1", "--pipe", "diffaugment", "--out", out]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "d.png"}
+
+
+def test_a_failure_leaves_what_was_there(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    arguments = ["data", "preview", DIGITS, "--num", "1", "--pipe", "diffaugment", "--out", "~/x.png"]
+    (tmp_path / "x.png").write_text("precious")
+    monkeypatch.setattr("ganjax.verbs.data.augmented", lambda pipe, images, **settings: images[:, ::0])
+    with pytest.raises(ValueError, match="zero"):
+        main(arguments)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x.png", "precious")]
+    monkeypatch.setattr("ganjax.verbs.data.augmented", lambda pipe, images, **settings: images)
+    assert main(arguments) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["x.png"]
+    with Image.open(tmp_path / "x.png") as picture:
+        assert picture.format == "PNG"
 
 
 def test_help_shows_an_example(capsys):

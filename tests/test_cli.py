@@ -192,6 +192,7 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "no verb of that name": (["trian"], ["trian", "train"]),
     "no config": (["train", *WORK], ["config"]),
     "no such config": (["train", "nope.py", *WORK], ["nope.py"]),
+    "no config of that name": (["train", "quickstrat", *WORK], ["quickstrat", "quickstart, which comes with ganjax"]),
     "config without config()": (["train", "{tmp}/empty.py", *WORK], ["empty.py", "config"]),
     "config that does not load": (["train", "{tmp}/broken.py", *WORK], ["broken.py", "no_such_module_at_all"]),
     "config of the wrong type": (["train", "{tmp}/wrong.py", *WORK], ["wrong.py", "int", "Config"]),
@@ -200,6 +201,12 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "unknown run flag": (["train", QUICKSTART, *WORK, "--run.sede", "3"], ["--run.sede", "--run.seed"]),
     "ill-typed flag": (["train", QUICKSTART, *WORK, "--gamma", "much"], ["--gamma", "much"]),
     "negative total": (["train", MLP, *WORK, "--run.total-images", "-5"], ["total_images", "-5"]),
+    "no width": (["train", FOLDER, *WORK, "--width", "0"], ["width is 0", "expected a number at least 2, such as 256"]),
+    "negative width": (["train", MLP, *WORK, "--width", "-16"], ["hidden[0] is -16", "at least 1"]),
+    "fewer than no classes": (["train", FOLDER, *WORK, "--num-classes", "-1"], ["num_classes is -1", "at least 0"]),
+    "negative gamma": (["train", FOLDER, *WORK, "--gamma", "-5"], ["gamma is -5.0", "at least 0"]),
+    "no number": (["train", FOLDER, *WORK, "--augmentation", "nan"], ["--augmentation", "nan", "finite"]),
+    "no seed": (["train", MLP, *WORK, "--run.seed", "4294967296"], ["run.seed", "4294967296", "4294967295"]),
     "batch the devices cannot share": (["train", MLP, *WORK, "--batch-size", "12"], ["12", "8"]),
     "empty folder": ([*MINE, "{tmp}/no_images"], ["no_images"]),
     "absent folder": ([*MINE, "{tmp}/absent"], ["absent"]),
@@ -246,6 +253,33 @@ def test_a_mistake_gets_one_line_and_loses_nothing(
     for word in named:
         assert word in line
     assert (a_users_folder / "other" / "thesis.txt").read_text() == "precious"
+
+
+BESIDE = f"""
+import sizes
+from ganjax import Config, load_config
+
+def config(*, batch_size: int = 16) -> Config:
+    return load_config({MLP!r}, [f"--width={{sizes.WIDTH}}", f"--batch-size={{batch_size}}", "--run.num-samples=4"])
+"""
+
+
+def test_a_run_keeps_what_its_config_imports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "sizes.py").write_text("WIDTH = 8  # ö")
+    (tmp_path / "mine" / "wide.py").write_text(BESIDE)
+    run = ["train", str(tmp_path / "mine" / "wide.py"), "--workdir", str(tmp_path / "run")]
+    assert main([*run, "--run.total-images=16"]) == 0
+    assert (tmp_path / "run" / "sizes.py").read_text() == "WIDTH = 8  # ö"
+    assert (tmp_path / "run" / "config.py").read_text() == BESIDE
+    (tmp_path / "mine" / "sizes.py").write_text("WIDTH = 4")
+    assert main(["sample", "--workdir", str(tmp_path / "run"), "--num", "4", "--out", str(tmp_path / "s.png")]) == 0
+    capsys.readouterr()
+    assert main([*run, "--run.total-images=32"]) == 2
+    assert "gan.generator.hidden (8, 8) -> (4, 4)" in capsys.readouterr().err
+    (tmp_path / "mine" / "sizes.py").write_text("WIDTH = 8")
+    assert main([*run, "--run.total-images=32"]) == 0
+    assert "resuming at 16 images" in capsys.readouterr().out
 
 
 def test_a_workdir_without_a_checkpoint_is_refused_for_samples_and_free_for_another_config(

@@ -29,6 +29,11 @@ GOLDEN = ROOT / "tests" / "golden"
 CONFIGS = {path.stem: path for path in sorted((ROOT / "configs").glob("*.py"))}
 PATH = ROOT / "configs" / "quickstart.py"
 
+# What is compared with the golden files: a config, or one of its sizes.
+PRESETS = {name: [] for name in CONFIGS if name not in ("r3gan_ffhq", "r3gan_imagenet")} | {
+    f"r3gan_{name}_{size}": ["--size", str(size)]
+    for name, size in (("ffhq", 64), ("ffhq", 256), ("imagenet", 32), ("imagenet", 64))
+}
 FLOAT32 = ["--dtype", "float32"]  # bfloat16 is slow on a CPU
 # The smallest networks that a config's own flags allow.
 NARROW = {
@@ -38,11 +43,11 @@ NARROW = {
     "mlp_digits": ["--width", "8"],
     "dcgan_fashion_mnist": ["--features", "4"],
     "r3gan_fashion_mnist": ["--width", "16", *FLOAT32],
-    "r3gan_ffhq64": ["--width", "16", *FLOAT32],
-    "r3gan_ffhq256": ["--width", "64", *FLOAT32],
+    "r3gan_ffhq_64": ["--width", "16", *FLOAT32],
+    "r3gan_ffhq_256": ["--width", "64", *FLOAT32],
     "r3gan_folder": ["--width", "16", *FLOAT32],
-    "r3gan_imagenet32": ["--width", "16", *FLOAT32],
-    "r3gan_imagenet64": ["--width", "16", *FLOAT32],
+    "r3gan_imagenet_32": ["--width", "16", *FLOAT32],
+    "r3gan_imagenet_64": ["--width", "16", *FLOAT32],
     "r3gan_cifar10": ["--width", "8", *FLOAT32],
     "r3gan_stacked_mnist": ["--width", "8", *FLOAT32],
 }
@@ -56,8 +61,13 @@ def _compile_quickly():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
+def load(preset: str, *flags: str) -> Config:
+    name = preset if preset in CONFIGS else preset.rpartition("_")[0]
+    return load_config(CONFIGS[name], [*PRESETS[preset], *flags])
+
+
 def resolved(name: str) -> dict[str, str]:
-    return describe(load_config(CONFIGS[name]))
+    return describe(load(name))
 
 
 def golden_text(name: str) -> str:
@@ -65,11 +75,11 @@ def golden_text(name: str) -> str:
 
 
 def test_every_config_is_covered_here():
-    assert set(NARROW) == set(CONFIGS)
-    assert {path.stem for path in GOLDEN.glob("*.json")} == set(CONFIGS)
+    assert set(NARROW) == set(PRESETS) == {path.stem for path in GOLDEN.glob("*.json")}
+    assert {name for preset in PRESETS for name in CONFIGS if preset.startswith(name)} == set(CONFIGS)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", PRESETS)
 def test_resolved_values_are_those_of_the_golden_file(name):
     expected = json.loads((GOLDEN / f"{name}.json").read_text())
     assert resolved(name) == expected, "if the change is meant: python tests/test_configs.py --write"
@@ -77,7 +87,7 @@ def test_resolved_values_are_those_of_the_golden_file(name):
 
 def narrow_model(name: str) -> Any:
     """As the config makes it, but small: narrow by its own flags, and, where there are many stages, of few blocks."""
-    model: Any = load_config(CONFIGS[name], NARROW[name]).gan
+    model: Any = load(name, *NARROW[name]).gan
     options: dict[str, Any] = {}
     if model.generator.image_shape[0] > 32:
         options["blocks_per_stage"] = 1
@@ -88,7 +98,7 @@ def narrow_model(name: str) -> Any:
     return dataclasses.replace(model, **networks)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", PRESETS)
 def test_a_step_at_reduced_width(name):
     gan = narrow_model(name)
     state, metrics = jax.jit(train_step, static_argnums=0)(
@@ -133,18 +143,18 @@ class Paper:
 PAPER = {
     "stacked_mnist": Paper(32, (768,) * 4, (96,) * 4, 0, 512, 10, 2, (1, 0.1), 0.5, 2e-4, False),
     "cifar10": Paper(32, (768,) * 4, (96,) * 4, 10, 512, 250, 20, (0.05, 0.005), 5, 5e-5, True),
-    "ffhq64": Paper(64, (768,) * 4 + (384,), (96,) * 4 + (48,), 0, 256, 100, 20, (2, 0.2), 0.5, 5e-5, True),
-    "ffhq256": Paper(
+    "ffhq_64": Paper(64, (768,) * 4 + (384,), (96,) * 4 + (48,), 0, 256, 100, 20, (2, 0.2), 0.5, 5e-5, True),
+    "ffhq_256": Paper(
         256, (768,) * 4 + (384, 192, 96), (96,) * 4 + (48, 24, 12), 0, 256, 200, 20, (150, 15), 0.5, 5e-5, True
     ),
-    "imagenet32": Paper(32, (1536,) * 4, (96,) * 4, 1000, 4096, 1000, 200, (0.5, 0.05), 50, 5e-5, True),
-    "imagenet64": Paper(64, (1536,) * 5, (96,) * 5, 1000, 4096, 1000, 200, (1, 0.1), 50, 5e-5, True),
+    "imagenet_32": Paper(32, (1536,) * 4, (96,) * 4, 1000, 4096, 1000, 200, (0.5, 0.05), 50, 5e-5, True),
+    "imagenet_64": Paper(64, (1536,) * 5, (96,) * 5, 1000, 4096, 1000, 200, (1, 0.1), 50, 5e-5, True),
 }
 
 
 @pytest.mark.parametrize("name", PAPER)
 def test_presets_are_the_papers(name):
-    paper, config = PAPER[name], load_config(CONFIGS[f"r3gan_{name}"])
+    paper, config = PAPER[name], load(f"r3gan_{name}")
     gan, run, million = config.gan, config.run, 1e6
     assert isinstance(gan, GAN)
     for network in (gan.generator, gan.discriminator):
@@ -192,6 +202,18 @@ def test_overrides_reach_the_config_the_run_and_the_data():
     assert load_config(PATH, ["--run.seed=3"]).run.seed == 3
 
 
+def test_a_preset_of_a_size_is_a_default_and_no_more():
+    config = load("r3gan_ffhq_256", "--gamma", "3", "--num-microbatches", "4", "--total-images", "1000000")
+    assert isinstance(config.gan, GAN)
+    assert config.gan.penalties[0] == R1(CosineRamp(3.0, 3.0 / 10, 20e6))
+    assert (config.gan.num_microbatches, config.run.total_images) == (4, 1_000_000)
+    plain = load("r3gan_imagenet_64", "--augmentation", "0", "--gamma", "0").gan
+    assert isinstance(plain, GAN)
+    assert (plain.augmentation, plain.penalties[0].weight) == (None, CosineRamp(0.0, 0.0, 200e6))
+    with pytest.raises(UserError, match=r"128.*--size"):
+        load_config(CONFIGS["r3gan_ffhq"], ["--size", "128"])
+
+
 def test_derived_values_follow():
     """From an argument to everything that the config makes of it; what is said of the run itself goes first."""
     plain = load_config(PATH)
@@ -231,6 +253,7 @@ MISTAKES = {
     "no value": (["--batch-size"], r"batch-size"),
     "no such choice": (["--run.resident", "cloud"], r"cloud"),
     "not positive": (["--batch-size", "0"], r"run\.batch_size is 0"),
+    "too few": (["--total-images", "0"], r"run\.total_images is 0; expected a number at least 1"),
     "negative seed": (["--run.seed", "-1"], r"run\.seed is -1; expected a number from 0 to 4294967295"),
     "large seed": (["--run.seed", "4294967296"], r"run\.seed is 4294967296; expected a number from 0 to 4294967295"),
     "enormous seed": (["--run.seed", "1" + 20 * "0"], r"run\.seed is 1(0){20}; expected a number from 0"),
@@ -535,7 +558,7 @@ def regenerate(arguments: list[str]) -> Any:
     if arguments != ["--write"]:
         return __doc__
     GOLDEN.mkdir(exist_ok=True)
-    for name in CONFIGS:
+    for name in PRESETS:
         (GOLDEN / f"{name}.json").write_text(golden_text(name))
     return 0
 

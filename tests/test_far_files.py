@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
@@ -17,7 +18,7 @@ from ganjax.cli import main
 from ganjax.data import Folder, Npz
 from ganjax.runs.config import load_config
 from ganjax.runs.pictures import Pictures
-from ganjax.runs.report import MetricsLog
+from ganjax.runs.report import MetricsLog, Report
 from ganjax.runs.workdir import claim, load_workdir
 
 
@@ -64,10 +65,26 @@ def test_a_run_claims_logs_and_draws_there(bucket: epath.Path) -> None:
         log.write(step=2, images=32, scalars={"d/loss": 3.0})
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     assert [line.get("d/loss", line.get("collapse/gap")) for line in lines] == [1.0, "so", 3.0]
-    pictures = Pictures(config, workdir / "samples")
-    pictures._write(np.zeros((config.run.num_samples, 8, 8, 1), np.uint8), 1)
+    report = Report(config.run, workdir, first_step=0)
+    pictures = Pictures(config, workdir / "samples", source=config.data.open(), report=report)
+    pictures._write(jnp.zeros((config.run.num_samples, 8, 8, 1), jnp.uint8), 1)
     with (workdir / "samples" / "0000000064.png").open("rb") as file, Image.open(file) as picture:
         assert picture.size[0] > 8
+
+
+def test_what_a_config_imports_is_kept_there(bucket: epath.Path, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "parts").mkdir(parents=True)
+    (tmp_path / "mine" / "parts" / "sizes.py").write_text("WIDTH = 8")
+    (tmp_path / "mine" / "mine.py").write_text(
+        f"import parts.sizes as sizes\nfrom ganjax import Config, load_config\ndef config() -> Config:\n"
+        f"    return load_config({MLP!r}, [f'--width={{sizes.WIDTH}}'])\n"
+    )
+    workdir, config = bucket / "runs" / "two", load_config(tmp_path / "mine" / "mine.py")
+    claim(workdir, epath.Path(tmp_path / "mine" / "mine.py"), [], config)
+    (workdir / "checkpoints").mkdir()
+    (workdir / "checkpoints" / "no.py").write_text("")
+    (tmp_path / "mine" / "parts" / "sizes.py").write_text("WIDTH = 4")
+    assert load_workdir(workdir) == config
 
 
 @pytest.mark.parametrize(

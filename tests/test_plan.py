@@ -136,6 +136,10 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
         ["100", "16 chips", "96 or 112"],
     ),
     "a negative count": ([MLP, "--topology", "v5e:2x2", "--top", "-1"], ["--top", "-1"]),
+    "fewer than no images": (
+        [MLP, "--topology", "v5e:2x2", "--resident-images", "-1"],
+        ["--resident-images is -1; expected a number at least 0"],
+    ),
     "a batch that is too small": ([MLP, "--topology", "v5e:4x4", "--batch-size", "8"], ["8", "16 chips", "such as 16"]),
 }
 

@@ -10,6 +10,7 @@ from ganjax.data.catalogue import Tfds
 from ganjax.data.files import AnyPath
 from ganjax.data.npz import Npz
 from ganjax.data.source import ArraySource, Source
+from ganjax.ground.checks import check_number, check_seed
 from ganjax.ground.errors import UserError
 
 
@@ -34,6 +35,11 @@ class StackedMnist:
     seed: int = 0
     size: int = 32
     mirror: bool = False
+
+    def __post_init__(self) -> None:
+        check_seed("data.seed", self.seed)
+        check_number("data.num_images", self.num_images, at_least=1, example=128_000)
+        check_number("data.size", self.size, at_least=1, example=32)
 
     def is_prepared(self) -> bool:
         """Whether ``open`` would find MNIST on this machine, and not have to download it first."""

@@ -56,7 +56,8 @@ class Condition(NamedTuple):
         if input_shape is not None:
             found = None if self.inputs is None else tuple(self.inputs.shape[1:])
             told = slice(2 if getattr(network, "any_size", False) else 0, None)
-            if found is None or found[told] != input_shape[told]:
+            enlarged = (*network.image_shape[:2], input_shape[2])  # to stand beside the images
+            if found is None or found[told] not in (input_shape[told], enlarged[told]):
                 raise UserError(
                     f"the model starts from images of {input_shape} (height, width, channels) but got "
                     f"{found or 'none'}: give such inputs, or change input_shape"

@@ -146,7 +146,8 @@ class Discriminator(Network):
 
     def show(self, maps: Any) -> None:
         """Sows a layer's maps, for terms that compare them."""
-        self.sow(FEATURES, "layers", maps)
+        if not self.is_initializing():  # they are no variables
+            self.sow(FEATURES, "layers", maps)
 
 
 class Posterior(NamedTuple):

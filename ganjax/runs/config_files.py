@@ -91,9 +91,9 @@ def imports_beside(config_file: Path) -> Iterator[dict[str, Path]]:
     try:
         yield files
     finally:
+        found = loading.found()
         _loading.remove(loading)
         sys.path.remove(str(folder))
-        found = loading.found()
         for module in found.values():
             if module.__file__:  # else a folder without an __init__.py
                 file = Path(module.__file__).resolve()

@@ -8,7 +8,7 @@ from ganjax.ground.errors import UserError
 
 
 def config_and_flags(verb: ModuleType, arguments: Sequence[str], *, usage: str) -> tuple[str, list[str]] | None:
-    """The config file that a verb was given, and the flags after it; None after printing the help it was asked for.
+    """The config that a verb was given, and the flags after it; None after printing the help it was asked for.
 
     Raises:
         UserError: no file is named.
@@ -17,5 +17,5 @@ def config_and_flags(verb: ModuleType, arguments: Sequence[str], *, usage: str) 
         print(inspect.getdoc(verb))
         return None
     if not arguments or arguments[0].startswith("-"):
-        raise UserError(f"no config named; expected `{usage}`, CONFIG such as configs/quickstart.py")
+        raise UserError(f"no config named; expected `{usage}`, CONFIG a Python file or a name, such as quickstart")
     return arguments[0], list(arguments[1:])

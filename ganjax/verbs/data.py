@@ -15,16 +15,20 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from etils import epath
 from jaxtyping import UInt8
 
 from ganjax import augment
 from ganjax.algorithms.gan import GAN, Augmentation
-from ganjax.data import order
+from ganjax.data import Source, order
+from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
+from ganjax.ground.files import writing
 from ganjax.ground.grids import sheet
 from ganjax.runs.config import Config, parse_config
+from ganjax.runs.outputs import output_path, whole_file
 from ganjax.verbs._arguments import config_and_flags
+
+INTERRUPTED = "interrupted; nothing was drawn"
 
 PIPES: dict[str, Augmentation] = {"bgc": augment.bgc, "r3gan": augment.r3gan, "diffaugment": augment.DiffAugment()}
 
@@ -44,6 +48,10 @@ class PreviewOptions:
     augment: float = 0.5
     num: int = 12
     pipe: Literal["config", "bgc", "r3gan", "diffaugment"] = "config"
+
+    def __post_init__(self) -> None:
+        check_number("--augment", self.augment, at_least=0, example=0.5)
+        check_number("--num", self.num, at_least=1, example=12)
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -69,33 +77,32 @@ def preview(config: Config, options: PreviewOptions) -> None:
     Raises:
         UserError: the config has no augmentation and no pipe is named, or the picture cannot be written.
     """
-    out = epath.Path(options.out)
-    if out.suffix != ".png":
-        raise UserError(f"--out {options.out}: expected a name that ends in .png")
-    if options.num < 1:
-        raise UserError(f"--num is {options.num}; expected 1 or more")
-    if not options.augment >= 0:
-        raise UserError(f"--augment is {options.augment}; expected a strength of 0 or more, such as 0.5")
+    out = output_path("--out", options.out, suffixes=(".png",))
     own = config.gan.augmentation if isinstance(config.gan, GAN) else None
     pipe = own if options.pipe == "config" else PIPES[options.pipe]
     if pipe is None:
         raise UserError("the config does not augment; name a pipe to look at: --pipe r3gan, bgc or diffaugment")
-    source = config.data.open()
-    indices = order(num_records=len(source), seed=config.run.seed, start=0, stop=options.num)
-    reals = np.stack([source[int(index)]["images"] for index in indices])
+    with whole_file("--out", out) as file:
+        source = config.data.open()
+        rows = _rows(source, pipe, options, seed=config.run.seed)
+        with writing(out):
+            sheet(rows).save(file, format="png")
+    print(f"{options.num} reals of {source.name}, {len(rows) - 1} rows of them augmented: {out}")
 
+
+def _rows(
+    source: Source, pipe: Augmentation, options: PreviewOptions, *, seed: int
+) -> dict[str, UInt8[np.ndarray, "num height width channels"]]:
+    """The rows of the sheet by name."""
+    indices = order(num_records=len(source), seed=seed, start=0, stop=options.num)
+    reals = np.stack([source[int(index)]["images"] for index in indices])
     rows = {"reals": reals}
     # A pipe of somebody's own need not have parts.
     parts: dict[str, Augmentation] = pipe.parts() if isinstance(pipe, augment.Ada | augment.DiffAugment) else {}
     for name, part in parts.items():
-        rows[name.replace("_", " ")] = augmented(part, reals, strength=1.0, seed=config.run.seed)
-    rows[f"all, at {options.augment:g}"] = augmented(pipe, reals, strength=options.augment, seed=config.run.seed)
-    try:
-        with out.open("wb") as file:
-            sheet(rows).save(file, format="png")
-    except OSError as error:
-        raise UserError(f"--out {out} cannot be written: {error.strerror or error}; name another place") from error
-    print(f"{options.num} reals of {source.name}, {len(rows) - 1} rows of them augmented: {out}")
+        rows[name.replace("_", " ")] = augmented(part, reals, strength=1.0, seed=seed)
+    rows[f"all, at {options.augment:g}"] = augmented(pipe, reals, strength=options.augment, seed=seed)
+    return rows
 
 
 def augmented(

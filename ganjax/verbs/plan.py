@@ -30,12 +30,15 @@ from ganjax.compiling.compilation import abstract_state, lower_step, memory_byte
 from ganjax.compiling.flops import model_flops
 from ganjax.compiling.hlo import costs
 from ganjax.data import DeviceDataset
+from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 from ganjax.platform.chips import Chip, chip_of_topology, num_chips
 from ganjax.platform.forms import FORMS, Forms, target_forms, target_platform
 from ganjax.platform.sharding import batch_sharding, replicated
 from ganjax.runs.config import Config, parse_config
 from ganjax.verbs._arguments import config_and_flags
+
+INTERRUPTED = "interrupted; nothing was planned to its end, and nothing written"
 
 # No TPU is used: so neither ask the cloud what machine this is, nor mind that another process may hold its TPUs.
 _COMPILER_ENVIRONMENT = {
@@ -69,9 +72,8 @@ class PlanOptions:
     resident_images: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("top", "resident_images"):
-            if getattr(self, name) < 0:
-                raise UserError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected 0 or more")
+        check_number("--top", self.top, at_least=0, example=15)
+        check_number("--resident-images", self.resident_images, at_least=0, example=50_000)
 
 
 def run(arguments: Sequence[str]) -> None:
