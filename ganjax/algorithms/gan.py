@@ -272,7 +272,7 @@ def _iterate(
         condition = _augment_inputs(gan, shown, strength)
         return forward(gan.discriminator, params, variables, images, condition, shown.discriminator, axis_name)
 
-    def judge(params: PyTree, variables: PyTree, shown: Shown, side: Side) -> tuple[Logits, PyTree, Scored]:
+    def judge(params: PyTree, variables: PyTree, shown: Shown, side: Side) -> tuple[losses.Logits, PyTree, Scored]:
         # The compiler sees that a penalty scores the same images again and keeps one forward pass.
         scored = Scored(lambda images: score(params, variables, shown._replace(images=images)).outputs, shown.images)
         if not gan.penalizes_cheaply(side):
