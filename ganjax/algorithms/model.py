@@ -22,7 +22,22 @@ from ganjax.ground.schedules import Number, Schedule, value_at
 from ganjax.models.condition import Condition, as_argument, condition_sizes, example_condition
 from ganjax.models.network import FEATURES
 
+__all__ = [
+    "Model",
+    "Optimizer",
+    "Passed",
+    "Player",
+    "State",
+    "average",
+    "checked_batch",
+    "descend",
+    "forward",
+    "global_batch_size",
+    "new_player",
+]
+
 Optimizer = Adam | optax.GradientTransformation
+"""What updates a network: ``Adam``, whose numbers may be schedules of images seen, or any optax optimizer."""
 
 
 @no_type_check  # at run time: JAX fills such trees with shapes, shardings and axes, too

@@ -17,6 +17,8 @@ from jaxtyping import Array, Float, Key
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 
+__all__ = ["Blurred", "Masked", "Smaller", "grey"]
+
 Images = Float[Array, "batch height width channels"]
 
 _LUMA = (0.299, 0.587, 0.114)  # of ITU-R BT.601

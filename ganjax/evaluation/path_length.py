@@ -11,6 +11,8 @@ from jaxtyping import Array, Float, Key
 from ganjax.evaluation.distances import Estimate
 from ganjax.ground.errors import UserError
 
+__all__ = ["perceptual_path_length", "spherical_interpolation"]
+
 EPSILON = 1e-4
 
 

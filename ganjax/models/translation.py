@@ -35,6 +35,8 @@ from ganjax.models.layers import (
 )
 from ganjax.platform.forms import current_forms
 
+__all__ = ["PatchDiscriminator", "ResNet", "UNet"]
+
 Convolve = Callable[[Array, Array], Array]
 
 _weights = nn.initializers.normal(0.02)
