@@ -28,13 +28,13 @@ from PIL import Image, ImageDraw, ImageFont
 from ganjax import VAE, load_config, reconstruct
 from ganjax.data import Source
 from ganjax.evaluation.content import read_content
-from ganjax.evaluation.measure import Evaluator
-from ganjax.evaluation.protocol import Stamp, parse_metrics
+from ganjax.evaluation.protocol import parse_metrics
 from ganjax.evaluation.reference import Reals
 from ganjax.ground.grids import image_grid
 from ganjax.platform.forms import current_platform
-from ganjax.runs.sampling import Sampler, generate, spread_labels
-from ganjax.runs.subjects import BATCH_SIZE_OF_A_DEVICE, generated, open_networks
+from ganjax.runs.conditions import spread_labels
+from ganjax.runs.sampling import Sampler, generate
+from ganjax.runs.subjects import BATCH_SIZE_OF_A_DEVICE, generated, open_evaluator
 from ganjax.runs.train import train
 from ganjax.runs.workdir import claim
 
@@ -108,14 +108,23 @@ def measure(options: Options, name: str) -> tuple[dict[str, Any], dict[str, np.n
     state: Any = train(config, workdir)
     source, model = config.data.open(), config.gan
 
-    metrics = parse_metrics("fid,prdc,accuracy")
     reals = Reals(source, read_content(source), str(getattr(config.data, "split", "all")))
-    networks = open_networks(metrics, "classifier", dataset=config.data, reals=reals)
     batch_size = BATCH_SIZE_OF_A_DEVICE * jax.device_count()
-    evaluator = Evaluator(metrics, networks, reals=reals, num=options.num, seed=options.seed, batch_size=batch_size)
     sampler = Sampler(model, seed=options.seed)
     fakes = generated(sampler, state, reals=reals, batch_size=batch_size, name=workdir.name, num=options.num)
-    results = evaluator(fakes.chunks(options.num), functools.partial(Stamp, **fakes.stamp))
+    evaluator, refused = open_evaluator(
+        parse_metrics("fid,prdc,accuracy"),
+        "classifier",
+        fakes,
+        reals=reals,
+        dataset=config.data,
+        num=options.num,
+        seed=options.seed,
+        batch_size=batch_size,
+    )
+    results, more = evaluator(fakes)
+    if refused or more:
+        raise SystemExit(f"not all can be measured: {refused | more}")
     speed = training_speed(workdir)
     row = {
         "model": name,

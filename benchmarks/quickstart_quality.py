@@ -15,7 +15,8 @@ from etils import epath
 from sklearn.model_selection import train_test_split
 from sklearn.svm import SVC
 
-from ganjax.runs.sampling import Sampler, generate, restore_state, spread_labels
+from ganjax.runs.conditions import spread_labels
+from ganjax.runs.sampling import Sampler, generate, restore_state
 from ganjax.runs.workdir import load_workdir
 
 TARGETS = {"accuracy": 0.95, "accuracy of the worst class": 0.85, "spread against the reals'": 0.65}

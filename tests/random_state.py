@@ -34,7 +34,7 @@ def random_state(gan: Any, seed: int = 0) -> Any:
     if "encoder" in players:
         rest["ema_encoder_params"] = jax.tree.map(jnp.copy, players["encoder"].params)
     else:
-        rest["augmentation"] = constant(0, shapes.augmentation)
+        rest["carried"] = constant(0, shapes.carried)
     return dataclasses.replace(shapes, step=jnp.zeros((), jnp.int32), **players, **rest)
 
 

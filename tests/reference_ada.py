@@ -1,7 +1,8 @@
 """The ADA pipe in float64 with NumPy and SciPy: the paper's steps as they are told, one image at a time.
 
-Written from arXiv 2006.06676, appendix B. It pads by what the draws need, stuffs zeros, convolves, interpolates and
-inverts matrices in place of what ``ganjax.augment`` does, and shares no code or constant with it.
+Written from arXiv 2006.06676, appendix B. It pads, stuffs zeros, convolves, interpolates and inverts matrices in place
+of what ``ganjax.augment`` does, and shares no code or constant with it. ``test_augment_official.py`` compares both with
+numbers that neither was written from.
 """
 
 import itertools
@@ -99,21 +100,22 @@ def geometry(image: np.ndarray, draw: dict[str, Any]) -> np.ndarray:
     height, width, _ = image.shape
     inverse = np.linalg.inv(forward)
     center = np.array([(width - 1) / 2, (height - 1) / 2])
-    # The points that are sampled: twice the resolution, and as far beyond the border as downsampling reads.
-    x = np.arange(-5, 2 * width + 5) / 2 - 0.25 - center[0]
-    y = np.arange(-5, 2 * height + 5) / 2 - 0.25 - center[1]
+    # The points that are sampled: twice the resolution, and as far beyond the border as downsampling reads. A point is
+    # half an upsampled pixel before where it would be if the filter's centre of mass were its middle, and so is where
+    # its content comes from: pixel i lies at 2 i.
+    half_pixel = 0.25
+    x = np.arange(-5, 2 * width + 5) / 2 - 0.25 - center[0] + half_pixel
+    y = np.arange(-5, 2 * height + 5) / 2 - 0.25 - center[1] + half_pixel
     points = np.stack([*np.meshgrid(x, y), np.ones((len(y), len(x)))])
-    source = np.einsum("ij,jyx->iyx", inverse, points)[:2] + center[:, None, None]  # in pixels of the image
+    source = (
+        np.einsum("ij,jyx->iyx", inverse, points)[:2] + center[:, None, None] - half_pixel
+    )  # in pixels of the image
 
     sampled = []
-    # As much as the points need, at most size - 1, and the filters' margin of six pixels.
-    need = [max(0, int(np.ceil(max(-source[i].min(), source[i].max() - 2 * center[i])))) for i in (0, 1)]
-    pad = [min(need[0], width - 1) + 6, min(need[1], height - 1) + 6]
+    pad = [height - 1, width - 1]  # one reflection, as for a batch with a draw that needs so much
     for plane in np.moveaxis(image, 2, 0):
-        # Six more, for the padding itself to be upsampled with the whole filter; then cut off.
-        padded = np.pad(plane, [(pad[1] + 6, pad[1] + 6), (pad[0] + 6, pad[0] + 6)], mode="reflect")
-        upsampled = upsample(upsample(padded, 0), 1)[12:-12, 12:-12]
-        where = [2 * (source[i] + pad[i]) + 0.5 for i in (1, 0)]
+        upsampled = upsample(upsample(np.pad(plane, [(pad[0], pad[0]), (pad[1], pad[1])], mode="reflect"), 0), 1)
+        where = [2 * (source[1] + pad[0]) + 0.5, 2 * (source[0] + pad[1]) + 0.5]
         fine = ndimage.map_coordinates(upsampled, where, order=1, mode="grid-constant", cval=0.0)
         sampled.append(downsample(downsample(fine, 0), 1))
     return np.stack(sampled, axis=2)

@@ -158,7 +158,7 @@ def test_whole_pixels_move_exactly():
 
 
 def test_turns_and_flips_are_numpys():
-    """But for the filter: it is not symmetric, so what is turned comes out a part of a pixel further."""
+    """But for the filter, which is not symmetric: on this image the paper's pipe is 0.0133 off as well."""
     y, x = np.mgrid[-1:1:32j, -1:1:32j]
     image = np.exp(-2 * ((x - 0.3) ** 2 + 2 * (y + 0.2) ** 2)).astype(np.float32)[None, :, :, None]
     images = jnp.asarray(np.repeat(image, 4, axis=0))
@@ -166,11 +166,11 @@ def test_turns_and_flips_are_numpys():
     rotated = augment.apply(images, Draws(rotation_after=jnp.arange(4, dtype=jnp.float32) * np.float32(np.pi / 2)))
     for turns in range(4):
         expected = np.rot90(image[0], turns)
-        np.testing.assert_allclose(turned[turns], expected, atol=0.08)
+        np.testing.assert_allclose(turned[turns], expected, atol=0.0134)
         assert turns == 0 or np.abs(np.rot90(image[0], turns - 1) - expected).max() > 0.3
         np.testing.assert_allclose(rotated[turns], turned[turns], atol=1e-5)
     flipped = augment.apply(images[:1], Draws(x_flip=jnp.ones(1)))
-    np.testing.assert_allclose(flipped[0], image[0, :, ::-1], atol=0.08)
+    np.testing.assert_allclose(flipped[0], image[0, :, ::-1], atol=0.0106)
 
 
 def test_the_bands_split_an_octave_each_and_add_up():

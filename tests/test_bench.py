@@ -130,3 +130,12 @@ def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache_folder() == Path("/caches/ganjax")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder() == Path.home() / ".cache" / "ganjax"
+
+
+def test_random_records_have_every_field() -> None:
+    noise = NoiseSource(6, (4, 4, 3), 3, num_attributes=2, input_shape=(2, 2, 1))
+    loaded = noise.load(range(2, 6))
+    for key, field in noise.fields.items():
+        assert (loaded[key].shape, loaded[key].dtype) == ((4, *field.shape), field.dtype)
+        assert noise[3][key].shape == field.shape
+    assert set(noise.load(range(6))["labels"].tolist()) <= {0, 1, 2}

@@ -99,6 +99,21 @@ def test_npz_resized_and_recoloured(tmp_path: pathlib.Path) -> None:
         ({"images": noise(2, 4, 4, 3), "labels": np.zeros(3, int)}, "expected one integer for each of 2 images"),
         ({"images": noise(2, 4, 4, 3), "labels": np.zeros(2)}, "float64.*expected one integer"),
         ({"images": noise(2, 4, 4, 3), "labels": np.array([0, -1])}, "-1 to 0, expected class numbers from 0"),
+        ({"images": noise(2, 4, 4, 3), "class_names": np.array(["a"])}, "has 1 `class_names` but no `labels`"),
+        (
+            {"images": noise(2, 4, 4), "labels": np.array([0, 2]), "class_names": np.array(["a", "b"])},
+            "values 0 to 2, expected 0 to 1, as there are names",
+        ),
+        ({"images": noise(2, 4, 4), "attributes": np.zeros((3, 2))}, "expected one row for each of 2 images"),
+        ({"images": noise(2, 4, 4), "attributes": np.zeros(2)}, r"float64 \[2\], expected one row for each"),
+        ({"images": noise(2, 4, 4), "attributes": np.array([["a"], ["b"]])}, "expected numbers"),
+        ({"images": noise(2, 4, 4), "attributes": np.array([[0.0], [1e39]])}, r"\[inf\] in row 1, expected finite"),
+        (
+            {"images": noise(2, 4, 4), "attributes": np.zeros((2, 3)), "attribute_names": np.array(["a"])},
+            "has 1 `attribute_names` and 3 attributes an image",
+        ),
+        ({"images": noise(2, 4, 4), "inputs": noise(3, 4, 4)}, "has 2 `images` and 3 `inputs`"),
+        ({"images": noise(2, 4, 4), "inputs": np.zeros((2, 4, 4))}, "`inputs` in .* is float64"),
     ],
 )
 def test_npz_mistakes(tmp_path: pathlib.Path, arrays: dict[str, np.ndarray], message: str) -> None:
@@ -120,7 +135,7 @@ def test_files_that_are_no_npz(tmp_path: pathlib.Path) -> None:
     (tmp_path / "text.npz").write_text("hello")
     (tmp_path / "empty.npz").touch()
     (tmp_path / "cut.npz").write_bytes(write(tmp_path / "whole.npz", images=noise(9, 9, 9)).read_bytes()[:300])
-    np.save(tmp_path / "single.npy", noise(2, 4, 4))
+    np.save(tmp_path / "single.npy", objects)
     for name in ("pickle.npz", "text.npz", "empty.npz", "cut.npz", "single.npy", "absent.npz"):
         with pytest.raises(UserError, match=name) as caught:
             Npz(tmp_path / name).open()
@@ -132,6 +147,72 @@ def test_an_error_while_loading_comes_through() -> None:
     source = ArraySource(noise(200, 4, 4, 1), image_shape=(5, 5, 1), name="these")
     with pytest.raises(UserError, match=r"^image 0 of these is 4x4 pixels"):
         source.load(num_threads=2)
+
+
+def test_npz_with_all_there_is(tmp_path: pathlib.Path) -> None:
+    rng = np.random.default_rng(1)
+    arrays = {
+        "images": noise(6, 8, 8, 3),
+        "labels": np.array([0, 1, 1, 0, 1, 0]),
+        "class_names": np.array(["cat", "Löwe"]),
+        "attributes": rng.normal(size=(6, 2)),
+        "attribute_names": np.array(["age", "fur"]),
+        "inputs": noise(6, 4, 4),
+    }
+    source = Npz(write(tmp_path / "a.npz", **arrays), size=4, input_size=2).open()
+    assert (source.class_names, source.attribute_names) == (("cat", "Löwe"), ("age", "fur"))
+    assert (source.num_attributes, source.image_shape, source.input_shape) == (2, (4, 4, 3), (2, 2, 1))
+    expected = {"images": np.uint8, "labels": np.int32, "attributes": np.float32, "inputs": np.uint8}
+    assert {key: field.dtype for key, field in source.fields.items()} == expected
+    assert source.record_bytes == 4 * 4 * 3 + 4 + 2 * 4 + 2 * 2
+    loaded = source.load()
+    for key, field in source.fields.items():
+        np.testing.assert_array_equal(loaded[key], np.stack([source[index][key] for index in range(6)]))
+        assert (loaded[key].shape, loaded[key].dtype) == ((6, *field.shape), field.dtype)
+    np.testing.assert_array_equal(loaded["attributes"], arrays["attributes"].astype(np.float32))
+    small = Image.fromarray(arrays["inputs"][5]).resize((2, 2), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(loaded["inputs"][5, :, :, 0], np.asarray(small))
+
+
+def test_npz_inputs_are_cropped_as_their_images_are(tmp_path: pathlib.Path) -> None:
+    path = write(tmp_path / "a.npz", images=noise(2, 8, 16, 3), inputs=noise(2, 4, 8, 3))
+    with pytest.raises(UserError, match="size is 8 and input_size None, which crops `images` and `inputs`"):
+        Npz(path, size=8).open()
+    source = Npz(path, size=8, input_size=4).open()
+    np.testing.assert_array_equal(source.load()["inputs"], noise(2, 4, 8, 3)[:, :, 2:6])
+    with pytest.raises(UserError, match=r"input_size is 4, but .* has no `inputs`"):
+        Npz(write(tmp_path / "b.npz", images=noise(2, 8, 8)), input_size=4).open()
+
+
+def test_arrays_without_a_name_are_images_and_labels(tmp_path: pathlib.Path) -> None:
+    images = noise(3, 4, 4)
+    np.save(tmp_path / "a.npy", images)
+    np.savez(tmp_path / "b.npz", images)
+    np.savez(tmp_path / "c.npz", images, np.array([0, 1, 0]))
+    (tmp_path / "c.npz").rename(tmp_path / "c.NPZ")
+    for name, keys in (("a.npy", ["images"]), ("b.npz", ["images"]), ("c.NPZ", ["images", "labels"])):
+        loaded = Npz(tmp_path / name).open().load()
+        assert list(loaded) == keys
+        np.testing.assert_array_equal(loaded["images"][..., 0], images)
+
+
+def test_labels_that_count_from_one_add_no_empty_class(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels = np.array([1, 3, 2, 1])
+    source = Npz(write(tmp_path / "a.npz", images=noise(4, 4, 4), labels=labels)).open()
+    assert source.class_names == ("1", "2", "3")
+    np.testing.assert_array_equal(source.load()["labels"], labels - 1)
+    assert "count from 1; here class 0 is 1, and class 2 is 3" in caplog.text
+    caplog.clear()
+    # With names that number is theirs; and numbers in between stay what they are, which is said.
+    names = np.array(["a", "b", "c"])
+    source = Npz(write(tmp_path / "b.npz", images=noise(4, 4, 4), labels=labels, class_names=names)).open()
+    assert (source.class_names, source[1]["labels"]) == (("a", "b", "c"), 2)
+    caplog.clear()
+    source = Npz(write(tmp_path / "c.npz", images=noise(4, 4, 4), labels=np.array([0, 4, 1, 4]))).open()
+    assert (source.num_classes, source[1]["labels"]) == (5, 4)
+    assert "c.npz has no image of 2 of its 5 classes: 2, 3" in caplog.text
 
 
 @pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="the folder of shared data is not beside the repository")

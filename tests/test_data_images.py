@@ -1,12 +1,20 @@
 """Decoding, cropping and resizing, checked against Pillow used directly and against hand-made pixels."""
 
+import importlib.machinery
 import io
+import struct
+import sys
+import types
+import zlib
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from ganjax.data import formats
 from ganjax.data.images import UnreadableImageError, check_header, decode_image, fit_array, height_and_width
+from ganjax.data.pixels import upright_shape
 from ganjax.ground.errors import UserError
 
 
@@ -80,9 +88,123 @@ def test_one_bit_cmyk_and_animations() -> None:
     np.testing.assert_array_equal(first, np.broadcast_to([255, 0, 0], (4, 4, 3)))
 
 
-def test_floating_point_pixels_are_refused() -> None:
-    with pytest.raises(UnreadableImageError, match=r"^x\.tif .*floating point"):
-        decode_image(encode(Image.new("F", (4, 4), 0.5), "TIFF"), name="x.tif", image_shape=(4, 4, 1))
+def decode(data: bytes, height: int, width: int, channels: int = 1) -> np.ndarray:
+    return decode_image(data, name="x.tif", image_shape=(height, width, channels))[:, :, 0]
+
+
+def tiff(pixels: np.ndarray, **tags: int) -> bytes:
+    return encode(Image.fromarray(pixels), "TIFF", tiffinfo={TIFF_TAGS[name]: value for name, value in tags.items()})
+
+
+TIFF_TAGS = {"sample_format": 339, "photometric": 262}
+
+
+def test_floating_point_pixels_go_from_0_to_1() -> None:
+    levels = np.array([[0.0, 0.25, 0.5, 1.0, 1.0000005]], np.float32)
+    np.testing.assert_array_equal(decode(tiff(levels), 1, 5), [[0, 64, 128, 255, 255]])
+    for wrong, found in ((levels * 255, "0 to 255"), (levels - 1, "-1 to 4"), (levels * np.nan, "nan to nan")):
+        with pytest.raises(
+            UnreadableImageError, match=rf"^x\.tif .*floating point pixels of {found}.*, expected 0 to 1: "
+        ):
+            decode(tiff(wrong), 1, 5)
+
+
+def test_32_bit_integers_are_scaled_by_their_range() -> None:
+    signed = np.array([[0, 2**30, 2**31 - 1]], np.int32)
+    np.testing.assert_array_equal(decode(tiff(signed), 1, 3), [[0, 128, 255]])
+    # Pillow writes no unsigned ones; the tag makes the same bytes these, of which it reads the largest as -1.
+    unsigned = np.array([[0, 2**31, 2**32 - 1]], np.uint32)
+    data = bytearray(tiff(unsigned.view(np.int32)))
+    assert tiff_tag(data, TIFF_TAGS["sample_format"], to=1) == 2
+    np.testing.assert_array_equal(decode(bytes(data), 1, 3), [[0, 128, 255]])
+    # What fits into 16 bits came from there.
+    small = np.array([[0, 257, 65535]], np.int32)
+    np.testing.assert_array_equal(decode(tiff(small), 1, 3), [[0, 1, 255]])
+    for wrong, found in (
+        (small * 10, "0 to 655350 of 2147483647, all of them black"),
+        (small // 257, "0 to 255 of 65535, all of them black"),  # 8 bits once, or a dark picture: nobody can tell
+        (-small, "-65535 to 0, expected 0 to"),
+    ):
+        with pytest.raises(UnreadableImageError, match=f"pixels of {found}"):
+            decode(tiff(wrong), 1, 3)
+
+
+def tiff_tag(data: bytearray, tag: int, *, to: int) -> int:
+    """Overwrites a short tag of a little-endian TIFF in place; returns what it was."""
+    start = int.from_bytes(data[4:8], "little")
+    for index in range(int.from_bytes(data[start : start + 2], "little")):
+        entry = start + 2 + 12 * index
+        if int.from_bytes(data[entry : entry + 2], "little") == tag:
+            before = int.from_bytes(data[entry + 8 : entry + 10], "little")
+            data[entry + 8 : entry + 10] = to.to_bytes(2, "little")
+            return before
+    raise KeyError(tag)
+
+
+def test_white_may_be_zero() -> None:
+    data = bytearray(encode(Image.frombytes("I;16", (3, 1), np.array([0, 257, 65535], "<u2").tobytes()), "TIFF"))
+    assert tiff_tag(data, TIFF_TAGS["photometric"], to=0) == 1
+    np.testing.assert_array_equal(decode(bytes(data), 1, 3), [[255, 254, 0]])
+
+
+def test_lab_and_other_colours_become_grey_by_way_of_rgb() -> None:
+    lab = encode(Image.merge("LAB", [Image.new("L", (2, 2), value) for value in (136, 208, 195)]), "TIFF")
+    colour = decode_image(lab, name="x", image_shape=(2, 2, 3))
+    assert colour[0, 0, 0] > 240  # red
+    assert colour[0, 0, 2] < 30
+    luma = colour[0, 0] @ np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(decode(lab, 2, 2).astype(float), luma, atol=1)
+    for mode in ("CMYK", "YCbCr"):
+        picture = Image.new(mode, (8, 8), (10, 200, 90, 0)[: len(Image.new(mode, (1, 1)).getbands())])
+        expected = np.asarray(picture.convert("RGB").convert("L"))
+        np.testing.assert_array_equal(decode(encode(picture, "TIFF"), 8, 8), expected)
+
+
+def png_chunks(header: tuple[int, int, int, int], pixels: bytes, **chunks: bytes) -> bytes:
+    """A PNG of (width, height, bits, colour type), since Pillow writes no 16-bit colour."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    width, height, bits, kind = header
+    row = len(pixels) // height
+    lines = b"".join(b"\0" + pixels[start : start + row] for start in range(0, len(pixels), row))
+    parts = [chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0))]
+    parts += [chunk(name.encode(), content) for name, content in chunks.items()]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_16_bit_pngs_keep_their_transparency(turned: bool) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 8 if turned else 1
+    orientation = {"eXIf": exif.tobytes().removeprefix(b"Exif\0\0")}
+
+    def upright(row: list[int]) -> np.ndarray:
+        return np.rot90(np.array([row])) if turned else np.array([row])
+
+    height, width = (3, 1) if turned else (1, 3)
+    # The key is one 16-bit value; its neighbour has the same high byte, and is opaque.
+    grey = png_chunks((3, 1, 16, 0), struct.pack(">3H", 0x1000, 0x1001, 0x8000), tRNS=b"\x10\0", **orientation)
+    np.testing.assert_array_equal(decode(grey, height, width), upright([255, 16, 128]))
+    levels = struct.pack(">9H", *(0x1000, 0x2000, 0x3000), *(0x1000, 0x2000, 0x3001), *(0xFFFF, 0, 0))
+    colour = png_chunks((3, 1, 16, 2), levels, tRNS=levels[:6], **orientation)
+    decoded = decode_image(colour, name="x", image_shape=(height, width, 3))
+    for channel, row in enumerate(([255, 0x10, 0xFF], [255, 0x20, 0], [255, 0x30, 0])):
+        np.testing.assert_array_equal(decoded[:, :, channel], upright(row))
+    faded = png_chunks((3, 1, 16, 4), struct.pack(">6H", 0, 0, 0, 0x8000, 0, 0xFFFF), **orientation)  # grey, alpha
+    np.testing.assert_allclose(decode(faded, height, width).astype(int), upright([255, 127, 0]), atol=1)
+    rgba = struct.pack(">12H", *(0, 0, 0, 0), *(0, 0, 0, 0x8000), *(0, 0, 0, 0xFFFF))
+    faded = png_chunks((3, 1, 16, 6), rgba, **orientation)
+    np.testing.assert_allclose(decode(faded, height, width).astype(int), upright([255, 127, 0]), atol=1)
+
+
+@pytest.mark.parametrize(("bits", "pixels"), [(1, 0b01000000), (2, 0b00010000), (4, 0b00000001), (8, 1)])
+def test_a_transparent_grey_of_few_bits(bits: int, pixels: int) -> None:
+    """The second pixel, or, of 8 bits, the only one, is 1, and that is the key."""
+    width = min(2, 8 // bits)
+    data = png_chunks((width, 1, bits, 0), bytes([pixels]), tRNS=b"\0\1")
+    np.testing.assert_array_equal(decode(data, 1, width), [[0, 255][-width:]])
 
 
 def test_exif_orientation_is_applied() -> None:
@@ -91,6 +213,18 @@ def test_exif_orientation_is_applied() -> None:
     exif[0x0112] = 6  # stored turned by 90 degrees: shown clockwise
     decoded = decode_image(encode(Image.fromarray(pixels), exif=exif), name="x", image_shape=(6, 4, 3))
     np.testing.assert_array_equal(decoded, np.rot90(pixels, -1))
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_the_shape_is_that_of_the_upright_image(form: str) -> None:
+    for orientation in (1, 3, 5, 6, 8):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        data = encode(Image.fromarray(noise(4, 6)), form, exif=exif)
+        shape = upright_shape(io.BytesIO(data))
+        assert shape == ((6, 4, 3) if orientation >= 5 else (4, 6, 3))
+        assert decode_image(data, name="x", image_shape=shape).shape == shape
+    assert upright_shape(io.BytesIO(encode(Image.fromarray(noise(4, 6)), form))) == (4, 6, 3)
 
 
 @pytest.mark.parametrize(("height", "width"), [(40, 60), (60, 40), (33, 32)])
@@ -134,6 +268,27 @@ def test_damaged_and_foreign_bytes_are_named() -> None:
             decode_image(broken, name="a/b.png", image_shape=(8, 8, 3))
         assert "\n" not in str(caught.value)
         assert "BytesIO" not in str(caught.value)
+
+
+def test_what_is_known_and_no_image_comes_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    heads = {
+        b"\0\0\0\x18ftypheic\0\0\0\0": "HEIC, which needs a package: pip install pillow-heif, or convert it to JPEG",
+        b"\0\0\0\x18ftypmp42\0\0\0\0": "a film: take pictures out",
+        b"\x93NUMPY\1\0": "a file of arrays",
+        b"%PDF-1.7": "a drawing",
+    }
+    for head, words in heads.items():
+        with pytest.raises(UnreadableImageError, match=rf"^x\.jpg cannot be read as an image \(it is {words}"):
+            decode_image(head + bytes(50), name="x.jpg", image_shape=(8, 8, 3))
+    # With the package it is an image as others are.
+    called = []
+    package: Any = types.ModuleType("pillow_heif")
+    package.__spec__ = importlib.machinery.ModuleSpec("pillow_heif", None)
+    package.register_heif_opener = lambda: called.append(True)
+    monkeypatch.setitem(sys.modules, "pillow_heif", package)
+    formats._register_plugins.cache_clear()
+    decode_image(encode(Image.fromarray(noise(8, 8))), name="x", image_shape=(8, 8, 3))
+    assert called == [True]
 
 
 def test_headers() -> None:

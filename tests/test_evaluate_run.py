@@ -160,7 +160,7 @@ def test_mistakes_are_one_line(plain: Path, tmp_path: Path, capsys: pytest.Captu
     for arguments, message in [
         ([], "nothing to measure"),
         ([*run, "--metrics", "fdi"], "perhaps you meant fid"),
-        ([*run, "--metrics", "accuracy"], "accuracy needs labels"),
+        ([*run, "--metrics", "accuracy"], "accuracy: needs labels of the images to measure, and the generator was"),
         ([*run, "--num", "1"], "--num is 1"),
         ([*run, "--step", "77", *own], "no checkpoint of step 77"),
         ([*run, *config], "both name a dataset"),
@@ -171,7 +171,7 @@ def test_mistakes_are_one_line(plain: Path, tmp_path: Path, capsys: pytest.Captu
         (["--fake", str(tmp_path / "mode"), *config, *own], "b.png is 8x8 pixels of 3 channel(s); expected 8x8"),
         (["--fake", str(tmp_path / "alpha"), *config, *own], "a.png is 8x8 pixels of 4 channel(s); expected grey"),
         (["--fake", str(tmp_path / "wide.npz"), *config, *own], "are (8, 9, 1)"),
-        (["--fake", str(tmp_path / "fine.npz"), *own], "no real images"),
+        (["--fake", str(tmp_path / "fine.npz"), *own], "fid: compares with real images; name them: --real"),
         (["--fake", str(tmp_path / "fine.npz"), "--real", str(tmp_path / "fine.npz"), *own], "has no class"),
         (["--compare", str(tmp_path / "none.json"), "x"], "none.json does not exist"),
     ]:

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
@@ -17,7 +18,7 @@ from ganjax.cli import main
 from ganjax.data import Folder, Npz
 from ganjax.runs.config import load_config
 from ganjax.runs.pictures import Pictures
-from ganjax.runs.report import MetricsLog
+from ganjax.runs.report import MetricsLog, Report
 from ganjax.runs.workdir import claim, load_workdir
 
 
@@ -64,8 +65,9 @@ def test_a_run_claims_logs_and_draws_there(bucket: epath.Path) -> None:
         log.write(step=2, images=32, scalars={"d/loss": 3.0})
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     assert [line.get("d/loss", line.get("collapse/gap")) for line in lines] == [1.0, "so", 3.0]
-    pictures = Pictures(config, workdir / "samples")
-    pictures._write(np.zeros((config.run.num_samples, 8, 8, 1), np.uint8), 1)
+    report = Report(config.run, workdir, first_step=0)
+    pictures = Pictures(config, workdir / "samples", source=config.data.open(), report=report)
+    pictures._write(jnp.zeros((config.run.num_samples, 8, 8, 1), jnp.uint8), 1)
     with (workdir / "samples" / "0000000064.png").open("rb") as file, Image.open(file) as picture:
         assert picture.size[0] > 8
 

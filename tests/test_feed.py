@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -18,7 +19,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 from PIL import Image
 
-from ganjax.data import ArraySource, Folder, Source, open_feed, order
+from ganjax.data import ArraySource, Folder, ReadableSource, Source, open_feed, order
 from ganjax.data.feed import StreamingFeed
 from ganjax.ground.errors import UserError
 
@@ -40,7 +41,8 @@ def expected_batch(source: Source, step: int, *, seed: int, mirror: bool) -> dic
     batch = {key: np.stack([record[key] for record in records]) for key in records[0]}
     for row, number in enumerate(numbers):
         if number >= len(source):
-            batch["images"][row] = np.fliplr(batch["images"][row])
+            for key in {"images", "inputs"} & batch.keys():
+                batch[key][row] = np.fliplr(batch[key][row])
     return batch
 
 
@@ -70,6 +72,35 @@ def test_batches_are_as_defined(resident: Resident, labelled: bool, mirror: bool
     feed = open_feed(source, seed=5, rows_per_step=ROWS, mirror=mirror, resident=resident)
     for step, batch in enumerate(batches(feed, 0, 8)):  # 8 steps of 8 are more than two epochs of 23
         assert_equal(batch, expected_batch(source, step, seed=5, mirror=mirror))
+
+
+def make_full_source() -> ArraySource:
+    rng = np.random.default_rng(3)
+    return ArraySource(
+        rng.integers(0, 256, (NUM_RECORDS, 4, 5, 3), np.uint8),
+        np.arange(NUM_RECORDS) % 3,
+        attributes=rng.normal(size=(NUM_RECORDS, 7)).astype(np.float32),
+        inputs=rng.integers(0, 256, (NUM_RECORDS, 2, 3, 1), np.uint8),
+    )
+
+
+@pytest.mark.parametrize("wrap", [lambda source: source, ReadableSource])
+@pytest.mark.parametrize(("resident", "limit"), [("device", 10**9), ("device", 400), ("stream", 10**9)])
+def test_every_field_is_fed_and_inputs_are_flipped_with_their_image(
+    resident: Resident, limit: int, wrap: Callable[[Source], Source]
+) -> None:
+    """Whole, split over the devices, and streamed."""
+    source, sharding = wrap(make_full_source()), mesh_sharding()
+    feed = open_feed(
+        source, seed=2, rows_per_step=ROWS, mirror=True, resident=resident, resident_bytes=limit, sharding=sharding
+    )
+    for step, batch in enumerate(batches(feed, 0, 7)):
+        expected = expected_batch(source, step, seed=2, mirror=True)
+        assert set(expected) == {"images", "labels", "attributes", "inputs"}
+        assert_equal(batch, expected)
+    abstract = jax.eval_shape(feed.batch, feed.arrays, feed.abstract_inputs)
+    for key, field in source.fields.items():
+        assert (abstract[key].shape, abstract[key].dtype) == ((ROWS, *field.shape), field.dtype)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -168,7 +199,7 @@ def test_nothing_is_moved_implicitly(resident: Resident) -> None:
 
 def test_small_datasets_are_resident_and_large_ones_are_not() -> None:
     source = make_source()
-    assert source.num_bytes == NUM_RECORDS * 4 * 5 * 3
+    assert source.num_bytes == NUM_RECORDS * (4 * 5 * 3 + 4)
     for limit, keys in ((source.num_bytes, {"images", "labels"}), (source.num_bytes - 1, set())):
         feed = open_feed(source, seed=0, rows_per_step=ROWS, resident_bytes=limit)
         assert set(feed.arrays) == keys

@@ -193,7 +193,7 @@ def test_weights_are_fetched_only_when_asked_and_converted_once(cache, monkeypat
     monkeypatch.setattr(
         weights_module.urllib.request, "urlopen", lambda url, timeout: asked.append(url) or Response(b"content")
     )
-    with pytest.raises(UserError, match="or allow the download"):
+    with pytest.raises(UserError, match=r"is not there: fetch .* and put it there"):
         load_weights(published)
     assert not asked
     loaded = load_weights(published, download=True)

@@ -247,9 +247,3 @@ def test_dropout_without_keys_is_refused_unless_it_drops_nothing():
     np.testing.assert_array_equal(layers.Dropout(rate=0.0).apply({}, features, None), features)
     with pytest.raises(UserError, match=r"dropout of 0\.5 in training got no keys"):
         layers.Dropout(rate=0.5).apply({}, features, None)
-
-
-def test_labels_are_asked_for_when_missing():
-    np.testing.assert_array_equal(layers.one_hot_labels(jnp.array([2, 0]), 3), [[0, 0, 1], [1, 0, 0]])
-    with pytest.raises(UserError, match="num_classes=3 but got no labels"):
-        layers.one_hot_labels(None, 3)

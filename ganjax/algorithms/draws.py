@@ -92,13 +92,13 @@ def draw_updates(
         update_key = jax.random.fold_in(key, update)
         keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(update_key, i), len(Noise._fields)))(index)
         noise = Noise(*(keys[:, i] for i in range(len(Noise._fields))))
-        inputs = None if "inputs" not in rows else _as_float(rows["inputs"])
+        inputs = None if "inputs" not in rows else as_float(rows["inputs"])
         condition = Condition(rows.get("labels"), rows.get("attributes"), inputs)
-        return Draw(_as_float(rows["images"]), condition, noise, rows.get("latents"))
+        return Draw(as_float(rows["images"]), condition, noise, rows.get("latents"))
 
     return [*(draw(update, update) for update in range(num_updates)), draw(num_updates, num_batches - 1)]
 
 
-def _as_float(images: Array) -> Images:
+def as_float(images: Array) -> Images:
     """uint8 images in [-1, 1]; others as they are."""
     return images.astype(jnp.float32) / 127.5 - 1 if images.dtype == jnp.uint8 else images

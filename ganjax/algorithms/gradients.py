@@ -11,18 +11,18 @@ from ganjax.platform.forms import current_platform
 
 
 def mean_gradients(
-    loss: Callable[[PyTree, PyTree, Any], tuple[Array, tuple[PyTree, dict[str, Array]]]],
+    loss: Callable[[PyTree, PyTree, Any], tuple[Array, tuple[PyTree, PyTree]]],
     params: PyTree,
     variables: PyTree,
     batch: PyTree,
     *,
     num_microbatches: int,
     axis_name: str | None,
-) -> tuple[PyTree, PyTree, dict[str, Array]]:
+) -> tuple[PyTree, PyTree, PyTree]:
     """The gradients of ``loss`` and its metrics, averaged over microbatches and devices.
 
     Args:
-        loss: ``(params, variables, batch) -> (mean over the batch, (variables, metrics))``.
+        loss: ``(params, variables, batch) -> (mean over the batch, (variables, metrics))``; metrics are any tree.
         params: what the gradients are with respect to.
         variables: other collections, passed on from one microbatch to the next.
         batch: every leaf has the samples on its first axis.
@@ -34,7 +34,7 @@ def mean_gradients(
     """
     params = per_device(params, axis_name)
 
-    def part(variables: PyTree, batch: PyTree) -> tuple[PyTree, tuple[PyTree, dict[str, Array]]]:
+    def part(variables: PyTree, batch: PyTree) -> tuple[PyTree, tuple[PyTree, PyTree]]:
         gradients, (variables, metrics) = jax.grad(loss, has_aux=True)(params, variables, batch)
         return variables, (gradients, metrics)
 

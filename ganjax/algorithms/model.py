@@ -102,7 +102,6 @@ def new_player(
     """
     condition = as_argument(module, example_condition(module, 1))
     variables = dict(module.init(key, inputs, condition, train=False))
-    variables.pop(FEATURES, None)  # what layers showed
     initial = variables.pop("params")
     if params is not None:
         params = _checked_params(params, initial, name)

@@ -1,8 +1,8 @@
 """Where images come from, and the order in which they come.
 
-A config holds a dataset value (`Digits`, `Tfds`, `Folder`, `Npz`, `StackedMnist`); `open()` turns it into a `Source` of
-records; and `open_feed` turns that into a `Feed`, which hands the train step its batches. `order` says which record
-comes when.
+A config holds a dataset value (`Digits`, `Tfds`, `Folder`, `Pairs`, `Npz`, `StackedMnist`); `open()` turns it into a
+`Source` of records; and `open_feed` turns that into a `Feed`, which hands the train step its batches. `order` says
+which record comes when.
 """
 
 from ganjax.data.catalogue import Tfds
@@ -11,9 +11,11 @@ from ganjax.data.feed import Feed, ResidentFeed, open_feed
 from ganjax.data.folder import Folder
 from ganjax.data.npz import Npz
 from ganjax.data.order import order
+from ganjax.data.pairs import Pairs
 from ganjax.data.resident import DeviceDataset
-from ganjax.data.source import ArraySource, Dataset, ReadableSource, Source
+from ganjax.data.source import ArraySource, Dataset, Field, ReadableSource, Source, View
 from ganjax.data.stacked import StackedMnist
+from ganjax.data.stored import open_stored
 from ganjax.data.stream import unskipped_step
 
 __all__ = [
@@ -22,14 +24,18 @@ __all__ = [
     "DeviceDataset",
     "Digits",
     "Feed",
+    "Field",
     "Folder",
     "Npz",
+    "Pairs",
     "ReadableSource",
     "ResidentFeed",
     "Source",
     "StackedMnist",
     "Tfds",
+    "View",
     "open_feed",
+    "open_stored",
     "order",
     "unskipped_step",
 ]

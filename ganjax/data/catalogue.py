@@ -140,6 +140,10 @@ class TfdsSource(Source):
             raise UserError(f"{name} has label {label}, not one of {self.num_classes} classes: choose another split")
         return {"images": image, "labels": label}
 
+    def stored(self, index: int) -> bytes:
+        """See `Source`."""
+        return bytes(self._records[index])
+
 
 def _prepared_builder(name: str, data_dir: str | Path | None) -> tfds.core.DatasetBuilder:
     import tensorflow_datasets as tfds

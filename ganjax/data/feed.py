@@ -11,7 +11,6 @@ import collections
 import contextlib
 import dataclasses
 import itertools
-import math
 import os
 import re
 import signal
@@ -26,7 +25,7 @@ from absl import flags
 from jax.sharding import Mesh
 
 from ganjax.data.resident import Batch, DeviceDataset, load_split, load_whole
-from ganjax.data.source import Source
+from ganjax.data.source import Field, Source
 from ganjax.data.stall import StallWarning
 from ganjax.data.stream import Inputs, Placement, Stream
 from ganjax.ground.errors import Fault, UserError
@@ -118,7 +117,7 @@ class Feed(abc.ABC):
 
     @abc.abstractmethod
     def batch(self, arrays: dict[str, jax.Array], inputs: Inputs) -> Batch:
-        """Makes the batch of uint8 images (and int32 labels) of a step. Pure; to be called inside the jitted step."""
+        """Makes the batch of a step, with every field of the source. Pure; to be called inside the jitted step."""
 
 
 class InputIterator(Iterator[Inputs]):
@@ -177,7 +176,7 @@ class ResidentFeed(Feed):
         self._prefetch = prefetch
         self._split_over = split_over
         self.arrays = load_split(stream.source, split_over) if split_over else load_whole(stream.source, placement)
-        self.abstract_inputs = placement.abstract((), np.int32)
+        self.abstract_inputs = placement.abstract(Field((), np.int32))
 
     def iterate(
         self, start_step: int = 0, launches: Iterable[int] | None = None, *, skipped: Sequence[int] = ()
@@ -223,9 +222,7 @@ class StreamingFeed(Feed):
         self._prefetch = prefetch
         self._num_workers = num_workers
         self.arrays = {}
-        self.abstract_inputs = {"images": placement.abstract(stream.source.image_shape, np.uint8)}
-        if stream.source.num_classes:
-            self.abstract_inputs["labels"] = placement.abstract((), np.int32)
+        self.abstract_inputs = {key: placement.abstract(field) for key, field in stream.source.fields.items()}
 
     def iterate(
         self, start_step: int = 0, launches: Iterable[int] | None = None, *, skipped: Sequence[int] = ()
@@ -261,7 +258,7 @@ class StreamingFeed(Feed):
         return self._placement.place(local)
 
     def _num_threads(self) -> int:
-        batch_bytes = (self._stream.last_row - self._stream.first_row) * math.prod(self._stream.source.image_shape)
+        batch_bytes = (self._stream.last_row - self._stream.first_row) * self._stream.source.record_bytes
         return max(1, min(16, os.cpu_count() or 1, _READ_AHEAD_BYTES // batch_bytes))
 
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import threading
 import weakref
 import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from etils import epath
 
-from ganjax.data.images import BinaryFile, unreadable
+from ganjax.data.formats import BinaryFile
+from ganjax.data.images import unreadable
+from ganjax.data.listing import Listing, kind_of, list_directory, list_names
 from ganjax.ground.errors import UserError
 
+NPY = b"\x93NUMPY"  # how a file of one array begins
+
+_ARRAYS = "{path} holds arrays and no files of images: read it with ganjax.data.Npz in place of Folder"
 _EXTRAS = {"gs": "gcs", "s3": "s3"}  # of ours, with which fsspec reaches the store
 
 AnyPath = Path | epath.Path
@@ -57,8 +62,8 @@ class Files(Protocol):
 
     path: AnyPath
 
-    def names(self) -> list[str]:
-        """All names, in no particular order."""
+    def list_all(self) -> Listing:
+        """What is there; all of it is looked through each time."""
         ...
 
     def read(self, name: str) -> bytes:
@@ -66,12 +71,48 @@ class Files(Protocol):
 
         Raises:
             UnreadableImageError: the file cannot be read.
+            UserError: the user has no right to read it.
         """
         ...
 
     def open(self, name: str) -> BinaryFile:
         """One file, to read as little of it as needed; raises as `read` does."""
         ...
+
+    def size(self, name: str) -> int | None:
+        """The length of one file in bytes; None where it is not known, or takes a request to know."""
+        ...
+
+
+def open_files(name: str | AnyPath) -> Files:
+    """A folder, or a .zip by its content.
+
+    Raises:
+        UserError: there is neither.
+    """
+    path = any_path(name)
+    wanted = "a folder or a .zip with images in it"
+    try:
+        if isinstance(path, Path):
+            path.stat()  # since `is_dir` and `exists` do not tell what is absent from what is out of reach
+        if path.is_dir():
+            return Directory(path)
+        kind = kind_of(path) if isinstance(path, Path) else None if path.exists() else "absent"
+        if kind is not None:
+            raise UserError(f"{path} is {kind}: give {wanted}")
+        with path.open("rb") as file:
+            is_zip, is_single = zipfile.is_zipfile(file), begins(file, NPY)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(f"{path} does not exist: give {wanted}") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror or error}): give {wanted}") from error
+    if is_single:
+        raise UserError(_ARRAYS.format(path=path))
+    if is_zip:
+        return ZipArchive(path)
+    if path.suffix.lower() == ".zip":
+        raise UserError(f"{path} is a damaged .zip: copy or download it again")
+    raise UserError(f"{path} is neither a folder nor a .zip: give one with images in it, and unpack other archives")
 
 
 class Directory:
@@ -80,23 +121,21 @@ class Directory:
     def __init__(self, path: AnyPath) -> None:
         self.path = path
 
-    def names(self) -> list[str]:
+    def list_all(self) -> Listing:
         """See `Files`."""
-        if not isinstance(self.path, Path):  # without links
-            walked = list(self.path.walk())
-            depth = len(walked[0][0].parts)  # the first is this folder, with a scheme or, after etils, without
-            return ["/".join((*folder.parts[depth:], file)) for folder, _, files in walked for file in files]
-        found: list[str] = []
-        visited: set[str] = set()
-        for folder, subfolders, files in os.walk(self.path, followlinks=True):
-            real = os.path.realpath(folder)
-            if real in visited:  # A link that leads back up would be walked for ever.
-                subfolders.clear()
-                continue
-            visited.add(real)
-            subfolders.sort()  # so that of two links to one folder always the same one counts
-            found += [(Path(folder) / file).relative_to(self.path).as_posix() for file in files]
-        return found
+        if isinstance(self.path, Path):
+            return list_directory(self.path)
+        try:
+            walked = list(self.path.walk())  # without links
+        except Exception as error:  # whatever the store's own package makes of a lack of network or of rights
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(f"{self.path} cannot be listed ({reason[:200]}); check network and credentials") from error
+        depth = len(walked[0][0].parts) if walked else 0  # the first is this folder, with a scheme or without
+        return list_names(
+            "/".join((*folder.parts[depth:], name))
+            for folder, folders, files in walked
+            for name in (*files, *(f"{subfolder}/" for subfolder in folders))
+        )
 
     def read(self, name: str) -> bytes:
         """See `Files`."""
@@ -107,9 +146,28 @@ class Directory:
         """See `Files`."""
         path = self.path / name
         try:
-            return path.open("rb") if isinstance(path, Path) else io.BytesIO(path.read_bytes())
+            if not isinstance(path, Path):
+                return io.BytesIO(path.read_bytes())
+            kind = kind_of(path)
+            if kind is not None:  # opening a named pipe would wait for ever
+                raise unreadable(str(path), ValueError(f"it is {kind}"))
+            return path.open("rb")
+        except PermissionError as error:
+            raise UserError(
+                f"{self.path}/{name} cannot be read ({error.strerror}): give yourself the right to read it, or move it "
+                "elsewhere"
+            ) from error
         except OSError as error:
             raise unreadable(f"{self.path}/{name}", error) from error
+
+    def size(self, name: str) -> int | None:
+        """See `Files`."""
+        if not isinstance(self.path, Path):
+            return None
+        try:
+            return os.stat(f"{self.path}/{name}").st_size  # a path object for each of a million would cost more
+        except OSError:  # who reads it is told why
+            return None
 
 
 class ZipArchive:
@@ -132,24 +190,33 @@ class ZipArchive:
                 raise UserError(f"{path} has the entry {entry.orig_filename!r}, which escapes its folder: remove it")
             if entry.flag_bits & 1:
                 raise UserError(f"{path} has the encrypted entry {entry.filename!r}: make the .zip without a password")
-        self._names = list(dict.fromkeys(entry.filename for entry in entries if not entry.is_dir()))
+        self._entries = {_plain_name(entry): entry.filename for entry in entries}
+        if self._entries and all(name.endswith(".npy") for name in self._entries):
+            raise UserError(_ARRAYS.format(path=path))
 
-    def names(self) -> list[str]:
+    def list_all(self) -> Listing:
         """See `Files`."""
-        return list(self._names)
+        return list_names(self._entries)
 
     def read(self, name: str) -> bytes:
         """See `Files`."""
         with self._lock:
             archive = self._opened()
             try:
-                return archive.read(name)
-            except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+                return archive.read(self._entries[name])
+            except MemoryError:
+                raise
+            except Exception as error:  # each way of compressing has exceptions of its own
                 raise unreadable(f"{self.path}/{name}", error) from error
 
     def open(self, name: str) -> BinaryFile:
         """See `Files`."""
         return io.BytesIO(self.read(name))
+
+    def size(self, name: str) -> int | None:
+        """See `Files`."""
+        with self._lock:
+            return self._opened().getinfo(self._entries[name]).file_size
 
     def _opened(self) -> zipfile.ZipFile:
         if self._archive is None:
@@ -162,10 +229,34 @@ class ZipArchive:
         return self._archive
 
     def __getstate__(self) -> dict[str, object]:
-        return {"path": self.path, "_names": self._names}
+        return {"path": self.path, "_entries": self._entries}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state, _lock=threading.Lock(), _archive=None)
+
+
+def mark(files: Files, name: str) -> bytes:
+    """The name and the size of a file, in bytes."""
+    return f"{name}\0{files.size(name)}\0".encode(errors="surrogateescape")
+
+
+def _plain_name(entry: zipfile.ZipInfo) -> str:
+    """An entry's name with forward slashes, which some tools of Windows do not write; a folder's ends in one.
+
+    It is UTF-8 where that is what it can be: some tools write it, and do not say so as the format asks.
+    """
+    name = entry.filename
+    if not entry.flag_bits & 0x800:
+        with contextlib.suppress(UnicodeError):
+            name = name.encode("cp437").decode("utf-8")
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+    return "/".join(parts) + ("/" if name.endswith(("/", "\\")) else "")
+
+
+def begins(file: Any, mark: bytes) -> bool:
+    """Whether these are the first bytes of a file."""
+    file.seek(0)
+    return file.read(len(mark)) == mark
 
 
 def _escapes(name: str) -> bool:

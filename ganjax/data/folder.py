@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
-import zipfile
-from pathlib import PurePosixPath
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
-import numpy as np
-from PIL import Image
-
-from ganjax.data.files import AnyPath, Directory, Files, ZipArchive, any_path
-from ganjax.data.images import Size, UnreadableImageError, check_header, decode_image, height_and_width, unreadable
+from ganjax.data.annotations import Images, annotate_files, list_images
+from ganjax.data.files import AnyPath, Files, mark, open_files
+from ganjax.data.formats import why_no_image
+from ganjax.data.images import Size, UnreadableImageError, check_header, decode_image, height_and_width
+from ganjax.data.labels import Annotations
 from ganjax.data.parallel import parallel_map
-from ganjax.data.source import Record, Source
+from ganjax.data.source import Record, Source, bytes_of
 from ganjax.ground.errors import UserError
 
 _logger = logging.getLogger("ganjax")
 
 # Where there are more files than this, as many of them, evenly spread, are looked into before training.
 _MAX_HEADERS = 10_000
+_SKIP = ", or set skip_corrupt to go on without such files"
 
 
 @dataclasses.dataclass(frozen=True)
 class Folder:
     """Image files under a folder, at any depth, or inside a .zip.
 
-    Labels are the names of the top-level sub-folders, sorted, if every image lies in one of them. A .zip in which
-    everything lies in one folder is read as if that folder were its top. Hidden files are passed over.
+    Labels, or attributes, are those of a ``dataset.json`` at the top, if there is one (see `ganjax.data.dataset_json`).
+    Otherwise labels are the names of the top-level sub-folders, sorted, if every image lies in one of them. A .zip in
+    which everything lies in one folder is read as if that folder were its top. What is hidden, and what operating
+    systems and file servers leave lying about (``Thumbs.db``, ``@eaDir``, ``lost+found``), is passed over.
 
     Attributes:
         path: the folder or the .zip, also of a far file system: ``gs://bucket/folder``.
@@ -51,61 +54,29 @@ class Folder:
         """Lists the files and checks what is cheap to check: that they are images, and large enough.
 
         Raises:
-            UserError: there is nothing there, a file is not an image, an image is too small, or an entry of the .zip
-                escapes its folder; the message names it.
+            UserError: there is nothing there, something cannot be read or is not an image, an image is too small, or
+                an entry of the .zip escapes its folder; the message names it.
         """
-        files = _open_files(self.path)
-        names = tuple(sorted(name for name in files.names() if not _is_hidden(name)))
-        if not names:
-            raise UserError(f"{self.path} holds no files: give a folder or a .zip with images in it")
-        class_names, labels = _label(names, in_archive=isinstance(files, ZipArchive))
-        source = FolderSource(
+        files = open_files(self.path)
+        images = list_images(files)
+        image_shape = (*height_and_width(self.size), self.channels)
+        found = FolderSource(files, images.files, image_shape=image_shape, upsample=self.upsample)
+        names = readable(found, images) if self.skip_corrupt else checked(found, images)
+        return FolderSource(
             files,
             names,
-            labels,
-            class_names=class_names,
-            image_shape=(*height_and_width(self.size), self.channels),
+            annotate_files(files, images, names),
+            image_shape=image_shape,
             upsample=self.upsample,
+            num_skipped=len(images.files) + len(images.others) - len(names),
         )
-        return source.without_unreadable() if self.skip_corrupt else source.checked()
-
-
-def open_as_stored(path: str | AnyPath) -> FolderSource:
-    """A folder or a .zip of images that all have the size and the channels of the first, to be read as they are.
-
-    Raises:
-        UserError: there is nothing there, a file is no image, or one differs from the first.
-    """
-    files = _open_files(path)
-    names = tuple(sorted(name for name in files.names() if not _is_hidden(name)))
-    if not names:
-        raise UserError(f"{path} holds no files: give a folder or a .zip with images in it")
-
-    def shape(index: int) -> tuple[int, int, int]:
-        with files.open(names[index]) as file:
-            try:
-                with Image.open(file) as image:
-                    return image.height, image.width, 3 if image.mode == "P" else len(image.getbands())
-            except Exception as error:  # Pillow raises a dozen kinds
-                raise unreadable(f"{path}/{names[index]}", error) from error
-
-    shapes = parallel_map(shape, range(len(names)), title=f"checking {path}")
-    for name, found in zip(names, shapes, strict=True):
-        if found != shapes[0] or found[2] not in (1, 3):
-            wanted = f"{_describe(shapes[0])} like the first" if found[2] in (1, 3) else "grey or RGB"
-            raise UserError(f"{path}/{name} is {_describe(found)}; expected {wanted}: convert it, or take it out")
-    class_names, labels = _label(names, in_archive=isinstance(files, ZipArchive))
-    return FolderSource(files, names, labels, class_names=class_names, image_shape=shapes[0], upsample=False)
-
-
-def _describe(shape: tuple[int, int, int]) -> str:
-    return f"{shape[1]}x{shape[0]} pixels of {shape[2]} channel(s)"
 
 
 class FolderSource(Source):
     """The image files of a `Folder`, decoded when they are read.
 
     Attributes:
+        names: of the files, in the order of the records.
         num_skipped: how many files were left out because they could not be read as images.
     """
 
@@ -113,122 +84,115 @@ class FolderSource(Source):
         self,
         files: Files,
         names: tuple[str, ...],
-        labels: np.ndarray | None,
+        known: Annotations | None = None,
         *,
-        class_names: tuple[str, ...],
         image_shape: tuple[int, int, int],
-        upsample: bool,
+        upsample: bool = False,
         num_skipped: int = 0,
     ) -> None:
-        super().__init__(name=str(files.path), image_shape=image_shape, class_names=class_names)
+        known = known or Annotations()
+        super().__init__(name=str(files.path), image_shape=image_shape, **known.description)
+        self.names = names
         self.num_skipped = num_skipped
         self._files = files
-        self._names = names
-        self._labels = labels
+        self._known = known
         self._upsample = upsample
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self.names)
 
     def __getitem__(self, index: int) -> Record:
-        name = self._full_name(index)
-        data = self._files.read(self._names[index])
-        image = decode_image(data, name=name, image_shape=self.image_shape, upsample=self._upsample)
-        if self._labels is None:
-            return {"images": image}
-        return {"images": image, "labels": self._labels[index]}
-
-    def checked(self) -> FolderSource:
-        """Looks at names and at the beginnings of files, not at every pixel; returns itself.
-
-        Raises:
-            UserError: a file is not an image or the image is too small.
-        """
-        suffixes = _image_suffixes()
-        for index, name in enumerate(self._names):
-            if PurePosixPath(name).suffix.lower() not in suffixes:
-                raise UserError(
-                    f"{self._full_name(index)} is not an image by its name: remove it, or set skip_corrupt to go on "
-                    "without such files"
-                )
-        step = -(-len(self) // _MAX_HEADERS)
-        parallel_map(self._check_header, range(0, len(self), step), title=f"checking {self.name}")
-        return self
-
-    def without_unreadable(self) -> FolderSource:
-        """Decodes every file once and leaves out those that are no images; says how many these were.
-
-        Raises:
-            UserError: an image is too small, or no image is left.
-        """
-        readable = np.array(parallel_map(self._is_readable, range(len(self)), title=f"checking {self.name}"))
-        num_skipped = int(np.count_nonzero(~readable))
-        if num_skipped == len(self):
-            raise UserError(f"{self.name} holds no image, only {num_skipped} other files: give a folder with images")
-        if num_skipped:
-            first = self._full_name(int(np.argmin(readable)))
-            _logger.warning("%s: skipped %d of %d files, first %s", self.name, num_skipped, len(self), first)
-        return FolderSource(
-            self._files,
-            tuple(name for name, keep in zip(self._names, readable, strict=True) if keep),
-            None if self._labels is None else self._labels[readable],
-            class_names=self.class_names,
+        image = decode_image(
+            self._files.read(self.names[index]),
+            name=self.full_name(index),
             image_shape=self.image_shape,
             upsample=self._upsample,
-            num_skipped=num_skipped,
         )
+        return {"images": image} | self._known.of(index)
 
-    def _full_name(self, index: int) -> str:
-        return f"{self.name}/{self._names[index]}"
+    def full_name(self, index: int) -> str:
+        """What messages call a record."""
+        return f"{self.name}/{self.names[index]}"
 
-    def _check_header(self, index: int) -> None:
-        with self._files.open(self._names[index]) as file:
-            check_header(file, name=self._full_name(index), image_shape=self.image_shape, upsample=self._upsample)
+    def fingerprint(self, index: int) -> bytes:
+        """See `Source`: the name and the size of the file, its label and attributes."""
+        return mark(self._files, self.names[index]) + bytes_of(self._known.of(index))
 
-    def _is_readable(self, index: int) -> bool:
+    def stored(self, index: int) -> bytes:
+        """See `Source`."""
+        return self._files.read(self.names[index])
+
+    def check_header(self, index: int) -> None:
+        """Raises ``UserError`` unless a file begins like an image that is large enough."""
+        with self._files.open(self.names[index]) as file:
+            check_header(file, name=self.full_name(index), image_shape=self.image_shape, upsample=self._upsample)
+
+
+def checked(source: FolderSource, images: Images) -> tuple[str, ...]:
+    """Looks at names and at the beginnings of files, not at every pixel; returns the names.
+
+    Raises:
+        UserError: something is not an image, or an image is too small.
+    """
+    check_names(source.name, images)
+    with advising_to_skip():
+        parallel_map(source.check_header, some_of(len(source)), title=f"checking {source.name}")
+    return images.files
+
+
+def check_names(place: str, images: Images) -> None:
+    """Raises ``UserError`` where there is something that is no image by its name, or no file at all."""
+    wrong = images.others | {name: reason for name in images.files if (reason := why_no_image(name))}
+    if wrong:
+        name = min(wrong)
+        more = f" ({len(wrong) - 1} more files are no images)" if len(wrong) > 1 else ""
+        raise UserError(f"{place}/{name} is {wrong[name]}{more}: remove it{_SKIP}")
+
+
+def some_of(num_files: int) -> range:
+    """Which of many files are looked into before training: as many as that takes no time, evenly spread."""
+    return range(0, num_files, -(-num_files // _MAX_HEADERS))
+
+
+@contextlib.contextmanager
+def advising_to_skip() -> Iterator[None]:
+    """Ends the message on an unreadable file with what is possible before training alone."""
+    try:
+        yield
+    except UnreadableImageError as error:
+        raise UnreadableImageError(f"{error}{_SKIP}") from error
+
+
+def readable(source: FolderSource, images: Images) -> tuple[str, ...]:
+    """Decodes every file once; returns the names of those that are images, and says how many are none.
+
+    Raises:
+        UserError: an image is too small, or no image is left.
+    """
+    kept = keep_readable(source.__getitem__, len(source), title=f"checking {source.name}")
+    names = tuple(images.files[index] for index in kept)
+    skipped = sorted({*images.files, *images.others} - set(names))
+    report_skipped(source.name, [f"{source.name}/{name}" for name in skipped], num_kept=len(names))
+    return names
+
+
+def keep_readable(read: Callable[[int], object], num_records: int, *, title: str) -> list[int]:
+    """Which records can be read as images, after reading all."""
+
+    def is_readable(index: int) -> bool:
         try:
-            self[index]
+            read(index)
         except UnreadableImageError:
             return False
         return True
 
-
-def _open_files(name: str | AnyPath) -> Files:
-    path = any_path(name)
-    if path.is_dir():
-        return Directory(path)
-    if not path.exists():
-        raise UserError(f"{path} does not exist: give a folder or a .zip with images in it")
-    with path.open("rb") as file:
-        is_zip = zipfile.is_zipfile(file)
-    if not is_zip:
-        if path.suffix.lower() == ".zip":
-            raise UserError(f"{path} is a damaged .zip: copy or download it again")
-        raise UserError(f"{path} is neither a folder nor a .zip: give one with images in it")
-    return ZipArchive(path)
+    return [index for index, kept in enumerate(parallel_map(is_readable, range(num_records), title=title)) if kept]
 
 
-def _is_hidden(name: str) -> bool:
-    """Whether an operating system, and not the user, put the file there."""
-    parts = PurePosixPath(name).parts
-    return any(part.startswith(".") or part == "__MACOSX" for part in parts) or parts[-1].lower() in (
-        "thumbs.db",
-        "desktop.ini",
-    )
-
-
-def _label(names: tuple[str, ...], *, in_archive: bool) -> tuple[tuple[str, ...], np.ndarray | None]:
-    """Returns the class names and the label of each file; ((), None) when a file lies in no folder."""
-    folders = [PurePosixPath(name).parts[:-1] for name in names]
-    if in_archive and all(folders) and len({folder[0] for folder in folders}) == 1:
-        folders = [folder[1:] for folder in folders]
-    if not all(folders):
-        return (), None
-    class_names = tuple(sorted({folder[0] for folder in folders}))
-    numbers = {name: number for number, name in enumerate(class_names)}
-    return class_names, np.array([numbers[folder[0]] for folder in folders], np.int32)
-
-
-def _image_suffixes() -> frozenset[str]:
-    """The file name endings of every format that the installed Pillow opens."""
-    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
+def report_skipped(place: str, skipped: Sequence[str], *, num_kept: int) -> None:
+    """Warns of files that are left out; raises ``UserError`` if no image is left."""
+    if not num_kept:
+        raise UserError(f"{place} holds no image, only {len(skipped)} other files: give a folder with images")
+    if skipped:
+        total = num_kept + len(skipped)
+        _logger.warning("%s: skipped %d of %d files, first %s", place, len(skipped), total, skipped[0])

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 from jaxtyping import Shaped, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 
+from ganjax.data.formats import BinaryFile, open_image
+from ganjax.data.pixels import decode_pixels, to_plain_mode, upright_shape
 from ganjax.ground.errors import UserError
 
 # A side in pixels, or (height, width).
 Size = int | tuple[int, int]
-
-BinaryFile = io.BytesIO | io.BufferedReader
 
 
 class UnreadableImageError(UserError):
@@ -35,9 +33,9 @@ def height_and_width(size: Size) -> tuple[int, int]:
 def decode_image(
     data: bytes, *, name: str, image_shape: tuple[int, int, int], upsample: bool = False
 ) -> UInt8[np.ndarray, "height width channels"]:
-    """Decodes a file's bytes (anything Pillow reads; the first frame of an animation) and fits them to a shape.
+    """Decodes a file's bytes, anything that Pillow reads, upright and without transparency, and fits them to a shape.
 
-    EXIF orientation is applied, transparency is laid over white, 16-bit grey keeps its high byte (rounded).
+    `ganjax.data.pixels.decode_pixels` says what becomes of pixels of other kinds than 8 bits of grey or RGB.
 
     Args:
         data: the content of the file.
@@ -49,14 +47,28 @@ def decode_image(
         UnreadableImageError: the bytes are not an image or are damaged.
         UserError: the image is smaller than wanted.
     """
+    image = read_image(data, name=name, channels=image_shape[2])
+    return fit_image(image, name=name, image_shape=image_shape, upsample=upsample)
+
+
+def read_image(data: bytes, *, name: str, channels: int) -> Image.Image:
+    """Decodes a file's bytes to a grey or an RGB image of its own size; raises ``UnreadableImageError``."""
     try:
-        with Image.open(io.BytesIO(data)) as opened:
-            image = _to_plain_mode(ImageOps.exif_transpose(opened), channels=image_shape[2])
+        return decode_pixels(data, channels=channels)
     except MemoryError:
         raise
     except Exception as error:  # Pillow raises a dozen kinds, among them SyntaxError and struct.error.
         raise unreadable(name, error) from error
-    return _fit(image, name=name, image_shape=image_shape, upsample=upsample)
+
+
+def read_shape(file: BinaryFile, *, name: str) -> tuple[int, int, int]:
+    """The upright (height, width, channels) of a file's image, from its beginning; raises ``UnreadableImageError``."""
+    try:
+        return upright_shape(file)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise unreadable(name, error) from error
 
 
 def fit_array(
@@ -68,8 +80,8 @@ def fit_array(
 ) -> UInt8[np.ndarray, "new_height new_width new_channels"]:
     """Fits pixels of 1, 3 or 4 channels to a shape, as `decode_image` does with a file."""
     pixels = image[:, :, 0] if image.shape[2] == 1 else image
-    plain = _to_plain_mode(Image.fromarray(pixels), channels=image_shape[2])
-    return _fit(plain, name=name, image_shape=image_shape, upsample=upsample)
+    plain = to_plain_mode(Image.fromarray(pixels), channels=image_shape[2])
+    return fit_image(plain, name=name, image_shape=image_shape, upsample=upsample)
 
 
 def check_header(file: BinaryFile, *, name: str, image_shape: tuple[int, int, int], upsample: bool = False) -> None:
@@ -80,7 +92,7 @@ def check_header(file: BinaryFile, *, name: str, image_shape: tuple[int, int, in
         UserError: the image is smaller than wanted.
     """
     try:
-        with Image.open(file) as image:
+        with open_image(file) as image:
             width, height = image.size
     except MemoryError:
         raise
@@ -88,10 +100,16 @@ def check_header(file: BinaryFile, *, name: str, image_shape: tuple[int, int, in
         raise unreadable(name, error) from error
     wanted_height, wanted_width, _ = image_shape
     # Orientation is not known yet (in a PNG it may follow the pixels), so either way round passes here.
-    upright = width >= wanted_width and height >= wanted_height
     turned = height >= wanted_width and width >= wanted_height
-    if not (upsample or upright or turned):
-        raise _too_small(name, (width, height), (wanted_width, wanted_height))
+    if not turned:
+        check_size((width, height), name=name, image_shape=image_shape, upsample=upsample)
+
+
+def check_size(size: tuple[int, int], *, name: str, image_shape: tuple[int, int, int], upsample: bool = False) -> None:
+    """Raises ``UserError`` if an image of (width, height) is smaller than wanted and is not to be enlarged."""
+    wanted_height, wanted_width, _ = image_shape
+    if not upsample and (size[0] < wanted_width or size[1] < wanted_height):
+        raise _too_small(name, size, (wanted_width, wanted_height))
 
 
 def unreadable(name: str, error: Exception) -> UnreadableImageError:
@@ -99,29 +117,17 @@ def unreadable(name: str, error: Exception) -> UnreadableImageError:
     lines = str(error).splitlines()
     # Pillow's "cannot identify image file <_io.BytesIO object …>" says nothing more than ours.
     reason = "" if not lines or "BytesIO" in lines[0] or "Buffered" in lines[0] else f" ({lines[0]})"
-    return UnreadableImageError(
-        f"{name} cannot be read as an image{reason}: remove or mend it, or set skip_corrupt to go on without such files"
-    )
+    return UnreadableImageError(f"{name} cannot be read as an image{reason}: remove or mend it")
 
 
-def _to_plain_mode(image: Image.Image, *, channels: int) -> Image.Image:
-    """Converts to "L" or "RGB"; decodes the pixels if that has not happened."""
-    if image.mode == "F":
-        raise ValueError("floating point pixels have no defined range")
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        # Pillow would clip 16-bit grey at 255 instead of scaling it: 65535 / 255 = 257.
-        wide = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
-        image = Image.fromarray(((wide + 128) // 257).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("L" if channels == 1 else "RGB")
-
-
-def _fit(
+def fit_image(
     image: Image.Image, *, name: str, image_shape: tuple[int, int, int], upsample: bool
 ) -> UInt8[np.ndarray, "height width channels"]:
-    """Cuts the largest centred box of the right proportions and resizes it, antialiased, to the right size."""
+    """Cuts the largest centred box of the right proportions and resizes it, antialiased, to the right size.
+
+    Raises:
+        UserError: the image is smaller than wanted, and is not to be enlarged.
+    """
     height, width, channels = image_shape
     # The largest box of proportions width:height, in whole pixels, never empty.
     box_width = max(1, min(image.width, round(image.height * width / height)))

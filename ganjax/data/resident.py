@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ganjax.data.source import Source
 from ganjax.data.stream import Placement
 
-# {"images": …, "labels": …}
+# The fields of a source, with the rows of the batch on a new first axis.
 Batch = dict[str, jax.Array]
 
 
@@ -23,7 +23,8 @@ class DeviceDataset:
     """A dataset on the device, and which of its records the next steps take.
 
     Attributes:
-        arrays: ``images``, uint8 [records, height, width, channels], and ``labels``, int32 [records], if there are any.
+        arrays: the fields of all records: ``images``, uint8 [records, height, width, channels], and, if there are any,
+            ``labels``, int32 [records], ``attributes``, float32 [records, num_attributes], and ``inputs``, images.
         numbers: int32 [steps, rows]: the records of each step's batch, as `order` gives them.
         mirror: whether numbers from the count of records on mean the records flipped left to right.
         num_records: that count, where the arrays are padded; by default their length.
@@ -43,7 +44,9 @@ class DeviceDataset:
         batch = _gather(self.arrays, index) if self.split_over is None else self._gather_split(index, self.split_over)
         if self.mirror:
             flipped = (numbers >= num_records)[:, None, None, None]
-            batch["images"] = jnp.where(flipped, batch["images"][:, :, ::-1], batch["images"])
+            for key, rows in batch.items():
+                if rows.ndim == flipped.ndim:  # images
+                    batch[key] = jnp.where(flipped, rows[:, :, ::-1], rows)
         return batch
 
     def _gather_split(self, index: jax.Array, mesh: Mesh) -> Batch:

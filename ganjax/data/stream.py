@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int64
 
 from ganjax.data.order import order
-from ganjax.data.source import Source
+from ganjax.data.source import Field, Source
 from ganjax.ground.errors import UserError
 
 # What changes from step to step, placed on the device(s).
@@ -52,13 +52,14 @@ class Stream:
     def read(self, step: int) -> dict[str, np.ndarray]:
         """Reads this process's rows of a step."""
         num_records = len(self.source)
-        records = []
-        for number in self.numbers(step).tolist():
-            record = self.source[number % num_records]
-            if number >= num_records:
-                record = record | {"images": record["images"][:, ::-1]}
-            records.append(record)
-        return {key: np.stack([record[key] for record in records]) for key in records[0]}
+        numbers = self.numbers(step).tolist()
+        records = [self.source[number % num_records] for number in numbers]
+
+        def stack(key: str, field: Field) -> np.ndarray:
+            flipped = [field.is_image and number >= num_records for number in numbers]
+            return np.stack([r[key][:, ::-1] if flip else r[key] for r, flip in zip(records, flipped, strict=True)])
+
+        return {key: stack(key, field) for key, field in self.source.fields.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +129,6 @@ class Placement:
             raise TypeError(f"expected a NamedSharding or one device, got {self.sharding}")
         return jax.make_array_from_callback(array.shape, everywhere, lambda index: array[index])
 
-    def abstract(self, row_shape: tuple[int, ...], dtype: type) -> jax.ShapeDtypeStruct:
-        """The shape, dtype and placement of a leaf whose rows have the given shape."""
-        return jax.ShapeDtypeStruct((self.rows_per_step, *row_shape), dtype, sharding=self.sharding)
+    def abstract(self, field: Field) -> jax.ShapeDtypeStruct:
+        """The shape, dtype and placement of a leaf whose rows are of a field."""
+        return jax.ShapeDtypeStruct((self.rows_per_step, *field.shape), field.dtype, sharding=self.sharding)

@@ -1,6 +1,10 @@
-"""How good generated images are: feature networks, statistics of their features, and distances between them.
+"""How good are generated images?
 
-``features.py`` says what a feature network is; ``inception.py`` and ``dinov2.py`` are two. ``statistics.py``
-accumulates moments, ``distances.py`` and ``neighbours.py`` compare two sets of features, and ``path_length.py``
-measures a generator. Each is usable alone, on plain arrays.
+``measure.py`` sends images through networks once and makes numbers of what it kept (``kept.py``, ``estimates.py``);
+``protocol.py`` says which metrics there are and what a number carries. ``preconditions.py`` and ``cautions.py`` say
+what a metric lacks, and what its number does not tell; ``labels.py`` which class is which. ``reference.py`` has the
+reals, ``results.py`` the JSON, ``tables.py`` and ``pictures.py`` what a person sees.
+``features.py`` says what a feature network is; ``inception.py``, ``dinov2.py`` and ``classifier.py`` are three.
+``statistics.py`` accumulates moments, ``distances.py`` and ``neighbours.py`` compare two sets of features,
+``path_length.py`` measures a generator: each is usable alone, on plain arrays.
 """

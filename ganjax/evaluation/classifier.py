@@ -163,6 +163,11 @@ class StackedClassifier:
         return self.digits.accuracy
 
     @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """The digits', with three channels."""
+        return (*self.digits.image_shape[:2], 3)
+
+    @property
     def num_features(self) -> int:
         """Three times the digit classifier's."""
         return 3 * self.digits.num_features
@@ -205,7 +210,7 @@ def train_classifier(
     if source.num_classes < 2:
         raise UserError(
             f"{source.name} has {source.num_classes or 'no'} class(es); a classifier needs labels of two or more: give "
-            "a labelled dataset, or use another --network"
+            "a labelled dataset"
         )
     num_held_out = min(len(source) // 10, _MAX_HELD_OUT)
     if num_held_out < 1:

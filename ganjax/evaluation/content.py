@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int64
 from tqdm import tqdm
 
-from ganjax.data import Source
+from ganjax.data import Source, View
 from ganjax.data.parallel import parallel_map
 from ganjax.data.source import Record
 from ganjax.platform.distributed import is_first
@@ -17,18 +17,18 @@ _CHUNK = 2_048
 
 
 class Content(NamedTuple):
-    """All of a dataset in few numbers: a hash of every image and label, and how many images each class has."""
+    """All of a dataset in few numbers: a hash of every record, and how many images each class has."""
 
     sha256: str
     label_counts: tuple[int, ...]
 
 
-class Subset(Source):
+class Subset(View):
     """Some records of a source, in an order of their own."""
 
     def __init__(self, source: Source, indices: Int64[np.ndarray, " records"]) -> None:
-        super().__init__(name=source.name, image_shape=source.image_shape, class_names=source.class_names)
-        self._source, self._indices = source, indices
+        super().__init__(source)
+        self._indices = indices
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -41,7 +41,7 @@ def read_chunks(source: Source, *, size: int = _CHUNK, title: str) -> Iterator[d
     """The records in order, ``size`` at a time, decoded by threads, with a progress bar if it takes a while.
 
     Yields:
-        ``images`` uint8 NHWC and, where the source has labels, ``labels`` int32.
+        Every field of the source, with the records on a new first axis.
     """
     with image_progress(len(source), f"{title} {source.name}") as progress:
         for first in range(0, len(source), size):
@@ -52,15 +52,15 @@ def read_chunks(source: Source, *, size: int = _CHUNK, title: str) -> Iterator[d
 
 
 def read_content(source: Source) -> Content:
-    """Reads all of a dataset, as it is decoded: its shape, its classes, and every image and label in order."""
+    """Reads all of a dataset, as it is decoded: its shape, its classes, and every record in order."""
     digest = hashlib.sha256(f"{source.image_shape} {list(source.class_names)}\n".encode())
     counts = np.zeros(source.num_classes, np.int64)
     for chunk in read_chunks(source, title="hashing"):
         # A record at a time, so that the hash does not depend on how many are read at once.
-        for index, image in enumerate(chunk["images"]):
-            digest.update(np.ascontiguousarray(image).data)
-            if "labels" in chunk:
-                digest.update(int(chunk["labels"][index]).to_bytes(4, "little"))
+        for index in range(len(chunk["images"])):
+            for key, field in source.fields.items():
+                value = np.ascontiguousarray(chunk[key][index], np.dtype(field.dtype).newbyteorder("<"))
+                digest.update(value.data)
         if "labels" in chunk:
             counts += np.bincount(chunk["labels"], minlength=source.num_classes)
     return Content(digest.hexdigest(), tuple(counts.tolist()))

@@ -26,7 +26,8 @@ def frechet_distance(first: Moments, second: Moments) -> float:
     Heusel et al., arXiv 1706.08500, equation 6: |m1 - m2|² + tr(C1 + C2 - 2 (C1 C2)^(1/2)). The trace of the root is
     the sum of the singular values of R1ᵀ R2, where C = R Rᵀ. Both matrices being symmetric, no root of a matrix that is
     not is taken: so nothing complex arises, and a covariance that is singular (as it is with fewer images than
-    features) needs no constant on its diagonal and gets none.
+    features) needs no constant on its diagonal and gets none. What rounding leaves below zero, where no distance lies,
+    is zero.
 
     Args:
         first: of the one set.
@@ -44,7 +45,7 @@ def frechet_distance(first: Moments, second: Moments) -> float:
     roots = _factor(first_covariance).T @ _factor(second_covariance)
     overlap = np.linalg.svd(roots, compute_uv=False).sum() if roots.size else 0.0
     traces = np.trace(first_covariance) + np.trace(second_covariance)
-    return float(difference @ difference + traces - 2 * overlap)
+    return float(np.maximum(difference @ difference + traces - 2 * overlap, 0.0))  # NaN stays NaN
 
 
 def _factor(covariance: np.ndarray) -> np.ndarray:
@@ -207,7 +208,7 @@ def _divergence(first: np.ndarray, second: np.ndarray) -> np.ndarray | np.float6
     """KL(first || second) along the last axis, with 0 log 0 = 0."""
     positive = first > 0
     ratio = np.divide(first, second, out=np.ones(np.broadcast_shapes(first.shape, second.shape)), where=positive)
-    return np.sum(np.where(positive, first * np.log(ratio), 0.0), axis=-1)
+    return np.asarray(np.sum(np.where(positive, first * np.log(ratio), 0.0), axis=-1))
 
 
 class ModeCoverage(NamedTuple):
@@ -242,7 +243,10 @@ def mode_coverage(
     frequencies = np.bincount(predictions, minlength=num_modes) / len(predictions)
     real = np.full(num_modes, 1 / num_modes) if real_distribution is None else np.asarray(real_distribution, np.float64)
     if len(real) != num_modes or np.any((real <= 0) & (frequencies > 0)):
-        raise UserError(f"real_distribution has {np.sum(real > 0)} modes: expected all {num_modes}, or those predicted")
+        raise UserError(
+            f"real_distribution has {np.sum(real > 0)} modes: expected all {num_modes}, or those predicted; else the "
+            "divergence is infinite"
+        )
     return ModeCoverage(int(np.sum(frequencies > 0)), float(_divergence(frequencies, real)))
 
 

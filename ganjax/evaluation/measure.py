@@ -1,61 +1,47 @@
 """From images to numbers: one pass over generated images, and the metrics made of what it kept."""
 
+import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int, Int32, UInt8
+from jaxtyping import Int, UInt8
 
+from ganjax.evaluation.cautions import cautions
 from ganjax.evaluation.content import image_progress
-from ganjax.evaluation.distances import (
-    Estimate,
-    conditional_accuracy,
-    frechet_distance,
-    inception_score,
-    kernel_distance,
-    mode_coverage,
-    per_class_frechet_distance,
-)
-from ganjax.evaluation.features import FeatureNetwork, Features, feature_function
-from ganjax.evaluation.neighbours import manifold_metrics
+from ganjax.evaluation.estimates import Estimates, estimate
+from ganjax.evaluation.fakes import Fakes
+from ganjax.evaluation.features import Features, feature_function
+from ganjax.evaluation.kept import Kept
+from ganjax.evaluation.preconditions import check_classes, unmet, unmet_by
 from ganjax.evaluation.protocol import METRICS, Result, Role, Stamp
 from ganjax.evaluation.reference import Extract, Reals, Reference
-from ganjax.evaluation.statistics import Moments
 from ganjax.ground.errors import UserError
 
 _logger = logging.getLogger("ganjax")
 
-NEIGHBOURS = 5
-NUM_SUBSETS, SUBSET_SIZE = 100, 1_000
-NUM_SPLITS = 10
-_ROWS_AT_ONCE = 1_024  # enough that the product of the rows, and not the sum of the matrices, takes the time
 
+class Measured(NamedTuple):
+    """What an evaluation came to.
 
-class Chunk(NamedTuple):
-    """Some generated images, with their labels where they have any."""
+    Attributes:
+        results: the numbers.
+        refused: the metrics that could not be computed, and why.
+    """
 
-    images: UInt8[np.ndarray, "num height width channels"]
-    labels: Int32[np.ndarray, " num"] | None
-
-
-class Estimates(NamedTuple):
-    """What a metric comes to: its numbers, the first one's deviation, and a number for each class."""
-
-    values: tuple[float, ...]
-    deviation: float | None = None
-    details: dict[str, float] = {}  # noqa: RUF012  (never changed)
-
-
-PathLength = Callable[[FeatureNetwork], Estimate]
+    results: list[Result]
+    refused: dict[str, str]
 
 
 class Evaluator:
     """Some metrics against one dataset. Its programs are compiled once, for any number of evaluations.
 
+    A metric that cannot be computed costs no other: what is amiss with it is returned beside the others' numbers.
+
     Attributes:
-        metrics: names of ``METRICS``.
+        metrics: names of ``METRICS``; those that ``prepare`` refused are left out.
         networks: by role; those that the metrics need.
         num: how many generated images are measured.
     """
@@ -74,25 +60,53 @@ class Evaluator:
 
         Args:
             metrics: names of ``METRICS``.
-            networks: a ``FeatureNetwork`` for each role that the metrics need.
+            networks: a ``FeatureNetwork`` for each role that the metrics need; a metric without one is refused.
             reals: what is compared with; None when no metric needs it.
             num: generated images, and at most so many reals where their features are compared one by one.
             seed: of every draw.
             batch_size: images that go through a network at once.
-
-        Raises:
-            UserError: a metric needs reals, labels or classes that are not there.
         """
         self.metrics, self.networks, self.num = tuple(metrics), networks, num
         self._reals, self._seed, self._batch_size = reals, seed, batch_size
-        for name in metrics:
-            if METRICS[name].reals and reals is None:
-                raise UserError(f"{name} compares with real images; name them: --real, --config or --workdir")
-            if name == "class-fid" and reals is not None and not reals.source.num_classes:
-                raise UserError(f"{name} needs labels, and {reals.source.name} has none; leave {name} out")
+        self._warned: set[str] = set()
         self._extract: dict[Role, Extract] = {
             role: _filled_up(feature_function(network), batch_size) for role, network in networks.items()
         }
+
+    def prepare(self, fakes: Fakes) -> dict[str, str]:
+        """Finds out what metrics lack to measure images like these, and computes the statistics of the reals.
+
+        Later calls find these in the cache, and leave out the metrics that are refused here.
+
+        Returns:
+            Why, by metric.
+        """
+        refused: dict[str, str] = {}
+        for name in self.metrics:
+            network = self.networks.get(METRICS[name].role)
+            reason = unmet(name, fakes, self._reals, num=self.num)
+            if reason is None:
+                reason = "has no network" if network is None else unmet_by(network, name, fakes.image_shape)
+            if reason is None:
+                with _noted(name, refused):
+                    self._statistics(name, fakes)
+            else:
+                refused[name] = reason
+        self.metrics = tuple(name for name in self.metrics if name not in refused)
+        return refused
+
+    def _statistics(self, name: str, fakes: Fakes) -> None:
+        """Computes those of the reals that a metric needs, unless they are in the cache."""
+        metric = METRICS[name]
+        if metric.reals == "moments":
+            self.reference(metric.role).moments()
+        elif metric.reals == "features":
+            real = self.reference(metric.role).features(self.num, seed=self._seed)
+            if metric.labels:
+                assert self._reals is not None
+                assert real.labels is not None
+                assert fakes.label_counts is not None
+                check_classes(self._reals, real.labels, fakes.label_counts, fewest=metric.fewest)
 
     def reference(self, role: Role) -> Reference:
         """What a network says of the reals."""
@@ -111,78 +125,82 @@ class Evaluator:
         for first in range(0, len(images), self._batch_size):
             yield self._extract[role](images[first : first + self._batch_size])
 
-    def prepare(self) -> None:
-        """Computes the statistics of the reals, so that later calls find them in the cache."""
+    def __call__(self, fakes: Fakes) -> Measured:
+        """Measures the first ``num`` images, or all if there are no more."""
+        refused: dict[str, str] = {}
         for name in self.metrics:
-            role, reals = METRICS[name].role, METRICS[name].reals
-            if reals == "moments":
-                self.reference(role).moments()
-            elif reals == "features":
-                self.reference(role).features(self.num, seed=self._seed)
+            reason = unmet(name, fakes, self._reals, num=self.num)
+            if reason:
+                refused[name] = reason
+        metrics = [name for name in self.metrics if name not in refused]
+        kept = self._pass(fakes, [name for name in metrics if METRICS[name].keeps])
+        results: list[Result] = []
+        for name in metrics:
+            with _noted(name, refused):
+                results += self._results(name, fakes, kept.get(METRICS[name].role))
+        return Measured(results, refused)
 
-    def __call__(
-        self, chunks: Iterable[Chunk], stamp: Callable[..., Stamp], *, path_length: PathLength | None = None
-    ) -> list[Result]:
-        """Measures the images.
-
-        Args:
-            chunks: the images, at least ``num`` if there are so many; what is beyond is left out.
-            stamp: makes a stamp of what this class knows of it; the caller knows the rest.
-            path_length: the path length of the generator in the features of a network, for ``ppl``.
-
-        Raises:
-            UserError: there are too few images, or a metric needs labels that they do not have.
-        """
-        metrics = [name for name in self.metrics if METRICS[name].keeps]
-        kept = self._pass(chunks, metrics) if metrics else {}
-        results = []
-        for name in self.metrics:
-            metric, network = METRICS[name], self.networks[METRICS[name].role]
-            num_real, settings = None, {}
-            if name == "ppl":
-                if path_length is None:
-                    raise UserError("ppl moves through a generator's latents; it needs --workdir without --fake")
-                found = path_length(network)
-                estimates, num_fake = Estimates((found.mean,), found.deviation), self.num
-            else:
-                estimates, num_real, settings = self._compute(name, kept[metric.role])
-                num_fake = kept[metric.role].count
-            mark = stamp(
-                network=network.name,
-                network_sha256=network.fingerprint,
-                classifier_accuracy=getattr(network, "accuracy", None),
-                resize=network.resize,
-                dataset=self._reals.source.name if self._reals and metric.reals else None,
-                dataset_sha256=self._reals.content.sha256 if self._reals and metric.reals else None,
-                split=self._reals.split if self._reals and metric.reals else None,
-                num_real=num_real,
-                num_fake=num_fake,
-                seed=self._seed,
-                settings=settings,
+    def _results(self, name: str, fakes: Fakes, kept: Kept | None) -> list[Result]:
+        metric, network = METRICS[name], self.networks[METRICS[name].role]
+        if metric.keeps:
+            assert kept is not None
+            reference = None if self._reals is None else self.reference(metric.role)
+            found = estimate(name, kept, network, reference, num=self.num, seed=self._seed)
+            num_fake = kept.count
+        else:
+            assert fakes.path_length is not None
+            length = fakes.path_length(network)
+            found, num_fake = Estimates((length.mean,), deviation=length.deviation), self.num
+        if not np.isfinite([*found.values, found.deviation or 0.0]).all():
+            raise UserError(f"came out as {', '.join(map(str, found.values))}, which is no number to go by")
+        self._warn(name, fakes, *(found.of_smallest_class or (num_fake, found.num_real)))
+        compared = self._reals if metric.reals else None
+        mark = Stamp(
+            **fakes.stamp,
+            network=network.name,
+            network_sha256=network.fingerprint,
+            classifier_accuracy=getattr(network, "accuracy", None),
+            resize=network.resize,
+            dataset=compared.source.name if compared else None,
+            dataset_sha256=compared.content.sha256 if compared else None,
+            split=compared.split if compared else None,
+            num_real=found.num_real,
+            num_fake=num_fake,
+            seed=self._seed,
+            settings=found.settings,
+        )
+        return [
+            Result(
+                metric=result,
+                value=value,
+                deviation=None if index else found.deviation,
+                details={} if index else found.details,
+                stamp=mark,
             )
-            for index, value in enumerate(estimates.values):
-                first = index == 0
-                results.append(
-                    Result(
-                        metric=metric.results[index],
-                        value=value,
-                        deviation=estimates.deviation if first else None,
-                        details=estimates.details if first else {},
-                        stamp=mark,
-                    )
-                )
-        return results
+            for index, (result, value) in enumerate(zip(metric.results, found.values, strict=True))
+        ]
 
-    def _pass(self, chunks: Iterable[Chunk], metrics: Sequence[str]) -> dict[Role, "_Kept"]:
+    def _warn(self, name: str, fakes: Fakes, num_fake: int, num_real: int | None) -> None:
+        """Tells what the number does not, once for all evaluations."""
+        network = self.networks[METRICS[name].role]
+        lines = cautions(name, network, num_fake=num_fake, num_real=num_real, fakes=fakes, reals=self._reals)
+        for line in lines:
+            if line not in self._warned:
+                self._warned.add(line)
+                _logger.warning("%s", line)
+
+    def _pass(self, fakes: Fakes, metrics: Sequence[str]) -> dict[Role, Kept]:
         """Sends all images through all networks, and keeps what the metrics need."""
-        kept: dict[Role, _Kept] = {}
+        kept: dict[Role, Kept] = {}
         for role, network in self.networks.items():
             needs = {METRICS[name].keeps for name in metrics if METRICS[name].role == role}
             if needs:
-                kept[role] = _Kept(needs, network.num_features)
+                kept[role] = Kept(needs, network.num_features)
+        if not kept:
+            return kept
         count = 0
         with image_progress(self.num, "measuring") as progress:
-            for chunk in chunks:
+            for chunk in fakes.chunks(self.num):
                 images = chunk.images[: self.num - count]
                 labels = None if chunk.labels is None else chunk.labels[: len(images)]
                 found: dict[int, Features] = {}  # a network that serves two roles sees the images once
@@ -195,120 +213,7 @@ class Evaluator:
                 progress.update(len(images))
                 if count == self.num:
                     break
-        if count < 2:
-            raise UserError(f"there are {count} generated images; every metric needs 2 or more: give more")
-        for name in metrics:
-            collected = kept[METRICS[name].role]
-            if name == "fid" and count <= collected.num_features:
-                _logger.warning(
-                    "fid of %d images with %d features: the covariance is singular and fid is biased upwards; use more "
-                    "images (--num), or kid, which has no bias",
-                    count,
-                    collected.num_features,
-                )
         return kept
-
-    def _compute(self, name: str, fake: "_Kept") -> tuple[Estimates, int | None, dict[str, Any]]:
-        """The numbers of a metric, how many reals they are of, and its settings."""
-        metric = METRICS[name]
-        if name == "fid":
-            real = self.reference(metric.role).moments()
-            return Estimates((frechet_distance(real, fake.moments()),)), real.count, {}
-        if name == "is":
-            splits = min(NUM_SPLITS, fake.count)
-            found = inception_score(fake.probabilities(), num_splits=splits)
-            return Estimates((found.mean,), found.deviation), None, {"num_splits": splits}
-        if name == "accuracy":
-            predictions, labels = fake.predictions(), fake.labels()
-            details = {
-                str(label): conditional_accuracy(predictions[labels == label], labels[labels == label])
-                for label in np.unique(labels).tolist()
-            }
-            return Estimates((conditional_accuracy(predictions, labels),), None, details), None, {}
-        if name == "modes":
-            assert self._reals is not None
-            counts = np.array(self._reals.content.label_counts, np.float64)
-            num_modes = self.networks["classifier"].num_classes
-            found = mode_coverage(fake.predictions(), num_modes=num_modes, real_distribution=counts / counts.sum())
-            settings = {"num_modes": num_modes, "real_distribution": "the dataset's labels"}
-            return Estimates((float(found.modes), found.divergence)), int(counts.sum()), settings
-        real = self.reference(metric.role).features(self.num, seed=self._seed)
-        num_real = len(real.features)
-        if name == "kid":
-            size = min(SUBSET_SIZE, num_real, fake.count)
-            found = kernel_distance(
-                real.features, fake.features(), num_subsets=NUM_SUBSETS, subset_size=size, seed=self._seed
-            )
-            settings = {"num_subsets": NUM_SUBSETS, "subset_size": size}
-            return Estimates((found.mean,), found.deviation), num_real, settings
-        if name == "prdc":
-            found = manifold_metrics(real.features, fake.features(), neighbours=NEIGHBOURS)
-            return Estimates(tuple(found)), num_real, {"neighbours": NEIGHBOURS}
-        assert name == "class-fid"
-        assert real.labels is not None
-        labels = fake.labels()
-        distances = per_class_frechet_distance(real.features, real.labels, fake.features(), labels)
-        fewest = min(np.bincount(labels)[list(distances)])
-        if fewest <= fake.num_features:
-            _logger.warning(
-                "class-fid with %d images in a class and %d features: the covariances are singular and class-fid is "
-                "biased upwards; use more images (--num)",
-                fewest,
-                fake.num_features,
-            )
-        details = {str(label): distance for label, distance in distances.items()}
-        return Estimates((float(np.mean(list(distances.values()))),), None, details), num_real, {}
-
-
-class _Kept:
-    """What is kept of one network's features of the generated images."""
-
-    def __init__(self, needs: set[str | None], num_features: int) -> None:
-        self.num_features, self.count = num_features, 0
-        self._needs = needs
-        names = ("features", "probabilities", "predictions", "labels")
-        self._rows: dict[str, list[np.ndarray]] = {name: [] for name in names}
-        self._moments, self._waiting = Moments.empty(num_features), []
-
-    def add(self, found: Features, labels: Int32[np.ndarray, " num"] | None) -> None:
-        """Takes a batch."""
-        features = np.asarray(found.features)
-        self.count += len(features)
-        if "features" in self._needs:
-            self._rows["features"].append(features)
-        if "moments" in self._needs:
-            self._waiting.append(features)
-            if sum(map(len, self._waiting)) >= _ROWS_AT_ONCE:
-                self.moments()
-        for name in self._needs & {"probabilities", "predictions"}:
-            if found.probabilities is None:
-                raise UserError("the network has no classes; is needs --network inception or classifier")
-            probabilities = np.asarray(found.probabilities)
-            self._rows[str(name)].append(probabilities if name == "probabilities" else probabilities.argmax(axis=1))
-        if labels is not None:
-            self._rows["labels"].append(labels)
-
-    def moments(self) -> Moments:
-        """Of all so far."""
-        if self._waiting:
-            self._moments, self._waiting = self._moments.add(np.concatenate(self._waiting)), []
-        return self._moments
-
-    def features(self) -> Float[np.ndarray, "num features"]:
-        """All of them."""
-        return np.concatenate(self._rows["features"])
-
-    def probabilities(self) -> Float[np.ndarray, "num classes"]:
-        """Of all images."""
-        return np.concatenate(self._rows["probabilities"])
-
-    def predictions(self) -> Int[np.ndarray, " num"]:
-        """The most probable class of each image."""
-        return np.concatenate(self._rows["predictions"])
-
-    def labels(self) -> Int32[np.ndarray, " num"]:
-        """Of the images, which must have them."""
-        return np.concatenate(self._rows["labels"])
 
 
 def _filled_up(extract: Extract, size: int) -> Extract:
@@ -319,3 +224,12 @@ def _filled_up(extract: Extract, size: int) -> Extract:
         return jax.tree.map(lambda leaf: leaf[: len(images)], extract(padded))
 
     return compute
+
+
+@contextlib.contextmanager
+def _noted(name: str, refused: dict[str, str]) -> Iterator[None]:
+    """Notes why a metric cannot be computed, and goes on."""
+    try:
+        yield
+    except (UserError, np.linalg.LinAlgError, MemoryError) as error:
+        refused[name] = " ".join(str(error).split()) or type(error).__name__

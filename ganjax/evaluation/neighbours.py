@@ -4,6 +4,7 @@ The pairwise distances are computed in float64 in tiles, rows of queries against
 over the devices. Besides the two sets of features the memory is that of one tile.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ from jaxtyping import Array, Float, Int, Shaped
 from ganjax.evaluation.precise import float64_context, float64_mesh
 from ganjax.ground.errors import UserError
 from ganjax.platform.sharding import batch_sharding, replicated
+
+_logger = logging.getLogger("ganjax")
 
 _TILE_ELEMENTS = 4_000_000  # distances of a tile on one device: 32 MB in float64
 # The nearest are sought in float32, for which there is a fast selection, and so many more than asked for that rounding
@@ -77,7 +80,8 @@ def manifold_metrics(
 
     Precision and recall are those of Kynkäänniemi et al., arXiv 1904.06991, equation 2, and density and coverage those
     of Naeem et al., arXiv 2002.09797, equations 5 and 6. A sphere around each image reaches to its nearest neighbour
-    number ``neighbours`` of the same set, itself not counted; a point on the sphere is outside.
+    number ``neighbours`` of the same set, itself not counted; a point on the sphere is outside. Where that many images
+    are the same as an image, its sphere is empty: a warning says so, for the scores are then of the others alone.
 
     Args:
         real: features.
@@ -93,6 +97,8 @@ def manifold_metrics(
             f"neighbours is {neighbours}: expected 1 to {min(len(real), len(fake)) - 1}, fewer than each set's images"
         )
     real_radii, fake_radii = _radii(real, neighbours), _radii(fake, neighbours)
+    _warn_of_copies(real, real_radii, "real", "precision, density and coverage", neighbours)
+    _warn_of_copies(fake, fake_radii, "generated", "recall", neighbours)
 
     def count(squares: Array, rows: Array, columns: Array, row_radii: Array, column_radii: Array) -> tuple[Array, ...]:
         del rows, columns
@@ -144,6 +150,21 @@ def _radii(features: np.ndarray, neighbours: int) -> np.ndarray:
         return (values[:, neighbours],)
 
     return np.concatenate([values for (values,) in _tiles(radius, features, features)])
+
+
+def _warn_of_copies(features: np.ndarray, radii: np.ndarray, whose: str, scores: str, neighbours: int) -> None:
+    # The same image may come out of a network with another last bit, by its place in a batch.
+    nothing = 1e-10 * np.mean(np.sum(features.astype(np.float64) ** 2, axis=1))
+    count = int(np.sum(radii <= nothing))
+    if count:
+        _logger.warning(
+            "%d of %d %s images are the same as %d others or more: their spheres are empty and add nothing to %s",
+            count,
+            len(features),
+            whose,
+            neighbours,
+            scores,
+        )
 
 
 def _smallest(squares: Array, num: int) -> Array:

@@ -8,12 +8,9 @@ import dataclasses
 import difflib
 import functools
 import importlib.metadata
-import json
-from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
-from etils import epath
 
 from ganjax.ground.errors import UserError
 
@@ -31,6 +28,7 @@ class Metric(NamedTuple):
         reals: which statistics of the reals it compares with, if any: ``moments``, ``features``, ``labels``.
         labels: whether the generated images must have labels.
         better: whether lower or higher values of its first number are better.
+        fewest: how many images it needs of either set, and where it needs labels of both, of each class.
     """
 
     results: tuple[str, ...]
@@ -39,16 +37,27 @@ class Metric(NamedTuple):
     reals: str | None
     labels: bool = False
     better: Literal["lower", "higher"] = "lower"
+    fewest: int = 2
 
+
+NEIGHBOURS = 5
+"""The k of precision, recall, density and coverage."""
 
 METRICS: dict[str, Metric] = {
     "fid": Metric(("fid",), "network", "moments", "moments"),
     "kid": Metric(("kid",), "network", "features", "features"),
     "is": Metric(("is",), "network", "probabilities", None, better="higher"),
-    "prdc": Metric(("precision", "recall", "density", "coverage"), "network", "features", "features", better="higher"),
+    "prdc": Metric(
+        ("precision", "recall", "density", "coverage"),
+        "network",
+        "features",
+        "features",
+        better="higher",
+        fewest=NEIGHBOURS + 1,
+    ),
     "class-fid": Metric(("class-fid",), "network", "features", "features", labels=True),
-    "modes": Metric(("modes", "modes-kl"), "classifier", "predictions", "labels", better="higher"),
-    "accuracy": Metric(("accuracy",), "classifier", "predictions", None, labels=True, better="higher"),
+    "modes": Metric(("modes", "modes-kl"), "classifier", "predictions", "labels", better="higher", fewest=1),
+    "accuracy": Metric(("accuracy",), "classifier", "predictions", None, labels=True, better="higher", fewest=1),
     "ppl": Metric(("ppl",), "network", None, None),
 }
 RESULTS: dict[str, Literal["lower", "higher"]] = {
@@ -160,95 +169,8 @@ def differences(first: Stamp, second: Stamp) -> dict[str, tuple[str, str]]:
     }
 
 
-def compare(first: Sequence[Result], second: Sequence[Result]) -> list[str]:
-    """Lines for a person: each number that both have, side by side, and in what their protocols differ."""
-    others = {result.metric: result for result in second}
-    pairs = [(result, others[result.metric]) for result in first if result.metric in others]
-    if not pairs:
-        return ["no metric in common"]
-    lines, groups = [], {}
-    for one, other in pairs:
-        lines.append(f"{one.metric:10} {one.value:12.6g} {other.value:12.6g}")
-        different = differences(one.stamp, other.stamp)
-        for name, values in different.items():
-            groups.setdefault((name, *values), []).append(one.metric)
-    if all(name in SUBJECT for name, *_ in groups):
-        lines.append("same protocol")
-    else:
-        lines.append("DIFFERENT PROTOCOLS: these numbers do not compare")
-    for (name, one, other), metrics in groups.items():
-        kind = "measured" if name in SUBJECT else "protocol"
-        which = "" if len(metrics) == len(pairs) else f"  ({', '.join(metrics)})"
-        lines.append(f"  {kind} {name}: {_short(one)} | {_short(other)}{which}")
-    return lines
-
-
-def write_results(results: Iterable[Result], path: epath.Path) -> None:
-    """Writes JSON; a process that is killed leaves the old file or the new one, whole."""
-    unfinished = path.parent / f"{path.name}.unfinished"
-    unfinished.write_text(to_json(results) + "\n")
-    unfinished.replace(path)
-
-
-def to_json(results: Iterable[Result]) -> str:
-    """``{"results": [...]}``."""
-    return json.dumps({"results": [dataclasses.asdict(result) for result in results]}, indent=1)
-
-
-def read_results(path: epath.Path) -> list[Result]:
-    """What ``write_results`` wrote.
-
-    Raises:
-        UserError: the file is absent or holds something else.
-    """
-    if not path.exists():
-        raise UserError(f"{path} does not exist; expected the JSON of a `ganjax evaluate`")
-    try:
-        records = json.loads(path.read_text())["results"]
-        return [Result(**{**record, "stamp": Stamp(**record["stamp"])}) for record in records]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} does not hold results of `ganjax evaluate`; name another file") from error
-
-
-def merge_results(earlier: Sequence[Result], new: Sequence[Result]) -> list[Result]:
-    """Both, without the earlier ones that the new ones repeat under the same protocol."""
-    repeated = {_identity(result) for result in new}
-    return [result for result in earlier if _identity(result) not in repeated] + list(new)
-
-
-def keep_results(results: Sequence[Result], workdir: epath.Path, *, images_seen: int) -> list[str]:
-    """Adds results to those of a run, and says where earlier ones were measured under another protocol."""
-    folder = workdir / "evaluation"
-    path = folder / f"{images_seen:010}.json"
-    earlier = {file: read_results(file) for file in sorted(folder.glob("*.json"))} if folder.exists() else {}
-    lines = [f"kept in {path}"]
-    for result in results:
-        others = [(file, other) for file, found in earlier.items() for other in found if other.metric == result.metric]
-        for file, other in reversed(others):
-            pairs = differences(other.stamp, result.stamp).items()
-            protocol = [f"{name} {before} -> {now}" for name, (before, now) in pairs if name not in SUBJECT]
-            if protocol:
-                lines.append(
-                    f"{result.metric} was {other.value:.6g} in {file.name} under another protocol "
-                    f"and does not compare: {', '.join(protocol)}"
-                )
-                break
-    if jax.process_index() == 0:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_results(merge_results(earlier.get(path, []), results), path)
-    return lines
-
-
-def _identity(result: Result) -> str:
-    return json.dumps([result.metric, dataclasses.asdict(result.stamp)], sort_keys=True)
-
-
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     leaves: dict[str, Any] = {}
     for name, value in tree.items():
         leaves |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return leaves
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 48 else f"{text[:12]}…{text[-12:]}"

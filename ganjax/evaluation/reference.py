@@ -19,6 +19,7 @@ from ganjax.evaluation.content import Content, Subset, read_chunks
 from ganjax.evaluation.features import FeatureNetwork, Features
 from ganjax.evaluation.statistics import Moments, moments_of
 from ganjax.evaluation.stored import load_arrays, save_arrays
+from ganjax.ground.errors import UserError
 from ganjax.platform.cache import cache_folder
 from ganjax.platform.distributed import all_have
 
@@ -63,9 +64,9 @@ class Reference:
         self._reals, self._network, self._extract, self._batch_size = reals, network, extract, batch_size
 
     @property
-    def source(self) -> Source:
-        """The records of the dataset."""
-        return self._reals.source
+    def reals(self) -> Reals:
+        """The dataset."""
+        return self._reals
 
     def moments(self) -> Moments:
         """Of all images."""
@@ -81,7 +82,11 @@ class Reference:
         return moments
 
     def features(self, num: int, *, seed: int) -> KeptFeatures:
-        """Of ``num`` images drawn at random, or of all when there are no more."""
+        """Of ``num`` images drawn at random, or of all when there are no more.
+
+        Raises:
+            UserError: a feature is not finite.
+        """
         source = self._reals.source
         num = min(num, len(source))
         whole = num == len(source)
@@ -98,6 +103,8 @@ class Reference:
                 kept.append(np.asarray(self._extract(chunk["images"]).features))
                 labels.append(chunk.get("labels", np.empty(0, np.int32)))
             arrays = {"features": np.concatenate(kept), "labels": np.concatenate(labels), "indices": indices}
+            if num_bad := np.sum(~np.isfinite(arrays["features"]).all(axis=1)):
+                raise UserError(f"the features of {num_bad} images of {source.name} are NaN or infinite")
             save_arrays(path, settings, arrays, {})
         else:
             arrays = stored[0]

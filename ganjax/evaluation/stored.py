@@ -1,5 +1,6 @@
 """Arrays in the user's cache that are never taken for what they are not."""
 
+import contextlib
 import json
 import logging
 import os
@@ -30,7 +31,8 @@ def save_arrays(path: Path, settings: dict[str, Any], arrays: Mapping[str, Any],
         unfinished.replace(path)
     except OSError as error:
         _logger.warning("%s cannot be written (%s); it will be computed anew next time", path, error.strerror)
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
 
 
 def load_arrays(path: Path, settings: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
@@ -39,16 +41,17 @@ def load_arrays(path: Path, settings: dict[str, Any]) -> tuple[dict[str, np.ndar
     The format checks a CRC-32 of every array. A file that is damaged, or that was saved with other settings, is named
     in a warning and not used.
     """
-    if not path.exists():
+    if not os.path.exists(path):  # which is no either where nobody may look
         return None
     try:
         with np.load(path, allow_pickle=False) as archive:
             meta = json.loads(archive[_META].tobytes())
             arrays = {name.removeprefix("array/"): archive[name] for name in archive if name != _META}
-    except (ValueError, OSError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error):
+        made_of, facts = meta["settings"], meta["facts"]
+    except (ValueError, TypeError, OSError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error):
         _logger.warning("%s is damaged; it is computed anew", path)
         return None
-    if meta["settings"] != settings:
+    if made_of != settings:
         _logger.warning("%s is stale: it was made of something else; it is computed anew", path)
         return None
-    return arrays, meta["facts"]
+    return arrays, facts

@@ -7,14 +7,16 @@ describe a tensor and refuses every other, and then kept as a plain .npz.
 import collections
 import dataclasses
 import hashlib
+import http.client
 import io
+import logging
 import os
 import pickle
 import struct
 import tempfile
-import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -24,6 +26,8 @@ from tqdm import tqdm
 
 from ganjax.ground.errors import UserError
 from ganjax.platform.cache import cache_folder
+
+_logger = logging.getLogger("ganjax")
 
 _CHUNK = 2**20
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -83,26 +87,39 @@ def load_weights(published: PublishedWeights, *, path: Path | None = None, downl
         return Weights(read_pytorch(path), sha256_of(path))
     folder = cache_folder() / "weights"
     converted = folder / f"{published.sha256}.npz"
-    if not converted.is_file():
-        source = folder / published.name
-        if not source.is_file():
-            if not download:
-                raise UserError(f"{source} is not there: fetch {published.url} and put it there, or allow the download")
-            fetch(published, source)
-        found = sha256_of(source)
-        if found != published.sha256:
-            raise UserError(
-                f"{source} has the sha256 {found}, expected {published.sha256}: delete it and fetch it again"
-            )
-        _write(converted, lambda file: np.savez(file, allow_pickle=False, **read_pytorch(source)))
-    with np.load(converted, allow_pickle=False) as arrays:
-        return Weights(dict(arrays), published.sha256)
+    if os.path.exists(converted):
+        try:
+            with np.load(converted, allow_pickle=False) as arrays:
+                return Weights(dict(arrays), published.sha256)
+        except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
+            _logger.warning("%s is damaged; it is made anew of %s", converted, published.name)
+    source = folder / published.name
+    if not os.path.exists(source):
+        if not download:
+            raise UserError(f"{source} is not there: fetch {published.url} and put it there")
+        fetch(published, source)
+    found = sha256_of(source)
+    if found != published.sha256:
+        raise UserError(f"{source} has the sha256 {found}, expected {published.sha256}: delete it and fetch it again")
+    arrays = read_pytorch(source)
+    try:
+        _write(converted, lambda file: np.savez(file, allow_pickle=False, **arrays))
+    except OSError as error:
+        _logger.warning("%s cannot be written (%s); it will be made anew next time", converted, error.strerror)
+    return Weights(arrays, published.sha256)
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file's content, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """The sha256 of a file's content, in hex.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); mend that, or delete it") from error
 
 
 def fetch(published: PublishedWeights, path: Path) -> None:
@@ -114,7 +131,13 @@ def fetch(published: PublishedWeights, path: Path) -> None:
     digest = hashlib.sha256()
 
     def copy(file: BinaryIO) -> None:
-        with urllib.request.urlopen(published.url, timeout=30) as response:
+        try:
+            response = urllib.request.urlopen(published.url, timeout=30)
+        except OSError as error:
+            raise UserError(
+                f"{published.url} cannot be fetched ({error}): put the file at {path} by other means"
+            ) from error
+        with response:
             total = int(response.headers.get("Content-Length", 0)) or None
             with tqdm(total=total, unit="B", unit_scale=True, desc=published.name) as progress:
                 while chunk := response.read(_CHUNK):
@@ -128,9 +151,9 @@ def fetch(published: PublishedWeights, path: Path) -> None:
 
     try:
         _write(path, copy)
-    except (urllib.error.URLError, OSError) as error:
+    except (OSError, http.client.HTTPException) as error:  # the disk, or a connection that broke
         raise UserError(
-            f"{published.url} cannot be fetched ({error}): put the file at {path} by other means"
+            f"{path} cannot be fetched and written ({error}): try again, or name another folder as $GANJAX_CACHE"
         ) from error
 
 

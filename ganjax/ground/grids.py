@@ -2,7 +2,9 @@
 
 import numpy as np
 from jaxtyping import Int, UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from ganjax.ground.fonts import drawable
 
 
 def image_grid(
@@ -42,11 +44,11 @@ def sheet(rows: dict[str, UInt8[np.ndarray, "batch height width channels"]]) -> 
     """The rows below each other, each with its name to the left."""
     images = np.concatenate(list(rows.values()))
     grid = image_grid(images, columns=len(images) // len(rows), scale=max(1, 64 // images.shape[1])).convert("RGB")
-    font = ImageFont.load_default(size=14)
-    margin = 12 + max(int(font.getlength(name)) for name in rows)
+    texts = [drawable(name, size=14) for name in rows]
+    margin = 12 + max(int(font.getlength(text)) for text, font in texts)
     canvas = Image.new("RGB", (margin + grid.width, grid.height), (32, 32, 32))
     canvas.paste(grid, (margin, 0))
     draw = ImageDraw.Draw(canvas)
-    for index, name in enumerate(rows):
-        draw.text((6, (index + 0.5) * grid.height / len(rows)), name, fill=(220, 220, 220), font=font, anchor="lm")
+    for index, (text, font) in enumerate(texts):
+        draw.text((6, (index + 0.5) * grid.height / len(rows)), text, fill=(220, 220, 220), font=font, anchor="lm")
     return canvas

@@ -35,7 +35,8 @@ class Condition(NamedTuple):
         """What a network takes of it.
 
         Args:
-            network: with ``num_classes`` and, where it takes more than labels, ``num_attributes`` and ``input_shape``.
+            network: with ``num_classes`` and, where it takes more than labels, ``num_attributes``, ``input_shape`` and
+                ``any_size``.
 
         Raises:
             UserError: something that it takes is missing, or of another size.
@@ -54,7 +55,9 @@ class Condition(NamedTuple):
                 )
         if input_shape is not None:
             found = None if self.inputs is None else tuple(self.inputs.shape[1:])
-            if found != input_shape:
+            told = slice(2 if getattr(network, "any_size", False) else 0, None)
+            enlarged = (*network.image_shape[:2], input_shape[2])  # to stand beside the images
+            if found is None or found[told] not in (input_shape[told], enlarged[told]):
                 raise UserError(
                     f"the model starts from images of {input_shape} (height, width, channels) but got "
                     f"{found or 'none'}: give such inputs, or change input_shape"

@@ -4,7 +4,7 @@ The generator sees an embedding of the label and the attributes beside the laten
 projection discriminator (Miyato & Koyama, arXiv 1802.05637, Eq. 3).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from ganjax.models.layers import (
     fit_maps,
     leaky_relu,
     pointwise_convolution,
+    scale_near_one,
     strided_convolution,
     transposed_convolution,
 )
@@ -28,13 +29,8 @@ from ganjax.models.layers import (
 _weights = nn.initializers.normal(0.02)  # section 4 of the paper
 
 
-def _scale_initializer(key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> Array:
-    """N(1, 0.02) for the scale of a normalisation, as in the authors' code; the paper gives only the weights'."""
-    return 1 + _weights(key, shape, dtype)
-
-
 def _normalized(maps: Array, mode: Mode, name: str) -> Array:
-    return batch_norm(maps, mode, scale_init=_scale_initializer, name=name)
+    return batch_norm(maps, mode, scale_init=scale_near_one, name=name)
 
 
 def _stage_widths(image_shape: tuple[int, int, int], features: int) -> tuple[int, ...]:

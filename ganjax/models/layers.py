@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from ganjax.ground.errors import UserError
@@ -171,16 +172,17 @@ def _downsample_axis(images: Array, axis: int) -> Array:
 def strided_convolution(
     images: Float[Array, "batch height width in_channels"], kernel: Float[Array, "4 4 in_channels out_channels"]
 ) -> Float[Array, "batch height//2 width//2 out_channels"]:
-    """A 4 x 4 convolution of stride 2, which halves an even size.
+    """A 4 x 4 convolution of stride 2, which halves the size; of an odd one, half of one less.
 
     Along one axis output m is the sum over k of kernel[k] x[2m + k - 1], zeros outside.
     """
     if current_forms().strided == "native":
         return lax.conv_general_dilated(images, kernel, (2, 2), [(1, 1)] * 2, dimension_numbers=_LAYOUT)
     batch, height, width, inputs = images.shape
+    height, width = height // 2 + 1, width // 2 + 1
     # Tap k of the kernel meets phase k % 2 of the pixel pair k // 2.
-    pairs = _pad_by_one(images).reshape(batch, height // 2 + 1, 2, width // 2 + 1, 2, inputs)
-    phases = pairs.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height // 2 + 1, width // 2 + 1, 4 * inputs)
+    pairs = _pad_by_one(images)[:, : 2 * height, : 2 * width].reshape(batch, height, 2, width, 2, inputs)
+    phases = pairs.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height, width, 4 * inputs)
     taps = kernel.reshape(2, 2, 2, 2, inputs, -1).transpose(0, 2, 1, 3, 4, 5).reshape(16 * inputs, -1)
     return jnp.einsum("bhwi,io->bhwo", _neighbours(phases), taps)
 
@@ -293,6 +295,24 @@ def batch_norm(
         use_running_average=not mode.train, momentum=0.9, scale_init=scale_init, axis_name=mode.axis_name, name=name
     )
     return norm(features.astype(jnp.float32)).astype(features.dtype)
+
+
+def instance_norm(
+    maps: Float[Array, "batch height width channels"],
+) -> Float[Array, "batch height width channels"]:
+    """Each map of each image with mean 0 and variance 1 (Ulyanov et al., arXiv 1607.08022), in float32.
+
+    There are no parameters and no running statistics; 1e-5 is added to the variance.
+    """
+    wide = maps.astype(jnp.float32)
+    centred = wide - jnp.mean(wide, axis=(1, 2), keepdims=True)
+    variance = jnp.mean(jnp.square(centred), axis=(1, 2), keepdims=True)
+    return (centred * lax.rsqrt(variance + 1e-5)).astype(maps.dtype)
+
+
+def scale_near_one(key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> Array:
+    """N(1, 0.02) for the scale of a normalisation, as in the code of DCGAN's authors and of pix2pix's."""
+    return 1 + nn.initializers.normal(0.02)(key, shape, dtype)
 
 
 class Dropout(nn.Module):

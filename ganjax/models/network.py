@@ -29,8 +29,10 @@ class Network(nn.Module):
         num_attributes: numbers a sample, of one that takes attributes; 0 takes none.
         input_shape: height, width and channels of the images that one starts from, or is shown beside the others; None
             takes none.
+        any_size: whether images of another height and width than those may be given to it.
     """
 
+    any_size: ClassVar[bool] = False
     image_shape: tuple[int, int, int]
     num_classes: int = 0
     num_attributes: int = 0
@@ -144,7 +146,8 @@ class Discriminator(Network):
 
     def show(self, maps: Any) -> None:
         """Sows a layer's maps, for terms that compare them."""
-        self.sow(FEATURES, "layers", maps)
+        if not self.is_initializing():  # they are no variables
+            self.sow(FEATURES, "layers", maps)
 
 
 class Posterior(NamedTuple):

@@ -11,8 +11,18 @@ _SMALLEST = {  # 1 is that of any other
     "latent_size": 0,
     "num_low_precision_stages": 0,
     "num_dropouts": 0,
+    "num_layers": 0,
 }
-_EXAMPLES = {"num_classes": 10, "group_size": 16, "expansion": 2, "blocks_per_stage": 2, "num_low_precision_stages": 4}
+_EXAMPLES = {
+    "num_classes": 10,
+    "group_size": 16,
+    "expansion": 2,
+    "blocks_per_stage": 2,
+    "num_low_precision_stages": 4,
+    "levels": 5,
+    "num_layers": 3,
+    "num_blocks": 9,
+}
 
 
 def check_sizes(network: Any) -> None:

@@ -1,8 +1,9 @@
 """What is a run, in time and on disk?
 
-``config.py`` says what a run is, as a value; ``workdir.py`` is its folder. ``train.py`` is the loop: it asks
-``launches.py`` how many iterations come next, and lets ``watch.py`` (metrics, with ``collapse.py``), ``pictures.py``,
-``monitor.py`` (evaluation), ``checkpoint.py`` (with ``seal.py``) and ``interruption.py`` look at the result;
-``rollback.py`` is for when it went wrong, ``report.py`` the log and the progress line.
+``config.py`` says what a run is, as a value; ``workdir.py`` is its folder. ``train.py`` is the loop, one page: it asks
+``launches.py`` how many iterations come next and ``inputs.py`` for their images, and shows the result to its observers
+(``observer.py``): ``watch.py`` (metrics, with ``collapse.py``), ``pictures.py``, ``evaluations.py`` (with
+``monitor.py``), ``saver.py`` (with ``checkpoint.py`` and ``seal.py``) and ``interruption.py``. ``report.py`` is the log
+and the progress line, ``rollback.py`` for when it went wrong.
 ``sampling.py`` draws from what was trained, ``subjects.py`` makes it ready to be measured, ``curves.py`` draws its log.
 """

@@ -27,6 +27,7 @@ from orbax.checkpoint import v1 as ocp
 
 from ganjax.ground.errors import Fault, UserError
 from ganjax.platform.distributed import any_problem, decided_by_first, lost_process
+from ganjax.runs.earlier import as_now, earlier_structure, leaf_names
 from ganjax.runs.seal import read_seal, write_seal
 
 State = TypeVar("State")
@@ -242,8 +243,15 @@ class Checkpoints:
             ) from error
 
     def _load(self, path: epath.Path, like: State) -> State:
+        like = jax.tree.map(_abstract, like)
         with _orbax_silenced():
-            return ocp.load_checkpointables(path, {_STATE: jax.tree.map(_abstract, like)})[_STATE]
+            try:
+                return ocp.load_checkpointables(path, {_STATE: like})[_STATE]
+            except Exception:
+                earlier = earlier_structure(like)
+                if earlier is None:
+                    raise
+                return as_now(like, ocp.load_checkpointables(path, {_STATE: earlier})[_STATE])
 
     def _seal(self) -> None:
         """Orbax calls it in its thread, on the first process, when all files are written and before the renaming."""
@@ -287,7 +295,7 @@ def _damage(path: epath.Path, types: dict[str, str]) -> str | None:
         UserError: when it is whole but not of these types.
     """
     try:
-        leaves = read_seal(path)
+        leaves = leaf_names(read_seal(path))
     except Exception as error:
         return _one_line(error)
     _check_fits(leaves, types, path)

@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from jaxtyping import UInt8
 
+Line = Mapping[str, float | int]
+"""Of the log: scalars by name, with the step and the images seen."""
+
 LEAST_HISTORY = 10
 """Lines of the log before which nothing is said of gaps and gradients, for there is nothing to compare with."""
 
@@ -22,7 +25,7 @@ def narrow(samples: float, reals: float) -> str | None:
     return f"samples from fixed latents spread by {samples:.3g}, reals by {reals:.3g}: they are nearly all alike"
 
 
-def imbalance(scalars: Mapping[str, float], history: Sequence[Mapping[str, float]]) -> dict[str, str]:
+def imbalance(scalars: Line, history: Sequence[Line]) -> dict[str, str]:
     """What a line of the log says about the balance of the players, by the sign's name.
 
     Args:
@@ -43,17 +46,15 @@ def imbalance(scalars: Mapping[str, float], history: Sequence[Mapping[str, float
     return signs
 
 
-def _gap(line: Mapping[str, float]) -> float | None:
-    return line["d/real"] - line["d/fake"] if "d/real" in line else None
+def _gap(line: Line) -> float | None:
+    return line["d/real"] - line["d/fake"] if line.keys() >= {"d/real", "d/fake"} else None
 
 
-def _gradient(line: Mapping[str, float]) -> float | None:
+def _gradient(line: Line) -> float | None:
     return line.get("g/grad_norm")
 
 
-def _usual(
-    quantity: Callable[[Mapping[str, float]], float | None], history: Sequence[Mapping[str, float]]
-) -> float | None:
+def _usual(quantity: Callable[[Line], float | None], history: Sequence[Line]) -> float | None:
     """The median over the lines that have the quantity, which an evaluation's have not; None if those are few."""
     values = [value for value in map(quantity, history) if value is not None]
     return statistics.median(values) if len(values) >= LEAST_HISTORY else None

@@ -158,11 +158,46 @@ class Run:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """What is trained, on what, and for how long."""
+    """What is trained, on what, and for how long.
+
+    Attributes:
+        gan: what is trained.
+        data: on what.
+        run: for how long.
+        origin: of one that ``load_config`` made; no part of its value.
+    """
 
     gan: Model
     data: Dataset
     run: Run
+    origin: "Origin | None" = dataclasses.field(default=None, compare=False, repr=False)
+
+    def from_file(self, path: str | os.PathLike, flags: Sequence[str]) -> "Config":
+        """The same config, which remembers that a file and flags make it."""
+        return dataclasses.replace(self, origin=Origin(Path(path).absolute(), tuple(flags), self))
+
+    @property
+    def is_as_loaded(self) -> bool:
+        """Whether ``origin`` still makes this config: it came from a file, and nothing was replaced in Python since."""
+        if self.origin is None or not self.origin.file.is_file():
+            return False
+        loaded = self.origin.config
+        return all(getattr(self, part) is getattr(loaded, part) for part in ("gan", "data", "run"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """Where a config came from.
+
+    Attributes:
+        file: the config file.
+        flags: what was given with it.
+        config: what they made.
+    """
+
+    file: Path
+    flags: tuple[str, ...]
+    config: Config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +213,7 @@ def load_config(path: str | os.PathLike, overrides: Sequence[str] = ()) -> Confi
     Raises:
         UserError: no such file, no ``config`` function in it, or a flag that is unknown or ill-typed.
     """
-    return parse_config(path, overrides, NoOptions, prog=str(path))[0]
+    return parse_config(path, overrides, NoOptions, prog=str(path))[0].from_file(config_path(path), overrides)
 
 
 def config_files(path: str | os.PathLike, overrides: Sequence[str] = ()) -> dict[str, Path]:
@@ -245,7 +280,7 @@ def _leaves(name: str, value: Any) -> list[tuple[str, str]]:
             kind, hidden = f"{file}.{kind}", ("parent", "name")
         leaves = [(f"{name}.type" if name else "type", kind)]
         for field in dataclasses.fields(value):
-            if field.name not in hidden:
+            if field.compare and field.name not in hidden:
                 leaves += _leaves(f"{name}.{field.name}".lstrip("."), getattr(value, field.name))
         return leaves
     if isinstance(value, Loss):

@@ -1,6 +1,5 @@
 """Learning curves over images seen, as one picture."""
 
-import json
 import math
 from collections.abc import Sequence
 
@@ -9,7 +8,7 @@ from etils import epath
 from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 
-from ganjax.runs.report import is_note
+from ganjax.runs.report import is_note, read_log
 
 WIDTH, HEIGHT = 460, 260
 _LEFT, _TOP, _RIGHT, _BOTTOM = 62, 40, 14, 30
@@ -31,6 +30,9 @@ def learning_curves(log: epath.Path) -> Image.Image:
     """Draws a ``metrics.jsonl``: losses, logits, gradient norms, penalties, augmentation, and a panel an evaluation.
 
     A panel whose values are positive and span more than a factor of fifty has a logarithmic axis.
+
+    Raises:
+        UserError: the log is damaged.
     """
     curves = _read(log)
     panels = {title: [name for name in names if name in curves] for title, names in _PANELS.items()}
@@ -52,8 +54,7 @@ def learning_curves(log: epath.Path) -> Image.Image:
 
 def _read(log: epath.Path) -> dict[str, Curve]:
     points: dict[str, list[tuple[float, float]]] = {}
-    for line in log.read_text().splitlines():
-        record = json.loads(line)
+    for record in read_log(log):
         if is_note(record):
             continue
         for name, value in record.items():

@@ -1,16 +1,18 @@
 """How a run is asked to stop, on one host or on many."""
 
-import contextlib
 import itertools
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
 
-from ganjax.runs.report import Progress
+from ganjax.runs.config import Run
+from ganjax.runs.observer import Launched
+from ganjax.runs.report import Report
+from ganjax.runs.saver import Saver
 
 
 class Interrupted(Exception):  # noqa: N818  (neither is an error of the program)
@@ -25,50 +27,50 @@ class Interrupted(Exception):  # noqa: N818  (neither is an error of the program
 _turns = itertools.count(1)
 
 
-class StopRequest:
-    """Whether SIGTERM or SIGINT has come, to this process or to any other of the run.
+class StopRequests:
+    """Saves the state and ends the run when SIGTERM or SIGINT has come, to this process or to any other of the run.
 
-    The first signal is enough, and further ones do no harm: what is being saved is saved.
+    While it is entered signals set a request, instead of ending the process in the middle of a step. The first one is
+    enough, and further ones do no harm: what is being saved is saved. With several processes it is JAX that receives
+    SIGTERM and finds the step at which all stop; so Ctrl-C is passed on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, run: Run, *, report: Report, saver: Saver) -> None:
+        """Receives nothing yet."""
+        self._run, self._report, self._saver = run, report, saver
         self._received: list[int] = []
+        self._handlers: dict[int, Any] = {}
 
-    def due(self) -> int | None:
-        """The signal on which to stop after this turn of the loop; else None.
+    def after(self, launched: Launched) -> None:
+        """See ``Observer``. All processes ask after every turn, and are answered alike."""
+        signal_number = self._due()
+        if signal_number is not None:
+            self._saver.save(launched)
+            self._saver.wait()
+            images = launched.step * self._run.batch_size
+            raise Interrupted(signal_number, f"stopped at {images:,} images; run the same command to go on")
 
-        All processes ask after every turn, and are answered alike.
-        """
+    def _due(self) -> int | None:
+        """The signal on which to stop after this turn of the loop; else None."""
         if jax.process_count() == 1:
             return self._received[0] if self._received else None
         if not multihost_utils.reached_preemption_sync_point(next(_turns)):
             return None
         return self._received[0] if self._received else signal.SIGTERM
 
-
-@contextlib.contextmanager
-def stop_requests(progress: Progress) -> Iterator[StopRequest]:
-    """Signals set a request, instead of ending the process in the middle of a step.
-
-    With several processes it is JAX that receives SIGTERM and finds the step at which all stop; so Ctrl-C is passed on.
-    """
-    request = StopRequest()
-    if threading.current_thread() is not threading.main_thread():
-        yield request  # only the main thread may handle signals
-        return
-    several = jax.process_count() > 1
-
-    def receive(signal_number: int, frame: object) -> None:
-        request._received.append(signal_number)
-        progress.say(f"{signal.Signals(signal_number).name}: finishing the step and saving")
-        if several:
+    def _receive(self, signal_number: int, frame: object) -> None:
+        self._received.append(signal_number)
+        self._report.say(f"{signal.Signals(signal_number).name}: finishing the step and saving")
+        if jax.process_count() > 1:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    numbers = [signal.SIGINT] if several else [signal.SIGTERM, signal.SIGINT]
-    before = {number: signal.signal(number, receive) for number in numbers}
-    try:
-        yield request
-    finally:
-        for number, handler in before.items():
+    def __enter__(self) -> "StopRequests":
+        if threading.current_thread() is threading.main_thread():  # which alone may handle signals
+            numbers = [signal.SIGINT] if jax.process_count() > 1 else [signal.SIGTERM, signal.SIGINT]
+            self._handlers = {number: signal.signal(number, self._receive) for number in numbers}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._handlers.items():
             if handler is not None:  # one that was not installed from Python
                 signal.signal(number, handler)

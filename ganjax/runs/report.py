@@ -1,6 +1,7 @@
 """What a person follows a run by: the log, the curves, and a progress line."""
 
 import json
+import logging
 import sys
 import time
 from typing import Any
@@ -9,7 +10,83 @@ import tensorboardX
 from etils import epath
 from tqdm import tqdm
 
+from ganjax.ground.errors import Fault, UserError
+from ganjax.ground.files import write_whole
+from ganjax.platform.distributed import is_first
+from ganjax.runs.config import Run
+
 _FLUSH_SECONDS = 60.0
+
+_logger = logging.getLogger("ganjax")
+
+
+class Report:
+    """The log, the curves and the progress line of a run, by steps. With several processes the first one has them."""
+
+    def __init__(self, run: Run, workdir: epath.Path, *, first_step: int) -> None:
+        """Opens nothing yet.
+
+        Args:
+            run: says how many images a step sees, and how many all of them.
+            workdir: where the log and the curves go.
+            first_step: from which the run goes on; the log forgets what came after.
+        """
+        self._run, self._workdir, self._first_step = run, workdir, first_step
+        self._log: MetricsLog | None = None
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """See ``MetricsLog``."""
+        return [] if self._log is None else self._log.lines
+
+    @property
+    def notes(self) -> list[dict[str, Any]]:
+        """See ``MetricsLog``."""
+        return [] if self._log is None else self._log.notes
+
+    def advance_to(self, step: int) -> None:
+        """Sets how far the run is."""
+        self._progress.advance_to(step * self._run.batch_size)
+
+    def write(self, step: int, scalars: dict[str, float]) -> None:
+        """Adds the scalars of a step."""
+        if self._log is not None:
+            self._log.write(step=step, images=step * self._run.batch_size, scalars=scalars)
+            self._progress.show(scalars)
+
+    def note(self, step: int, name: str, text: str, *, said: str | None = None, number: int | None = None) -> None:
+        """Adds something that happened to the log, and says it to the user in other words, unless he knows."""
+        if self._log is not None:
+            self._log.note(step=step, images=step * self._run.batch_size, name=name, text=text, number=number)
+            if said is not None:
+                self._progress.say(said)
+
+    def warn(self, step: int, name: str, text: str, *, every: int) -> None:
+        """Tells of a sign, unless it was told of within the last 20 intervals of ``every`` images."""
+        images = step * self._run.batch_size
+        if not any(name in note and note["images"] > images - 20 * every for note in self.notes):
+            self.note(step, name, text, said=f"at {images:,} images {text}")
+
+    def say(self, line: str) -> None:
+        """Prints a line of its own above the progress line, on the process that says it."""
+        self._progress.say(line)
+
+    def flush(self) -> None:
+        """Returns when the log is in its file."""
+        if self._log is not None:
+            self._log.flush()
+
+    def __enter__(self) -> "Report":
+        seen = self._first_step * self._run.batch_size
+        if is_first():
+            self._log = MetricsLog(self._workdir, resume_images=seen)
+        self._progress = Progress(initial=seen, total=self._run.total_images, visible=is_first())
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.__exit__(*error)
+        if self._log is not None:
+            self._log.__exit__(*error)
 
 
 class MetricsLog:
@@ -24,15 +101,19 @@ class MetricsLog:
     """
 
     def __init__(self, workdir: epath.Path, *, resume_images: int) -> None:
-        """Opens the log, and forgets what an interrupted run wrote after the checkpoint it now goes on from."""
+        """Opens the log, and forgets what an interrupted run wrote after the checkpoint it now goes on from.
+
+        Damaged lines are moved to ``metrics.jsonl.damaged``.
+        """
         path = workdir / "metrics.jsonl"
-        kept = [line for line in complete_lines(path) if json.loads(line)["images"] <= resume_images]
-        self.notes = [line for line in map(json.loads, kept) if is_note(line)]
-        self.lines = [line for line in map(json.loads, kept) if not is_note(line)]
-        rewritten = workdir / "metrics.jsonl.new"
-        rewritten.write_text("".join(f"{line}\n" for line in kept))
-        rewritten.replace(path)
-        self._path, self._written = path, kept
+        records, damaged = _read_lines(path)
+        if damaged:
+            _put_aside(path, damaged)
+        kept = [record for record in records if record["images"] <= resume_images]
+        self.notes = [record for record in kept if is_note(record)]
+        self.lines = [record for record in kept if not is_note(record)]
+        self._path, self._written = path, [json.dumps(record) for record in kept]
+        write_whole(path, "".join(f"{line}\n" for line in self._written))
         self._file, self._events = None, None
         if "://" in str(workdir):
             self._flushed = time.monotonic()
@@ -60,10 +141,16 @@ class MetricsLog:
             self._events.add_text(name, text, images)
 
     def flush(self) -> None:
-        """Returns when the lines so far are in the file; on this machine they are at once."""
+        """Returns when the lines so far are in the file; on this machine they are at once.
+
+        Raises:
+            Fault: the file was removed, and maybe all of the folder.
+        """
         if self._file is None:
             self._path.write_text("".join(f"{line}\n" for line in self._written))
             self._flushed = time.monotonic()
+        elif not self._path.exists():
+            raise Fault(f"{self._path} is gone since the run began; restore its folder, or start anew")
 
     def _append(self, line: dict[str, Any]) -> None:
         text = json.dumps(line)
@@ -79,8 +166,9 @@ class MetricsLog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.flush()
-        if self._file is not None and self._events is not None:
+        if self._file is None or self._events is None:
+            self.flush()
+        else:
             self._file.close()
             self._events.close()
 
@@ -90,10 +178,54 @@ def is_note(line: dict[str, Any]) -> bool:
     return any(isinstance(value, str) for value in line.values())
 
 
-def complete_lines(path: epath.Path) -> list[str]:
-    """The lines that a run which was killed while it wrote has left whole."""
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [line.rstrip("\n") for line in lines if line.endswith("}\n")]
+def read_log(path: epath.Path) -> list[dict[str, Any]]:
+    """The lines of a ``metrics.jsonl``, without a last one that was not finished; damaged ones are warned of.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    records, damaged = _read_lines(path)
+    if damaged:
+        _logger.warning("%s; passed over", _describe(path, damaged))
+    return records
+
+
+def _read_lines(path: epath.Path) -> tuple[list[dict[str, Any]], dict[int, bytes]]:
+    """The good lines of a log, and the damaged ones by their numbers."""
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}; restore it, or take it away") from error
+    records, damaged = [], {}
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            record = None
+        if _is_whole(record):
+            records.append(record)
+        elif line.strip():
+            damaged[number] = line
+    return records, damaged
+
+
+def _is_whole(record: Any) -> bool:
+    """Whether it is a line as ``MetricsLog`` writes it."""
+    if not isinstance(record, dict) or not all(type(value) in (int, float, str) for value in record.values()):
+        return False
+    return all(type(record.get(name)) is int and 0 <= record[name] < 2**63 for name in ("step", "images"))
+
+
+def _put_aside(path: epath.Path, damaged: dict[int, bytes]) -> None:
+    aside = path.parent / f"{path.name}.damaged"
+    before = aside.read_bytes() if aside.exists() else b""
+    write_whole(aside, before + b"".join(line + b"\n" for line in damaged.values()))
+    _logger.warning("%s; moved to %s, and the others are kept", _describe(path, damaged), aside)
+
+
+def _describe(path: epath.Path, damaged: dict[int, bytes]) -> str:
+    more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+    return f"{path} is damaged: line {min(damaged)}{more} is not an object of step, images and numbers"
 
 
 class Progress:
@@ -120,7 +252,8 @@ class Progress:
         """Sets the speed and the losses at the end of the line."""
         shown = {"speed/steps_per_second": "steps/s", "d/loss": "d/loss", "g/loss": "g/loss"}
         values = {label: f"{scalars[name]:.3g}" for name, label in shown.items() if name in scalars}
-        self._bar.set_postfix(values, refresh=False)
+        if values:
+            self._bar.set_postfix(values, refresh=False)
 
     def say(self, line: str) -> None:
         """Prints a line of its own above."""

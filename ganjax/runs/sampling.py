@@ -3,21 +3,25 @@
 import dataclasses
 import functools
 import math
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, BinaryIO, Literal, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int, Int32, Key, UInt8
-from PIL import Image
+from jaxtyping import Array, Float, Int, Int32, Key, Shaped, UInt8
 from tqdm import tqdm
 
+from ganjax.algorithms.draws import as_float
 from ganjax.algorithms.gan import draw_latents, init, sample
 from ganjax.algorithms.model import Model, State
+from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
+from ganjax.ground.files import write_whole
 from ganjax.ground.grids import image_from_array, image_grid
+from ganjax.models.condition import Condition
 from ganjax.platform.sharding import gathered, mesh_of, replicated
 from ganjax.runs.checkpoint import Checkpoints
 from ganjax.runs.config import Config
@@ -28,7 +32,7 @@ BATCH_SIZE = 64
 
 @dataclasses.dataclass(frozen=True)
 class Sampler:
-    """Computes images from a state. Sample ``i`` depends on the seed, on ``i`` and on its label alone.
+    """Computes images from a state. Sample ``i`` depends on the seed, on ``i`` and on its condition alone.
 
     Attributes:
         gan: what the state is a state of.
@@ -48,16 +52,26 @@ class Sampler:
     def __call__(
         self,
         state: State,
-        labels: Int32[np.ndarray, " batch"],
+        condition: Condition | Int32[np.ndarray, " batch"],
         *,
         first: int = 0,
         sharding: jax.sharding.Sharding | None = None,
     ) -> UInt8[Array, "batch height width channels"]:
-        """Samples ``first`` and on, one a label (which an unconditional generator ignores), spread by ``sharding``."""
-        indices = np.arange(first, first + len(labels), dtype=np.int32)
+        """Samples ``first`` and on, one a row, spread by ``sharding``.
+
+        Args:
+            state: whose networks are used.
+            condition: arrays of the host; its labels, or labels alone, are there for an unconditional generator, too,
+                which ignores them.
+            first: the number of the first sample.
+            sharding: of the images; by default as the state's.
+        """
+        condition = Condition.of(condition)
+        assert condition.labels is not None, "they say how many samples there are"
+        indices = np.arange(first, first + len(condition.labels), dtype=np.int32)
         mesh = mesh_of(state)
         place = sharding or (None if mesh is None else replicated(mesh))
-        return _compute(self, mesh, state, *jax.device_put((indices, labels), place))
+        return _compute(self, mesh, state, *jax.device_put((indices, condition), place))
 
     def latents(self, keys: Key[Array, " batch"]) -> Float[Array, "batch latent"]:
         """The latents that the keys stand for, truncated if asked."""
@@ -68,30 +82,32 @@ class Sampler:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _compute(sampler: Sampler, mesh: Mesh | None, state: State, indices: Array, labels: Array) -> Array:
+def _compute(sampler: Sampler, mesh: Mesh | None, state: State, indices: Array, condition: Condition) -> Array:
     whole = (lambda tree: tree) if mesh is None else functools.partial(gathered, mesh=mesh)
     keys = jax.vmap(lambda index: jax.random.fold_in(jax.random.key(sampler.seed), index))(indices)
-    images = sample(sampler.gan, whole(state), sampler.latents(keys), labels, weights=sampler.weights)
+    condition = condition._replace(inputs=None if condition.inputs is None else as_float(condition.inputs))
+    images = sample(sampler.gan, whole(state), sampler.latents(keys), condition, weights=sampler.weights)
     return whole(jnp.clip(jnp.round((images + 1) * 127.5), 0, 255).astype(jnp.uint8))
 
 
 def generate(
-    sampler: Sampler, state: State, labels: Int32[np.ndarray, " num"]
+    sampler: Sampler, state: State, condition: Condition | Int32[np.ndarray, " num"]
 ) -> UInt8[np.ndarray, "num height width channels"]:
-    """Any number of samples, one a label, in batches of one size; a progress bar if it takes a while."""
-    images = []
-    for first in tqdm(range(0, len(labels), BATCH_SIZE), unit="batch", delay=2, desc="sampling"):
-        part = labels[first : first + BATCH_SIZE]
-        padded = np.pad(part, (0, BATCH_SIZE - len(part)))
-        images.append(jax.device_get(sampler(state, padded, first=first))[: len(part)])
+    """Any number of samples, one a row of the condition, in batches of one size; a progress bar if it takes a while."""
+    condition, images = Condition.of(condition), []
+    assert condition.labels is not None, "they say how many samples there are"
+    num = len(condition.labels)
+    for first in tqdm(range(0, num, BATCH_SIZE), unit="batch", delay=2, desc="sampling"):
+        part = jax.tree.map(
+            lambda leaf, first=first: filled_up(leaf[first : first + BATCH_SIZE], BATCH_SIZE), condition
+        )
+        images.append(jax.device_get(sampler(state, part, first=first))[: num - first])
     return np.concatenate(images)
 
 
-def spread_labels(num: int, num_classes: int, *, label: int | None = None) -> Int32[np.ndarray, " num"]:
-    """``num`` labels in ascending order, every class as often as the next give or take one; or all the given one."""
-    if label is not None:
-        return np.full(num, label, np.int32)
-    return (np.arange(num) * num_classes // num).astype(np.int32)
+def filled_up(rows: Shaped[np.ndarray, "some *shape"], size: int) -> Shaped[np.ndarray, "size *shape"]:
+    """Followed by zeros up to a number of rows, so that there is one program whatever their number."""
+    return np.pad(rows, [(0, size - len(rows))] + [(0, 0)] * (rows.ndim - 1))
 
 
 def grid_cells(labels: Int32[np.ndarray, " num"], num_classes: int) -> tuple[int, Int[np.ndarray, " num"]]:
@@ -109,45 +125,39 @@ def grid_cells(labels: Int32[np.ndarray, " num"], num_classes: int) -> tuple[int
 def save_images(
     images: UInt8[np.ndarray, "num height width channels"],
     labels: Int32[np.ndarray, " num"],
-    out: epath.Path,
+    place: BinaryIO | epath.Path,
     *,
+    suffix: str,
     num_classes: int,
+    class_names: Sequence[str] = (),
 ) -> None:
-    """Writes a grid (.png), arrays (.npz, ``images`` and ``labels``), or a folder of one PNG each (no suffix)."""
-    if out.suffix == ".png":
-        columns, cells = grid_cells(labels, num_classes)
-        _save_png(image_grid(images, columns=columns, cells=cells), out)
-    elif out.suffix == ".npz":
-        with out.open("wb") as file:
-            if num_classes:
-                np.savez_compressed(file, images=images, labels=labels)
-            else:
-                np.savez_compressed(file, images=images)
-    else:
-        out.mkdir(parents=True, exist_ok=True)
+    """Writes a grid (.png), arrays (.npz), or a picture of each into a folder (no suffix).
+
+    The arrays are ``images`` and, of a conditional model, ``labels`` and ``class_names``, where these are known.
+
+    Args:
+        images: the samples.
+        labels: their classes.
+        place: the opened file, or the folder.
+        suffix: says which of the three.
+        num_classes: of the model.
+        class_names: one a class; none where they are not known.
+    """
+    if isinstance(place, epath.Path):
         for index, image in enumerate(images):
-            _save_png(image_from_array(image), out / f"{index:06}.png")
-
-
-def check_out(out: epath.Path) -> None:
-    """Raises ``UserError`` unless ``save_images`` can write there; to be called before the work is done."""
-    if out.suffix not in ("", ".png", ".npz"):
-        raise UserError(f"--out {out}: expected a name that ends in .png (a grid) or .npz (arrays), or a folder")
-    try:
-        (out.parent if out.suffix else out).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {out} cannot be written: {error.strerror}; name another place") from error
-
-
-def _save_png(image: Image.Image, path: epath.Path) -> None:
-    with path.open("wb") as file:
-        image.save(file, format="png")
+            write_whole(place / f"{index:06}.png", functools.partial(image_from_array(image).save, format="png"))
+    elif suffix == ".png":
+        columns, cells = grid_cells(labels, num_classes)
+        image_grid(images, columns=columns, cells=cells).save(place, format="png")
+    else:
+        arrays = {"images": images} | ({"labels": labels} if num_classes else {})
+        arrays |= {"class_names": np.array(class_names, str)} if class_names else {}
+        np.savez_compressed(place, **cast(Any, arrays))
 
 
 def check_truncation(truncation: float | None) -> None:
-    """Raises ``UserError`` unless it is above 0, or None."""
-    if truncation is not None and truncation <= 0:
-        raise UserError(f"--truncation is {truncation}; expected a number above 0, such as 0.7")
+    """Raises ``UserError`` unless it is above 0 and at most 1000, or None."""
+    check_number("--truncation", truncation, above=0, at_most=1000, example=0.7)
 
 
 def restore_state(

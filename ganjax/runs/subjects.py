@@ -1,8 +1,7 @@
 """What is measured, and with what: samples of a run or images on disk, the reals, and the networks."""
 
-import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,45 +9,30 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
-from jaxtyping import Array, Float, Int32, Key, PyTree, UInt8
+from jaxtyping import Array, Float, Key
 
-from ganjax.algorithms.gan import GAN, TrainState, sample
+from ganjax.algorithms.gan import sample
 from ganjax.algorithms.model import State
-from ganjax.data import Dataset, Npz, Source, StackedMnist, order
-from ganjax.data.folder import open_as_stored
+from ganjax.data import Dataset, Source, StackedMnist, open_stored, order
 from ganjax.evaluation.classifier import Classifier, StackedClassifier, cached_classifier
 from ganjax.evaluation.content import Subset, read_chunks, read_content
 from ganjax.evaluation.distances import Estimate
+from ganjax.evaluation.fakes import Chunk, Fakes
 from ganjax.evaluation.features import FeatureNetwork
-from ganjax.evaluation.measure import Chunk, PathLength
+from ganjax.evaluation.labels import Matched, match_labels
+from ganjax.evaluation.measure import Evaluator
 from ganjax.evaluation.path_length import perceptual_path_length
+from ganjax.evaluation.preconditions import unmet
 from ganjax.evaluation.protocol import METRICS, Role
 from ganjax.evaluation.reference import Reals
 from ganjax.ground.errors import UserError
+from ganjax.models.condition import Condition
 from ganjax.platform.distributed import any_problem
 from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
-from ganjax.runs.sampling import Sampler
+from ganjax.runs.conditions import conditions_of, takes_more_than_labels
+from ganjax.runs.sampling import Sampler, filled_up
 
 BATCH_SIZE_OF_A_DEVICE = 64
-
-
-@dataclasses.dataclass(frozen=True)
-class Fakes:
-    """Images that are measured.
-
-    Attributes:
-        chunks: makes the first ``num`` of them, each time anew.
-        image_shape: height, width, channels.
-        stamp: what a stamp says of them.
-        path_length: of their generator, where they have one.
-        labelled: whether they have labels.
-    """
-
-    chunks: Callable[[int], Iterator[Chunk]]
-    image_shape: tuple[int, int, int]
-    stamp: dict[str, Any]
-    path_length: PathLength | None = None
-    labelled: bool = False
 
 
 def open_images(path: str | Path) -> Source:
@@ -57,7 +41,7 @@ def open_images(path: str | Path) -> Source:
     Raises:
         UserError: there are none, or they differ in size or mode.
     """
-    return Npz(path).open() if str(path).endswith(".npz") else open_as_stored(path)
+    return open_stored(path)
 
 
 def open_reals(dataset: Dataset | None, path: str | None) -> Reals:
@@ -71,45 +55,62 @@ def open_reals(dataset: Dataset | None, path: str | None) -> Reals:
     return Reals(source, read_content(source), split)
 
 
-def open_networks(
+def open_evaluator(
     metrics: Sequence[str],
-    name: str,
+    network: str,
+    fakes: Fakes,
     *,
+    reals: Reals | None,
+    dataset: Dataset | None,
+    num: int,
+    seed: int,
+    batch_size: int,
     resize: str | None = None,
     download: bool = False,
-    dataset: Dataset | None,
-    reals: Reals | None,
-) -> dict[Role, FeatureNetwork]:
-    """The networks that the metrics need, by role.
+    otherwise: str = "or take the features of the labelled dataset itself",
+) -> tuple[Evaluator, dict[str, str]]:
+    """What measures images like these, ready to begin, and why it leaves out some of the metrics.
 
     Args:
-        metrics: names.
-        name: ``inception``, ``dinov2`` or ``classifier``: what the metrics that leave it open use.
-        resize: of the published ones; None is their default.
-        download: of weights that are not there.
+        metrics: names of ``METRICS``.
+        network: ``inception``, ``dinov2`` or ``classifier``: what the metrics that leave it open use.
+        fakes: what is to be measured.
+        reals: what is compared with, and what a classifier is trained on.
         dataset: which the reals come from, where a config names it.
-        reals: what a classifier is trained on.
-
-    Raises:
-        UserError: weights are not there, or a classifier is needed and the reals have no labels.
+        num: how many are measured.
+        seed: of every draw.
+        batch_size: images at once.
+        resize: of the published networks; None is their default.
+        download: of weights that are not there.
+        otherwise: what can be done when weights are not there.
     """
-    roles: set[Role] = {METRICS[metric].role for metric in metrics}
+    refused: dict[str, str] = {}
+    for name in metrics:
+        reason = unmet(name, fakes, reals, num=num)
+        if reason:
+            refused[name] = reason
     networks: dict[Role, FeatureNetwork] = {}
-    if "network" in roles and name != "classifier":
-        networks["network"] = open_published(name, resize=resize, download=download)
-    if missing := roles - set(networks):
-        assert reals is not None
-        classifier: Any = open_classifier(dataset, reals)
-        for role in missing:
-            networks[role] = classifier
-    return networks
+    roles: list[Role] = list(dict.fromkeys(METRICS[name].role for name in metrics if name not in refused))
+    for role in roles:
+        try:
+            if role == "classifier" or network == "classifier":
+                other: Any = next(iter(networks.values()), None) if network == "classifier" else None
+                networks[role] = other or open_classifier(dataset, reals)
+            else:
+                networks[role] = open_published(network, resize=resize, download=download, otherwise=otherwise)
+        except UserError as error:
+            refused |= {name: str(error) for name in metrics if METRICS[name].role == role and name not in refused}
+    left = [name for name in metrics if name not in refused]
+    evaluator = Evaluator(left, networks, reals=reals, num=num, seed=seed, batch_size=batch_size)
+    refused |= evaluator.prepare(fakes)
+    return evaluator, {name: refused[name] for name in metrics if name in refused}
 
 
-def open_published(name: str, *, resize: str | None, download: bool) -> FeatureNetwork:
+def open_published(name: str, *, resize: str | None, download: bool, otherwise: str) -> FeatureNetwork:
     """A network with published weights.
 
     Raises:
-        UserError: the weights are not there, or have the wrong hash.
+        UserError: the weights are not there, or have the wrong hash; ``otherwise`` tells what else can be done.
     """
     from ganjax.evaluation import inception
 
@@ -122,7 +123,7 @@ def open_published(name: str, *, resize: str | None, download: bool) -> FeatureN
     try:
         network = load(**({} if resize is None else {"resize": resize}), download=download)
     except UserError as error:
-        problem = f"{error} (--download); or measure a labelled dataset by its own features: --network classifier"
+        problem = f"{error}; {otherwise}"
     problem = any_problem(problem)
     if problem:
         raise UserError(problem)
@@ -130,102 +131,153 @@ def open_published(name: str, *, resize: str | None, download: bool) -> FeatureN
     return network
 
 
-def open_classifier(dataset: Dataset | None, reals: Reals) -> Classifier | StackedClassifier:
-    """The classifier of a dataset, trained if it is not in the cache; for Stacked-MNIST, one of each channel."""
+def open_classifier(dataset: Dataset | None, reals: Reals | None) -> Classifier | StackedClassifier:
+    """The classifier of a dataset, trained if it is not in the cache; for Stacked-MNIST, one of each channel.
+
+    Raises:
+        UserError: there are no reals to train it on, or they have no labels.
+    """
+    if reals is None:
+        raise UserError("needs real images to train the classifier on; name them: --real, --config or --workdir")
     if isinstance(dataset, StackedMnist):
         return StackedClassifier(digits=cached_classifier(dataset.digits()))
     return cached_classifier(reals.source, content=reals.content)
 
 
-def generated(sampler: Sampler, state: State, *, reals: Reals | None, batch_size: int, name: str, num: int) -> Fakes:
+def generated(
+    sampler: Sampler,
+    state: State | None,
+    *,
+    reals: Reals | None,
+    batch_size: int,
+    name: str,
+    num: int,
+    class_names: Sequence[str] | None = None,
+) -> Fakes:
     """Samples of a state, spread over all devices.
 
-    Sample ``i`` is that of ``ganjax sample`` with the same seed and label. The labels are drawn from the reals', so
-    that classes are as frequent as among them; without reals all classes are equally frequent.
+    Sample ``i`` is that of ``ganjax sample`` with the same seed and label. The labels are drawn so that classes are as
+    frequent as among the reals; without reals that have the generator's classes all are equally frequent.
 
     Args:
         sampler: says which samples.
-        state: replicated over all devices.
+        state: replicated over all devices; None only tells what the samples will be like.
         reals: whose labels are drawn.
         batch_size: samples at once.
         name: what a stamp calls the run.
-        num: of pairs, for the path length.
+        num: of samples, and of pairs for the path length.
+        class_names: of the generator's classes; None: they are the reals', or only their numbers are known.
     """
     gan, mesh = sampler.gan, data_mesh()
     num_classes = gan.generator.num_classes
     sharding = batch_sharding(mesh) if batch_size % mesh.size == 0 else replicated(mesh)
+    matched = Matched(None, "the generator was trained without")
+    if num_classes and reals is not None:
+        theirs = reals.source.class_names
+        ours = class_names or (theirs if len(theirs) == num_classes else [str(label) for label in range(num_classes)])
+        matched = match_labels(ours, theirs, whose=name)
+    elif num_classes:
+        matched = Matched(np.arange(num_classes, dtype=np.int32))
+    frequencies = None
+    if reals is not None and matched.numbers is not None:
+        frequencies = np.array(reals.content.label_counts)[matched.numbers]
+
+    if takes_more_than_labels(gan) and reals is None:
+        raise UserError(f"{name} draws for attributes or inputs of a dataset; name one: --config, or --workdir alone")
+
+    def conditions(count: int) -> Iterator[Condition]:
+        """Of a batch each, the last with fewer rows."""
+        given = _given(frequencies, num_classes, count, seed=sampler.seed)
+        for first in range(0, count, batch_size):
+            rows = np.arange(first, min(first + batch_size, count))
+            if reals is None or not takes_more_than_labels(gan):
+                yield Condition(given[rows])
+                continue
+            records = order(num_records=len(reals.source), seed=sampler.seed, start=first, stop=int(rows[-1]) + 1)
+            yield conditions_of(gan, reals.source, records)
 
     def chunks(count: int) -> Iterator[Chunk]:
-        labels = _labels(reals, num_classes, count, seed=sampler.seed)
-        padded = np.pad(labels, (0, -count % batch_size))
-        for first in range(0, count, batch_size):
-            images = sampler(state, padded[first : first + batch_size], first=first, sharding=sharding)
-            part = labels[first : first + batch_size]
-            yield Chunk(_fetch(images)[: len(part)], part if num_classes else None)
+        assert state is not None
+        for index, condition in enumerate(conditions(count)):
+            padded = jax.tree.map(lambda leaf: filled_up(leaf, batch_size), condition)
+            images = sampler(state, padded, first=index * batch_size, sharding=sharding)
+            part = np.asarray(condition.labels)
+            labels = None if matched.numbers is None else matched.numbers[part]
+            yield Chunk(_fetch(images)[: len(part)], labels, part if num_classes else None)
 
+    counts = None
+    if matched.numbers is not None:
+        labels = matched.numbers[_given(frequencies, num_classes, num, seed=sampler.seed)]
+        counts = tuple(np.bincount(labels, minlength=reals.source.num_classes if reals else num_classes).tolist())
     truncation = None if sampler.truncation is None else f"{sampler.truncation_mode} {sampler.truncation}"
     return Fakes(
-        chunks,
-        gan.generator.image_shape,
-        {
+        chunks=chunks,
+        num=num,
+        image_shape=gan.generator.image_shape,
+        stamp={
             "fake": name,
             "fake_sha256": None,
-            "checkpoint_step": int(state.step),
+            "checkpoint_step": None if state is None else int(state.step),
             "weights": sampler.weights,
             "truncation": truncation,
         },
-        functools.partial(_path_length, sampler, state, num),
-        labelled=num_classes > 0,
+        label_counts=counts,
+        unlabelled=matched.problem,
+        label_note=matched.note,
+        path_length=functools.partial(_path_length, sampler, state, num),
     )
 
 
-def stored(source: Source, *, name: str, seed: int, batch_size: int) -> Fakes:
-    """Images on disk, drawn without repetition in random order."""
+def stored(source: Source, *, name: str, seed: int, batch_size: int, reals: Reals | None = None) -> Fakes:
+    """Images on disk, drawn without repetition in random order; their labels are matched with the reals' by name.
+
+    Args:
+        source: of the images.
+        name: what a stamp calls them.
+        seed: of the order.
+        batch_size: images at once.
+        reals: whose classes their labels are to be of.
+    """
+    matched = Matched(None, "they have none")
+    if source.num_classes:
+        theirs = source.class_names if reals is None else reals.source.class_names
+        matched = match_labels(source.class_names, theirs, whose=name)
 
     def chunks(count: int) -> Iterator[Chunk]:
         count = min(count, len(source))
         drawn = Subset(source, order(num_records=len(source), seed=seed, start=0, stop=count))
         for chunk in read_chunks(drawn, size=batch_size, title="reading"):
-            yield Chunk(chunk["images"], chunk.get("labels"))
+            yield Chunk(chunk["images"], None if matched.numbers is None else matched.numbers[chunk["labels"]])
 
-    sha256 = read_content(source).sha256
+    content = reals.content if reals is not None and source is reals.source else read_content(source)
+    counts = None
+    if matched.numbers is not None:
+        num_classes = source.num_classes if reals is None else reals.source.num_classes
+        found = np.zeros(num_classes, np.int64)
+        found[matched.numbers] = content.label_counts
+        counts = tuple(found.tolist())
     return Fakes(
-        chunks,
-        source.image_shape,
-        {"fake": name, "fake_sha256": sha256, "checkpoint_step": None, "weights": None, "truncation": None},
-        labelled=source.num_classes > 0,
+        chunks=chunks,
+        num=len(source),
+        image_shape=source.image_shape,
+        stamp={
+            "fake": name,
+            "fake_sha256": content.sha256,
+            "checkpoint_step": None,
+            "weights": None,
+            "truncation": None,
+        },
+        label_counts=counts,
+        unlabelled=matched.problem,
+        label_note=matched.note,
     )
 
 
-def logits_of(
-    gan: GAN,
-    state: TrainState,
-    images: UInt8[np.ndarray, "num height width channels"],
-    labels: Int32[np.ndarray, " num"] | None,
-) -> Float[np.ndarray, " num"]:
-    """What the discriminator says of uint8 images, higher for more real."""
-
-    @jax.jit
-    def score(params: PyTree, variables: PyTree, images: Array, labels: Array | None) -> Any:
-        inputs = images.astype(jnp.float32) / 127.5 - 1
-        return gan.discriminator.apply({"params": params, **variables}, inputs, labels, train=False)
-
-    size = min(len(images), BATCH_SIZE_OF_A_DEVICE)
-    player, parts = state.discriminator, []
-    for first in range(0, len(images), size):
-        chosen = np.minimum(np.arange(first, first + size), len(images) - 1)  # one size, one program
-        part = None if labels is None else labels[chosen]
-        parts.append(np.asarray(score(player.params, player.variables, images[chosen], part)).reshape(size))
-    return np.concatenate(parts)[: len(images)]
-
-
-def _labels(reals: Reals | None, num_classes: int, num: int, *, seed: int) -> np.ndarray:
-    """Labels of the reals in random order, as often repeated as need be; or all classes in turn."""
-    if not num_classes:
-        return np.zeros(num, np.int32)
-    if reals is None or reals.source.num_classes != num_classes:
-        return (np.arange(num) % num_classes).astype(np.int32)
-    everyone = np.repeat(np.arange(num_classes, dtype=np.int32), reals.content.label_counts)
+def _given(frequencies: np.ndarray | None, num_classes: int, num: int, *, seed: int) -> np.ndarray:
+    """Labels in random order, each as often as its frequency says, as often repeated as need be; or all in turn."""
+    if frequencies is None or not frequencies.any():
+        return (np.arange(num) % max(1, num_classes)).astype(np.int32)
+    everyone = np.repeat(np.arange(num_classes, dtype=np.int32), frequencies)
     return everyone[order(num_records=len(everyone), seed=seed, start=0, stop=num)]
 
 
@@ -235,10 +287,8 @@ def _fetch(images: Array) -> np.ndarray:
     return np.asarray(multihost_utils.process_allgather(images, tiled=True))
 
 
-def _path_length(sampler: Sampler, state: State, num: int, network: Any) -> Estimate:
+def _path_length(sampler: Sampler, state: Any, num: int, network: Any) -> Estimate:
     """The path length of the generator in a network's features, for random labels."""
-    if not hasattr(network, "outputs"):
-        raise UserError(f"ppl needs features of unrounded pixels, and {network.name} takes none; use another --network")
     gan = sampler.gan
 
     def images_of(latents: Float[Array, "batch latent"], keys: Key[Array, " batch"]) -> Array:

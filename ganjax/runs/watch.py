@@ -9,7 +9,8 @@ from jaxtyping import Array
 
 from ganjax.runs.collapse import imbalance
 from ganjax.runs.config import Run
-from ganjax.runs.report import MetricsLog, Progress
+from ganjax.runs.observer import Launched
+from ganjax.runs.report import Report
 
 
 class Diverged(Exception):  # noqa: N818
@@ -29,23 +30,18 @@ class Diverged(Exception):  # noqa: N818
 class Watch:
     """Looks at each launch's metrics when the next one is under way, checks them, and writes them when they are due."""
 
-    def __init__(self, run: Run, log: MetricsLog | None, progress: Progress) -> None:
-        """Looks at nothing yet. Without a log, the metrics are only checked."""
-        self._run, self._log, self._progress = run, log, progress
+    def __init__(self, run: Run, report: Report) -> None:
+        """Looks at nothing yet."""
+        self._run, self._report = run, report
         self._pending: tuple[int, dict[str, Array]] | None = None
         self._since: tuple[float, int | None] = (time.perf_counter(), None)
 
-    def look(self, done: int, metrics: dict[str, Array]) -> None:
-        """Takes a launch's metrics, still being computed, and looks at the ones before.
-
-        Args:
-            done: the iterations that are over when the launch is.
-            metrics: scalars, or arrays with a value for each of the launch's iterations.
-        """
-        for value in metrics.values():
+    def after(self, launched: Launched) -> None:
+        """Takes a launch's metrics, still being computed, and looks at the ones before."""
+        for value in launched.metrics.values():
             value.copy_to_host_async()
         self.catch_up()
-        self._pending = (done, metrics)
+        self._pending = (launched.step, launched.metrics)
 
     def catch_up(self) -> None:
         """Looks at the metrics taken last, waiting for them.
@@ -55,8 +51,7 @@ class Watch:
         """
         if self._pending is None:
             return
-        done, metrics = self._pending
-        self._pending = None
+        (done, metrics), self._pending = self._pending, None
         stacked = {name: np.atleast_1d(value) for name, value in jax.device_get(metrics).items()}
         length = len(next(iter(stacked.values())))
         lines = {
@@ -65,25 +60,14 @@ class Watch:
         }
         for step, scalars in lines.items():
             self._check(step, scalars)
-        self._progress.advance_to(done * self._run.batch_size)
-        if self._log is None:
-            return
+        self._report.advance_to(done)
         logged = {step: scalars for step, scalars in lines.items() if self._run.due(self._run.log_every, step)}
         speed = self._speed(done) if logged else {}
         for step, scalars in logged.items():
-            signs = imbalance(scalars, self._log.lines)
-            self._log.write(step=step, images=step * self._run.batch_size, scalars=scalars | speed)
-            self._progress.show(scalars | speed)
+            signs = imbalance(scalars, self._report.lines)
+            self._report.write(step, scalars | speed)
             for name, text in signs.items():
-                self.warn(name, text, step=step, every=self._run.log_every)
-
-    def warn(self, name: str, text: str, *, step: int, every: int) -> None:
-        """Tells of a sign, in the log and to the user, unless it was told of within the last 20 intervals."""
-        images = step * self._run.batch_size
-        if self._log is None or any(name in note and note["images"] > images - 20 * every for note in self._log.notes):
-            return
-        self._log.note(step=step, images=images, name=name, text=text)
-        self._progress.say(f"at {images:,} images {text}")
+                self._report.warn(step, name, text, every=self._run.log_every)
 
     def _check(self, step: int, scalars: dict[str, float]) -> None:
         images = step * self._run.batch_size

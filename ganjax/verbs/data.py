@@ -22,6 +22,7 @@ from ganjax.algorithms.gan import GAN, Augmentation
 from ganjax.data import Source, order
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
+from ganjax.ground.files import writing
 from ganjax.ground.grids import sheet
 from ganjax.runs.config import Config, parse_config
 from ganjax.runs.outputs import output_path, whole_file
@@ -84,7 +85,8 @@ def preview(config: Config, options: PreviewOptions) -> None:
     with whole_file("--out", out) as file:
         source = config.data.open()
         rows = _rows(source, pipe, options, seed=config.run.seed)
-        sheet(rows).save(file, format="png")
+        with writing(out):
+            sheet(rows).save(file, format="png")
     print(f"{options.num} reals of {source.name}, {len(rows) - 1} rows of them augmented: {out}")
 
 

@@ -1,25 +1,26 @@
 """Draws samples from a run's newest checkpoint: a grid, arrays, or a folder of pictures."""
 
 import dataclasses
+import math
+import os
 from collections.abc import Sequence
 from typing import Literal
 
-from etils import epath
+import numpy as np
 
+from ganjax.ground.checks import check_number, check_seed
 from ganjax.ground.errors import UserError
-from ganjax.runs.config import parse_arguments
-from ganjax.runs.sampling import (
-    Sampler,
-    check_out,
-    check_truncation,
-    generate,
-    restore_state,
-    save_images,
-    spread_labels,
-)
+from ganjax.ground.files import writing
+from ganjax.runs.arguments import parse_arguments
+from ganjax.runs.classes import class_names, find_label
+from ganjax.runs.conditions import given_conditions
+from ganjax.runs.outputs import output_path, whole_file, whole_folder
+from ganjax.runs.sampling import Sampler, check_truncation, generate, restore_state, save_images
 from ganjax.runs.workdir import load_workdir, workdir_path
 
 INTERRUPTED = "interrupted before all samples were drawn and written"
+
+_MOST_SAMPLES = 2**31 - 1  # each is drawn by its number, an int32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,10 +31,13 @@ class SampleOptions:
 
     Attributes:
         workdir: the run's folder.
-        out: ends in .png for a grid (a row a class when conditional), in .npz for arrays; else a folder, one PNG each.
-        num: how many.
-        seed: of the latents; the same seed gives the same pictures.
-        label: draw this class alone.
+        out: ends in .png for a grid (a row a class when conditional), in .npz for arrays; else a folder, one PNG each,
+            which must be new or empty.
+        num: how many; by default 64, or one for each input.
+        seed: of the latents, from 0 to 4294967295; the same seed gives the same pictures.
+        label: draw this class alone: its name, or its number from 0. What is both is taken for the name.
+        attributes: of all samples, where the model takes some: as many numbers as it takes.
+        inputs: where the model starts from images: a folder, a .zip or an .npz of them, brought to its size.
         weights: the averaged weights or the live ones.
         truncation: more typical and less varied samples: a factor for the latents, or the bound they are drawn within.
         truncation_mode: whether latents are scaled by the truncation, or drawn again until they lie within it.
@@ -42,9 +46,11 @@ class SampleOptions:
 
     workdir: str
     out: str
-    num: int = 64
+    num: int | None = None
     seed: int = 0
-    label: int | None = None
+    label: str | None = None
+    attributes: tuple[float, ...] | None = None
+    inputs: str | None = None
     weights: Literal["ema", "live"] = "ema"
     truncation: float | None = None
     truncation_mode: Literal["scale", "resample"] = "scale"
@@ -58,25 +64,57 @@ def run(arguments: Sequence[str]) -> None:
 
 def run_sample(options: SampleOptions) -> None:
     """Restores a run's state, draws, and writes: what ``ganjax sample`` does."""
-    workdir, out = workdir_path(options.workdir), epath.Path(options.out)
-    check_out(out)
+    _check(options)
+    workdir = workdir_path(options.workdir)
+    out = output_path("--out", options.out, suffixes=(".png", ".npz"), folder=True)
     config = load_workdir(workdir)
-    num_classes = config.gan.generator.num_classes
-    if options.num < 1:
-        raise UserError(f"--num is {options.num}; expected 1 or more")
-    check_truncation(options.truncation)
-    if options.label is not None and not 0 <= options.label < num_classes:
-        known = f"a class from 0 to {num_classes - 1}" if num_classes else "none, for this model is unconditional"
-        raise UserError(f"--label is {options.label}; expected {known}")
-    state = restore_state(config, workdir, step=options.step)
-    sampler = Sampler(
-        config.gan,
-        seed=options.seed,
-        weights=options.weights,
-        truncation=options.truncation,
-        truncation_mode=options.truncation_mode,
+    generator = config.gan.generator
+    names = class_names(workdir, generator.num_classes)
+    label = None if options.label is None else find_label(options.label, names, generator.num_classes)
+    if options.num:
+        _check_memory(options.num, generator.image_shape)
+    condition = given_conditions(
+        config.gan, options.num, label=label, attributes=options.attributes, inputs=options.inputs
     )
-    labels = spread_labels(options.num, num_classes, label=options.label)
-    images = generate(sampler, state, labels)
-    save_images(images, labels, out, num_classes=num_classes)
-    print(f"{options.num} samples at {int(state.step) * config.run.batch_size:,} images: {out}")
+    labels = np.asarray(condition.labels)
+    _check_memory(len(labels), generator.image_shape)
+    suffix = out.suffix.lower()
+    is_file = suffix in (".png", ".npz")
+    with whole_file("--out", out, parents=True) if is_file else whole_folder("--out", out) as place:
+        state = restore_state(config, workdir, step=options.step)
+        sampler = Sampler(
+            config.gan,
+            seed=options.seed,
+            weights=options.weights,
+            truncation=options.truncation,
+            truncation_mode=options.truncation_mode,
+        )
+        images = generate(sampler, state, condition)
+        with writing(out):
+            save_images(images, labels, place, suffix=suffix, num_classes=generator.num_classes, class_names=names)
+    drawn = "1 sample" if len(labels) == 1 else f"{len(labels)} samples"
+    if label is not None:
+        drawn += f" of {names[label]} (label {label})" if names else f" of label {label}"
+    print(f"{drawn} at {int(state.step) * config.run.batch_size:,} images: {out}")
+
+
+def _check(options: SampleOptions) -> None:
+    check_number("--num", options.num, at_least=1, at_most=_MOST_SAMPLES, example=64)
+    check_seed("--seed", options.seed)
+    check_number("--step", options.step, at_least=0, example=1000)
+    check_truncation(options.truncation)
+    if options.truncation is None and options.truncation_mode != "scale":
+        raise UserError(
+            f"--truncation-mode is {options.truncation_mode} and nothing is truncated; give --truncation too, such as "
+            "0.7, or leave it out"
+        )
+
+
+def _check_memory(num: int, image_shape: tuple[int, int, int]) -> None:
+    """All samples are in memory at once, as bytes, and once more while they are put together."""
+    needed, there = 2 * num * math.prod(image_shape), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise UserError(
+            f"--num is {num}: so many images take {needed / 2**30:,.1f} GiB of memory, of which there are "
+            f"{there / 2**30:,.1f}; ask for fewer, and again with another --seed"
+        )

@@ -10,13 +10,11 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-from etils import epath
-
 from ganjax.platform.distributed import join
 from ganjax.runs.config import parse_config
 from ganjax.runs.config_files import config_path
 from ganjax.runs.train import train
-from ganjax.runs.workdir import claim, workdir_path
+from ganjax.runs.workdir import workdir_path
 from ganjax.verbs._arguments import config_and_flags
 
 INTERRUPTED = "interrupted before training began; nothing was lost"
@@ -42,8 +40,7 @@ def run(arguments: Sequence[str]) -> None:
     config, options = parse_config(config_file, flags, TrainOptions, prog=f"ganjax train {config_file}")
     workdir = workdir_path(options.workdir)
     join(config.run.distributed, timeout=config.run.distributed_timeout)
-    claim(workdir, epath.Path(config_path(config_file)), _without(flags, "--workdir"), config)
-    train(config, workdir)
+    train(config.from_file(config_path(config_file), _without(flags, "--workdir")), workdir)
 
 
 def _without(flags: Sequence[str], name: str) -> list[str]:

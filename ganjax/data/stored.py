@@ -1,0 +1,44 @@
+"""Images on disk as they are, to be compared with others: nothing is cropped, resized or converted."""
+
+from __future__ import annotations
+
+from ganjax.data.annotations import annotate_files, list_images
+from ganjax.data.files import AnyPath, any_path, open_files
+from ganjax.data.folder import FolderSource
+from ganjax.data.images import read_shape
+from ganjax.data.npz import Npz, is_npz
+from ganjax.data.parallel import parallel_map
+from ganjax.data.source import Source
+from ganjax.ground.errors import UserError
+
+
+def open_stored(path: str | AnyPath) -> Source:
+    """Opens a folder or a .zip of images of one size and kind, or a file of arrays; which it is, its content says.
+
+    Raises:
+        UserError: there is nothing there, a file is no image, or one differs from the first.
+    """
+    return Npz(path).open() if is_npz(any_path(path)) else _open_folder(path)
+
+
+def _open_folder(path: str | AnyPath) -> FolderSource:
+    files = open_files(path)
+    listing = list_images(files)
+    names = listing.files
+    for name, kind in listing.others.items():
+        raise UserError(f"{path}/{name} is {kind}: remove it")
+
+    def shape(index: int) -> tuple[int, int, int]:
+        with files.open(names[index]) as file:
+            return read_shape(file, name=f"{path}/{names[index]}")
+
+    shapes = parallel_map(shape, range(len(names)), title=f"checking {path}")
+    for name, found in zip(names, shapes, strict=True):
+        if found != shapes[0] or found[2] not in (1, 3):
+            wanted = f"{_describe(shapes[0])} like the first" if found[2] in (1, 3) else "grey or RGB"
+            raise UserError(f"{path}/{name} is {_describe(found)}; expected {wanted}: convert it, or take it out")
+    return FolderSource(files, names, annotate_files(files, listing, names), image_shape=shapes[0])
+
+
+def _describe(shape: tuple[int, int, int]) -> str:
+    return f"{shape[1]}x{shape[0]} pixels of {shape[2]} channel(s)"

@@ -1,0 +1,52 @@
+"""Images that are measured, wherever they come from."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+
+from ganjax.evaluation.distances import Estimate
+from ganjax.evaluation.features import FeatureNetwork
+
+PathLength = Callable[[FeatureNetwork], Estimate]
+
+
+class Chunk(NamedTuple):
+    """Some of the images.
+
+    Attributes:
+        images: of one size.
+        labels: in the order of the reals' classes; None where there are none to be had.
+        given: what the generator was given, in the order of its own classes; None where it takes none.
+    """
+
+    images: UInt8[np.ndarray, "num height width channels"]
+    labels: Int32[np.ndarray, " num"] | None
+    given: Int32[np.ndarray, " num"] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fakes:
+    """Images that are measured.
+
+    Attributes:
+        chunks: makes the first so many of them, each time anew; fewer if there are no more.
+        num: how many there are, or will be.
+        image_shape: height, width, channels.
+        stamp: what a stamp says of them.
+        label_counts: how many of them each class of the reals has, or at most has; None where labels are lacking.
+        unlabelled: why they are.
+        label_note: what a person should know of the labels, if anything.
+        path_length: of their generator, where they have one.
+    """
+
+    chunks: Callable[[int], Iterator[Chunk]]
+    num: int
+    image_shape: tuple[int, int, int]
+    stamp: dict[str, Any]
+    label_counts: tuple[int, ...] | None = None
+    unlabelled: str = "they have none"
+    label_note: str = ""
+    path_length: PathLength | None = None

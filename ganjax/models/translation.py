@@ -1,0 +1,317 @@
+"""From images to images: the networks of pix2pix (Isola et al., arXiv 1611.07004) and CycleGAN (arXiv 1703.10593).
+
+``UNet`` and ``ResNet`` start from an image and make another of the same height and width; ``PatchDiscriminator`` has a
+logit for each patch. All are convolutional: what they are trained on has one size, what they are used on any. Latents,
+labels and attributes, where there are any, stand as further channels of the image, each the same at all pixels.
+
+The architecture, paddings and biases are those of the authors' PyTorch code; dropout there is on at use, too, and batch
+norm takes the statistics of the images at hand, which is ``train=True``. Without a norm each convolution has a bias.
+"""
+
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from ganjax.ground.checks import check_number
+from ganjax.ground.errors import UserError
+from ganjax.models import network
+from ganjax.models.condition import Condition
+from ganjax.models.layers import (
+    Dropout,
+    Mode,
+    add_bias,
+    batch_norm,
+    instance_norm,
+    leaky_relu,
+    pointwise_convolution,
+    scale_near_one,
+    strided_convolution,
+    transposed_convolution,
+)
+from ganjax.platform.forms import current_forms
+
+Convolve = Callable[[Array, Array], Array]
+
+_weights = nn.initializers.normal(0.02)
+_LAYOUT = ("NHWC", "HWIO", "NHWC")
+_FEW_PIXELS = 64  # on a CPU the gradient of a kernel takes XLA's convolution up to 18 times as long as a product there
+
+
+class _Convolutional(network.Network):
+    """What the three have in common.
+
+    Attributes:
+        features: the channels after the first convolution; they double with each halving, up to eight times.
+        norm: of the maps: over a batch, or over each map of an image, or none. That over a map has no parameters.
+        dtype: what the layers compute in; norms and the outputs are float32.
+    """
+
+    any_size: ClassVar[bool] = True
+    features: int = 64
+    norm: Literal["instance", "batch", "none"] = "instance"
+    dtype: DTypeLike = jnp.float32
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.norm not in ("instance", "batch", "none"):
+            raise UserError(f"norm is {self.norm!r}; expected 'instance', 'batch' or 'none'")
+
+    def _widen(self, maps: Array, vector: Array) -> Array:
+        """With each number of a vector as a further channel."""
+        planes = jnp.broadcast_to(vector[:, None, None].astype(maps.dtype), (*maps.shape[:3], vector.shape[-1]))
+        return jnp.concatenate([maps, planes], axis=-1)
+
+    def _convolve(self, maps: Array, name: str, width: int, convolution: Convolve, size: int, bias: bool | None = None):
+        """A convolution, by default with a bias unless there is batch norm, whose maps then have one of its own."""
+        use_bias = self.norm != "batch" if bias is None else bias
+        return _Convolution(width, size, convolution, use_bias, self.dtype, name=name)(maps)
+
+    def _normalize(self, maps: Array, mode: Mode, name: str) -> Array:
+        if self.norm == "batch":
+            return batch_norm(maps, mode, scale_init=scale_near_one, name=name)
+        return instance_norm(maps) if self.norm == "instance" else maps
+
+
+class _Translator(_Convolutional, network.Generator):
+    """What the two generators have in common.
+
+    Attributes:
+        input_shape: of the images that one starts from; height and width are those of ``image_shape``.
+        latent_size: numbers that stand beside the image; none by default.
+        dropout: the probability that an element is dropped in training.
+    """
+
+    latent_size: int = 0
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("dropout", self.dropout, at_least=0, below=1, example=0.5)
+        name = type(self).__name__
+        if self.input_shape is None:
+            raise UserError(f"input_shape is None; {name} starts from images: give height, width and channels of these")
+        if self.input_shape[:2] != self.image_shape[:2]:
+            sizes = " and ".join("{} x {}".format(*shape[:2]) for shape in (self.input_shape, self.image_shape))
+            raise UserError(
+                f"{name} makes images as large as those that it starts from: input_shape and image_shape are {sizes}"
+            )
+        self._check_size(self.input_shape)
+
+    @property
+    def size_multiple(self) -> int:
+        """Of this, height and width of the images that it starts from are multiples."""
+        raise NotImplementedError
+
+    @property
+    def smallest_size(self) -> int:
+        """The smallest height and width of these."""
+        return self.size_multiple
+
+    def _check_size(self, shape: tuple[int, ...]) -> None:
+        if any(size % self.size_multiple or size < self.smallest_size for size in shape[:2]):
+            raise UserError(
+                f"{type(self).__name__} cannot start from images of {shape[0]} x {shape[1]}: expected multiples of "
+                f"{self.size_multiple}, from {self.smallest_size} x {self.smallest_size} on; enlarge or crop them"
+            )
+
+    def generate(self, latents: Array, condition: Condition, mode: Mode) -> Array:
+        """See ``network.Generator``."""
+        assert condition.inputs is not None, "a condition that is checked has what the network takes"
+        self._check_size(condition.inputs.shape[1:])
+        maps = self._widen(condition.inputs, latents)
+        if self.condition_size:
+            maps = self._widen(maps, self.vector(condition))
+        return jnp.tanh(self._translate(maps, mode).astype(jnp.float32))
+
+    def _translate(self, maps: Array, mode: Mode) -> Array:
+        """What a network says: the images before tanh."""
+        raise NotImplementedError
+
+    def _drop(self, maps: Array, mode: Mode, layer: int) -> Array:
+        return Dropout(rate=self.dropout, layer=layer)(maps, mode.keys) if mode.train else maps
+
+
+class UNet(_Translator):
+    """pix2pix's generator: halves the size level by level and doubles it again, seeing each level's maps on the way up.
+
+    At 256 x 256 and 128 x 128 the authors' unet_256 and unet_128. Dropout is in the levels from the fifth on, without
+    the innermost: smaller images than 64 x 64 have none of it.
+
+    Attributes:
+        norm: the paper's is that over a batch.
+        dropout: the paper's only noise.
+        levels: how often the size is halved; None: as often as it can be, a power of two thus down to 1 x 1.
+    """
+
+    norm: Literal["instance", "batch", "none"] = "batch"
+    dropout: float = 0.5
+    levels: int | None = None
+
+    @property
+    def size_multiple(self) -> int:
+        """See ``_Translator``."""
+        return 2**self._num_levels
+
+    @property
+    def _num_levels(self) -> int:
+        halvings = [(size & -size).bit_length() - 1 for size in self.image_shape[:2]]
+        return max(1, min(halvings)) if self.levels is None else self.levels
+
+    def _translate(self, maps: Array, mode: Mode) -> Array:
+        innermost = self._num_levels - 1
+        widths = [self.features * min(8, 2**level) for level in range(innermost + 1)]
+        skips = []
+        for level, width in enumerate(widths):
+            maps = leaky_relu(maps) if level else maps
+            maps = self._convolve(maps, f"down_{level}", width, strided_convolution, size=4)
+            if 0 < level < innermost:
+                maps = self._normalize(maps, mode, f"down_{level}_norm")
+            skips.append(maps)
+        for level in range(innermost, 0, -1):
+            maps = maps if level == innermost else jnp.concatenate([skips[level], maps], axis=-1)
+            maps = self._convolve(nn.relu(maps), f"up_{level}", widths[level - 1], transposed_convolution, size=4)
+            maps = self._normalize(maps, mode, f"up_{level}_norm")
+            if 4 <= level < innermost:
+                maps = self._drop(maps, mode, level)
+        maps = jnp.concatenate([skips[0], maps], axis=-1) if innermost else maps
+        return self._convolve(nn.relu(maps), "up_0", self.image_shape[2], transposed_convolution, size=4, bias=True)
+
+
+class ResNet(_Translator):
+    """CycleGAN's generator (of Johnson et al., arXiv 1603.08155): residual blocks at a quarter of the size.
+
+    Attributes:
+        num_blocks: the authors' are 9 for 256 x 256, 6 for 128 x 128.
+    """
+
+    num_blocks: int = 9
+
+    @property
+    def size_multiple(self) -> int:
+        """See ``_Translator``."""
+        return 4
+
+    @property
+    def smallest_size(self) -> int:
+        """See ``_Translator``; a quarter of it has a reflection."""
+        return 8
+
+    def _translate(self, maps: Array, mode: Mode) -> Array:
+        def layer(maps: Array, name: str, width: int, convolution: Convolve, size: int = 3) -> Array:
+            maps = self._convolve(maps, name, width, convolution, size)
+            return self._normalize(maps, mode, f"{name}_norm")
+
+        maps = nn.relu(layer(maps, "input", self.features, _reflected, size=7))
+        for stage, width in enumerate((2 * self.features, 4 * self.features)):
+            maps = nn.relu(layer(maps, f"down_{stage}", width, _halved))
+        for block in range(self.num_blocks):
+            change = nn.relu(layer(maps, f"block_{block}_0", 4 * self.features, _reflected))
+            change = self._drop(change, mode, block)
+            maps = maps + layer(change, f"block_{block}_1", 4 * self.features, _reflected)
+        for stage, width in enumerate((2 * self.features, self.features)):
+            maps = nn.relu(layer(maps, f"up_{stage}", width, _doubled))
+        return self._convolve(maps, "output", self.image_shape[2], _reflected, size=7, bias=True)
+
+
+class PatchDiscriminator(_Convolutional, network.Discriminator):
+    """A logit for each patch of the image, [batch, height, width] (pix2pix, section 3.2.2).
+
+    By default a patch is 70 x 70 pixels and there is one for every 8 x 8: 30 x 30 logits at 256 x 256.
+
+    Attributes:
+        num_layers: how often the size is halved: 1 has patches of 16 pixels, 3 of 70, 5 of 286. 0 judges each pixel by
+            itself, as the authors' "pixel" does.
+    """
+
+    num_layers: int = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_size(self.image_shape)
+
+    def _check_size(self, shape: tuple[int, ...]) -> None:
+        smallest = 3 * 2**self.num_layers if self.num_layers else 1
+        if min(shape[:2]) < smallest:
+            raise UserError(
+                f"PatchDiscriminator with num_layers={self.num_layers} finds no patch in images of {shape[0]} x "
+                f"{shape[1]}: use images from {smallest} x {smallest} on, or fewer layers"
+            )
+
+    def judge(self, images: Array, condition: Condition, mode: Mode) -> Array:
+        """See ``network.Discriminator``."""
+        self._check_size(images.shape[1:])
+        maps = self._widen(images, self.vector(condition)) if self.condition_size else images
+        halvings = [(self.features * min(8, 2**layer), strided_convolution) for layer in range(self.num_layers)]
+        last = self.features * min(8, 2**self.num_layers)
+        layers, size = [*halvings, (last, _shrunk)], 4
+        if not self.num_layers:
+            layers, size = [(self.features, _pointwise), (2 * self.features, _pointwise)], 1
+        for layer, (width, convolution) in enumerate(layers):
+            maps = self._convolve(maps, f"layer_{layer}", width, convolution, size, bias=None if layer else True)
+            maps = self._normalize(maps, mode, f"layer_{layer}_norm") if layer else maps
+            maps = leaky_relu(maps)
+            self.show(maps)
+        logits = self._convolve(maps, "output", 1, layers[-1][1], size, bias=True if self.num_layers else None)
+        return logits[..., 0].astype(jnp.float32)
+
+
+class _Convolution(nn.Module):
+    """A convolution with its parameters."""
+
+    width: int
+    size: int
+    convolution: Convolve
+    use_bias: bool
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(
+        self, maps: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch new_height new_width _"]:
+        kernel = self.param("kernel", _weights, (self.size, self.size, maps.shape[-1], self.width))
+        maps = self.convolution(maps.astype(self.dtype), kernel.astype(self.dtype))
+        return add_bias(maps, self.param("bias", nn.initializers.zeros, (self.width,))) if self.use_bias else maps
+
+
+def _valid(maps: Array, kernel: Array) -> Array:
+    """Of stride one, without padding."""
+    size = len(kernel)
+    height, width = maps.shape[1] - size + 1, maps.shape[2] - size + 1
+    if current_forms().strided == "native" or height * width > _FEW_PIXELS:
+        return lax.conv_general_dilated(maps, kernel, (1, 1), "VALID", dimension_numbers=_LAYOUT)
+    shifts = [maps[:, row : row + height, column : column + width] for row in range(size) for column in range(size)]
+    return jnp.einsum("bhwi,io->bhwo", jnp.concatenate(shifts, axis=-1), kernel.reshape(-1, kernel.shape[-1]))
+
+
+def _reflected(maps: Array, kernel: Array) -> Array:
+    """Of an odd size and stride one, to the same size: the maps go on as their reflection."""
+    reach = (len(kernel) // 2,) * 2
+    return _valid(jnp.pad(maps, ((0, 0), reach, reach, (0, 0)), mode="reflect"), kernel)
+
+
+def _shrunk(maps: Array, kernel: Array) -> Array:
+    """Of stride one, with one zero around: 4 x 4 makes the maps smaller by one."""
+    return _valid(jnp.pad(maps, ((0, 0), (1, 1), (1, 1), (0, 0))), kernel)
+
+
+def _pointwise(maps: Array, kernel: Array) -> Array:
+    return pointwise_convolution(maps, kernel[0, 0])
+
+
+def _halved(maps: Array, kernel: Array) -> Array:
+    """3 x 3, of stride two, with one zero around: halves an even size."""
+    return lax.conv_general_dilated(maps, kernel, (2, 2), [(1, 1)] * 2, dimension_numbers=_LAYOUT)
+
+
+def _doubled(maps: Array, kernel: Array) -> Array:
+    """3 x 3, transposed: output 2m is kernel[1] x[m], output 2m + 1 is kernel[0] x[m] + kernel[2] x[m + 1]."""
+    if current_forms().strided == "native":
+        return lax.conv_general_dilated(
+            maps, kernel, (1, 1), [(1, 2)] * 2, lhs_dilation=(2, 2), dimension_numbers=_LAYOUT
+        )
+    return transposed_convolution(maps, jnp.pad(kernel, ((1, 0), (1, 0), (0, 0), (0, 0))))

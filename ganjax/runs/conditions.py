@@ -1,0 +1,140 @@
+"""What a run's samples are drawn for: labels, and the attributes and inputs of records or of the user's own."""
+
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Int, Int32
+
+from ganjax.algorithms.model import Model
+from ganjax.data import Folder, Npz, Source
+from ganjax.ground.errors import UserError
+from ganjax.models.condition import Condition, condition_sizes
+
+
+def takes_more_than_labels(gan: Model) -> bool:
+    """Whether labels do not say all that a sample is drawn for."""
+    _, num_attributes, input_shape = condition_sizes(gan.generator)
+    return bool(num_attributes or input_shape)
+
+
+def spread_labels(num: int, num_classes: int, *, label: int | None = None) -> Int32[np.ndarray, " num"]:
+    """``num`` labels in ascending order, every class as often as the next give or take one; or all the given one."""
+    if label is not None:
+        return np.full(num, label, np.int32)
+    return (np.arange(num) * num_classes // num).astype(np.int32)
+
+
+def spread_conditions(gan: Model, source: Source, num: int) -> Condition:
+    """What a grid shows: labels spread over the classes, or all that a model takes of records spread over the data."""
+    if not takes_more_than_labels(gan):
+        return Condition(spread_labels(num, gan.generator.num_classes))
+    return conditions_of(gan, source, np.arange(num) * len(source) // num)
+
+
+def conditions_of(gan: Model, source: Source, indices: Int[np.ndarray, " num"]) -> Condition:
+    """What a model takes of records: arrays of the host; labels are zeros where it takes none.
+
+    Inputs that the model makes of reals are made with a draw from the record's number.
+
+    Raises:
+        UserError: the records lack something.
+    """
+    check_conditions(gan, source)
+    records = [source[int(index)] for index in indices]
+    num_classes, num_attributes, input_shape = condition_sizes(gan.generator)
+    labels = np.array([record["labels"] if num_classes else 0 for record in records], np.int32)
+    attributes = np.stack([record["attributes"] for record in records]) if num_attributes else None
+    inputs, make = None, getattr(gan, "inputs", None)
+    if make is not None:
+        images = jnp.asarray(np.stack([record["images"] for record in records]), jnp.float32) / 127.5 - 1
+        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(0), jnp.asarray(indices, jnp.int32))
+        inputs = np.asarray(jax.jit(make)(images, keys))
+    elif input_shape is not None:
+        inputs = np.stack([record["inputs"] for record in records])
+    return Condition(labels, attributes, inputs)
+
+
+def check_conditions(gan: Model, source: Source) -> None:
+    """Raises ``UserError`` unless the records have the attributes and inputs that a model takes."""
+    _, num_attributes, input_shape = condition_sizes(gan.generator)
+    if num_attributes != source.num_attributes and num_attributes:
+        raise UserError(
+            f"{source.name} has {source.num_attributes or 'no'} attributes an image; the models take {num_attributes}: "
+            "change num_attributes, or the data"
+        )
+    if getattr(gan, "inputs", None) is not None:
+        if source.input_shape is not None:
+            raise UserError(
+                f"{source.name} has inputs beside its images, and the models make them of the images; take away the "
+                "function (inputs of the GAN), or give images alone"
+            )
+    elif input_shape != source.input_shape:
+        if input_shape is None:
+            raise UserError(
+                f"{source.name} has inputs of {source.input_shape}, and the models start from none; set input_shape, "
+                "or give images alone"
+            )
+        raise UserError(
+            f"the models start from images of {input_shape}, and {source.name} has "
+            f"{f'inputs of {source.input_shape}' if source.input_shape else 'none'}; give pairs, or an input function"
+        )
+
+
+def given_conditions(
+    gan: Model,
+    num: int | None,
+    *,
+    label: int | None = None,
+    attributes: Sequence[float] | None = None,
+    inputs: str | None = None,
+) -> Condition:
+    """What the user asks for.
+
+    Args:
+        gan: what is sampled.
+        num: of samples; None: one for each input, or 64. More than there are inputs start from them again.
+        label: of all samples; None spreads them over the classes.
+        attributes: of all samples.
+        inputs: a folder, a .zip or an .npz of images to start from; they are brought to the model's size.
+
+    Raises:
+        UserError: something that the model takes is missing, or something is given that it does not take.
+    """
+    num_classes, num_attributes, input_shape = condition_sizes(gan.generator)
+    if (attributes is None) != (num_attributes == 0) or (attributes and len(attributes) != num_attributes):
+        given = "not given" if attributes is None else " ".join(map(str, attributes))
+        wanted = f"{num_attributes} numbers" if num_attributes else "none, for this model takes no attributes"
+        raise UserError(f"--attributes is {given}; expected {wanted}")
+    if attributes and not all(map(math.isfinite, attributes)):
+        raise UserError(f"--attributes is {' '.join(map(str, attributes))}; expected finite numbers")
+    if (inputs is None) != (input_shape is None):
+        given = "not given" if inputs is None else inputs
+        wanted = "none, for this model does not start from images"
+        if input_shape:
+            wanted = f"a folder, .zip or .npz of images, for this model starts from ones of {input_shape}"
+        raise UserError(f"--inputs is {given}; expected {wanted}")
+    starts = None if inputs is None or input_shape is None else _read_inputs(inputs, input_shape)
+    num = num or (64 if starts is None else len(starts))
+    return Condition(
+        spread_labels(num, num_classes, label=label),
+        None if attributes is None else np.tile(np.array(attributes, np.float32), (num, 1)),
+        None if starts is None else starts[np.arange(num) % len(starts)],
+    )
+
+
+def _read_inputs(path: str, input_shape: tuple[int, int, int]) -> np.ndarray:
+    height, width, channels = input_shape
+    if path.lower().endswith((".npz", ".npy")):
+        source = Npz(path).open()
+        if source.image_shape != input_shape:
+            raise UserError(f"--inputs {path} has images of {source.image_shape}; this model starts from {input_shape}")
+    elif channels == 1:
+        source = Folder(path, size=(height, width), channels=1, upsample=True).open()
+    elif channels == 3:
+        source = Folder(path, size=(height, width), channels=3, upsample=True).open()
+    else:
+        raise UserError(f"--inputs {path}: this model starts from images of {channels} channels; give an .npz of them")
+    return source.load()["images"]
