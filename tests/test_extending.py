@@ -63,11 +63,11 @@ shifted = losses.Loss(
 def test_a_loss() -> None:
     gan = make_gan(loss=shifted, updates="simultaneous")
     state = ganjax.init(gan, KEY)
-    batch = ganjax.example_batch(gan, 8)
+    batch = jax.tree.map(lambda leaf: jnp.repeat(leaf[:8], 2, axis=0), ganjax.example_batch(gan, 8))
     _, metrics = gradients_of(gan, state, batch, KEY)
     found = {name: float(value) for name, value in metrics.items()}
     assert found["d/loss"] == pytest.approx(2 * found["d/fake"] - found["d/real"] + 5, rel=1e-5)
-    # With simultaneous updates and one batch, both players meet the same reals and the same discriminator.
+    # With simultaneous updates and both batches alike, both players meet the same reals and the same discriminator.
     assert found["g/loss"] == pytest.approx(found["d/real"] - 3 * found["g/fake"], abs=1e-5)
 
 
