@@ -4,6 +4,7 @@
     ganjax train configs/r3gan_folder.py --workdir runs/mine --path photos.zip --num-classes 12
 
 Images are cropped to their central square and made smaller, never larger unless ``--data.upsample True``.
+On a laptop this would take days: `configs/folder_small.py` shows something within minutes there.
 gamma is what to tune first: too little and training falls apart, too much and it is slow. It grows with the size
 (the paper's: 0.05 at CIFAR-10's 32x32, 2 at 64x64, 150 at 256x256).
 """

@@ -38,6 +38,7 @@ FLOAT32 = ["--dtype", "float32"]  # bfloat16 is slow on a CPU
 # The smallest networks that a config's own flags allow.
 NARROW = {
     "quickstart": ["--features", "4"],
+    "folder_small": ["--features", "4"],
     "vae_digits": ["--features", "4"],
     "vae_fashion_mnist": ["--features", "4"],
     "mlp_digits": ["--width", "8"],
@@ -89,7 +90,7 @@ def narrow_model(name: str) -> Any:
     """As the config makes it, but small: narrow by its own flags, and, where there are many stages, of few blocks."""
     model: Any = load(name, *NARROW[name]).gan
     options: dict[str, Any] = {}
-    if model.generator.image_shape[0] > 32:
+    if model.generator.image_shape[0] > 32 and hasattr(model.generator, "blocks_per_stage"):
         options["blocks_per_stage"] = 1
     if model.generator.image_shape[0] > 64:
         options |= dict(group_size=8, widths=tuple(max(8, width // 4) for width in model.generator.widths))

@@ -14,6 +14,8 @@ from ganjax.algorithms.model import Model, State
 from ganjax.evaluation.distances import Estimate
 from ganjax.ground.errors import UserError
 
+__all__ = ["perceptual_path_length", "spherical_interpolation"]
+
 EPSILON = 1e-4
 
 

@@ -16,6 +16,8 @@ from ganjax.models.condition import Condition, Labels
 from ganjax.models.layers import Mode, fit_maps
 from ganjax.models.sizes import check_sizes
 
+__all__ = ["Discriminator", "Encoder", "Generator", "Network", "Posterior"]
+
 FEATURES = "features"
 """The collection into which a discriminator may ``sow`` what its layers say, for terms that look at it."""
 

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import IO
 
 from etils import epath
 
@@ -33,7 +33,9 @@ def given_path(flag: str, text: str) -> epath.Path:
         return far_path(text)
     path = epath.Path(os.path.expanduser(text))
     try:
-        (path / "any").exists()
+        os.stat(path / "any")
+    except (FileNotFoundError, NotADirectoryError):
+        pass
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{flag} {text} cannot be looked into: {reason}; name another place") from error
@@ -60,7 +62,7 @@ def output_path(flag: str, text: str, *, suffixes: tuple[str, ...], folder: bool
 
 
 @contextlib.contextmanager
-def whole_file(flag: str, path: epath.Path, *, parents: bool = False) -> Iterator[BinaryIO]:
+def whole_file(flag: str, path: epath.Path, *, parents: bool = False) -> Iterator[IO[bytes]]:
     """As ``ganjax.ground.files.whole_file``, to be entered before the work.
 
     Args:
@@ -125,4 +127,5 @@ def whole_folder(flag: str, path: epath.Path) -> Iterator[epath.Path]:
 
 
 def _refusal(flag: str, path: epath.Path, error: OSError) -> UserError:
-    return UserError(f"{flag} {path} cannot be written: {error.strerror or error}; name another place")
+    reason = f"{error.filename} is a file" if isinstance(error, FileExistsError) else error.strerror or error
+    return UserError(f"{flag} {path} cannot be written: {reason}; name another place")
