@@ -1,5 +1,6 @@
 """A metric that cannot be computed is a line beside the others' numbers, known before the work where it can be."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -7,14 +8,18 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from linear_gan import make_gan
 from tiny_evaluation import Stub, Sums, labelled, measured, projection, reals, source
 
 from ganjax.cli import main
 from ganjax.evaluation.features import Features
 from ganjax.evaluation.measure import Evaluator
+from ganjax.evaluation.preconditions import unmet
 from ganjax.evaluation.protocol import parse_metrics
+from ganjax.models import mlp
 from ganjax.runs import subjects
-from ganjax.runs.subjects import open_evaluator, stored
+from ganjax.runs.sampling import Sampler
+from ganjax.runs.subjects import generated, open_evaluator, stored
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +52,7 @@ def refusals(metrics: str, fake: Any, real: Any, *, num: int = 300, network: str
         ("fid,kid,prdc", source(), source(), 5, {"prdc": "needs 6 or more images to measure, and there are 5"}),
         ("is,kid", source(), source(1), 300, {"kid": "needs 2 or more real images, and tiny has 1"}),
         ("is,fid", source(), None, 300, {"fid": "compares with real images; name them: --real"}),
-        ("is,ppl", source(), None, 300, {"ppl": "moves through a generator's latents"}),
+        ("is,ppl", source(), None, 300, {"ppl": "moves through a generator's latents alone, and images on disk"}),
         ("is", source(1), None, 300, {"is": "needs 2 or more images to measure, and there are 1"}),
         ("fid,accuracy", source(labelled=False), source(), 300, {"accuracy": "needs labels of the images to measure"}),
         (
@@ -179,3 +184,14 @@ def test_the_verb_prints_what_it_can_and_a_line_for_the_rest(tmp_path: Path, cap
         "ganjax: fid, kid: needs 2 or more images to measure, and there are 1; "
         "prdc: needs 6 or more images to measure, and there are 1\n"
     )
+
+
+def test_a_path_is_of_latents_alone() -> None:
+    generator = mlp.Generator(image_shape=(8, 8, 1), num_attributes=2)
+    gan = dataclasses.replace(make_gan(), generator=generator)
+    fakes = generated(Sampler(gan), None, reals=reals(source()), batch_size=64, name="run", num=9)
+    text = "moves through a generator's latents alone, and this one draws for attributes or inputs as well"
+    assert unmet("ppl", fakes, None, num=9) == text
+    plain = generated(Sampler(make_gan()), None, reals=None, batch_size=64, name="run", num=9)
+    assert unmet("ppl", plain, None, num=9) is None
+    assert plain.unlabelled == "the generator was trained without"

@@ -18,6 +18,7 @@ from ganjax.ground.errors import UserError
 from ganjax.platform.sharding import data_mesh, replicated
 from ganjax.runs.arguments import parse_arguments
 from ganjax.runs.classes import class_names
+from ganjax.runs.conditions import takes_more_than_labels
 from ganjax.runs.config import Config, load_config
 from ganjax.runs.identity import changes_since
 from ganjax.runs.sampling import Sampler, restore_state
@@ -156,8 +157,9 @@ def _batch_size(options: EvaluateOptions) -> int:
 
 
 def _open_reals(options: EvaluateOptions, config: Config | None) -> Reals | None:
-    """The images that are compared with, where a metric asks for them and they are named."""
-    if not options.compares or (options.real is None and config is None):
+    """The images that are compared with or drawn for, where that is asked for and they are named."""
+    draws_for_records = options.of_run and config is not None and takes_more_than_labels(config.gan)
+    if not (options.compares or draws_for_records) or (options.real is None and config is None):
         return None
     return open_reals(None if config is None or options.real else config.data, options.real)
 
