@@ -71,7 +71,7 @@ def test_damaged_overrides_are_named(damage: str, workdir: Path, capsys: pytest.
         assert main([*arguments, "--workdir", str(workdir)]) == 2
         line = refusal(capsys)
         assert f"{workdir / 'overrides.json'} is damaged (" in line
-        assert 'expected the flags that the run was started with, such as ["--width", "64"]: write them there' in line
+        assert "expected a list of the flags that the run was started with, in JSON: write them there" in line
         assert content(workdir) == before
     (workdir / "overrides.json").write_text(json.dumps(TINY))
     assert load_workdir(epath.Path(workdir)).run.batch_size == 16
