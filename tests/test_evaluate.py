@@ -21,6 +21,7 @@ from ganjax.evaluation.results import keep_results, merge_results, read_results,
 from ganjax.evaluation.statistics import Moments
 from ganjax.evaluation.tables import compare
 from ganjax.models import mlp
+from ganjax.models.condition import Condition
 from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
 from ganjax.runs.sampling import Sampler, _compute, generate
 from ganjax.runs.subjects import generated, open_classifier, stored
@@ -143,7 +144,7 @@ def test_generation_is_spread_over_the_devices() -> None:
         mesh = jax.make_mesh(
             (devices,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:devices]
         )
-        arguments = jax.device_put((labels, labels), batch_sharding(mesh))
+        arguments = jax.device_put((labels, Condition(labels)), batch_sharding(mesh))
         compiled = _compute.lower(Sampler(gan), mesh, jax.device_put(state, replicated(mesh)), *arguments).compile()
         costs = compiled.cost_analysis()
         assert costs is not None
