@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ from etils import epath
 from etils.epath import backend
 from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
-from processes import MLP
+from processes import MLP, wait_until
 
 from ganjax.cli import main
-from ganjax.data import Folder, Npz
+from ganjax.data import ArraySource, Folder, Npz
+from ganjax.ground.errors import UserError
+from ganjax.runs import ownership
 from ganjax.runs.config import load_config
+from ganjax.runs.identity import check_identity
 from ganjax.runs.pictures import Pictures
 from ganjax.runs.report import MetricsLog, Report
 from ganjax.runs.workdir import claim, load_workdir
@@ -85,6 +89,26 @@ def test_what_a_config_imports_is_kept_there(bucket: epath.Path, tmp_path: Path)
     (workdir / "checkpoints" / "no.py").write_text("")
     (tmp_path / "mine" / "parts" / "sizes.py").write_text("WIDTH = 4")
     assert load_workdir(workdir) == config
+
+
+def test_a_run_is_owned_and_knows_its_images_there(bucket: epath.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ownership, "SETTLE_SECONDS", 0.05)
+    monkeypatch.setattr(ownership, "BEAT_SECONDS", 0.1)
+    workdir, images = bucket / "runs" / "three", np.zeros((4, 8, 8, 1), np.uint8)
+    path = workdir / "owner.json"
+    with ownership.owned(workdir):
+        with pytest.raises(UserError, match=rf"{workdir} is being trained by process {os.getpid()} on host"):
+            ownership._Ownership(path).take()
+        first = json.loads(path.read_text())
+        wait_until(lambda: json.loads(path.read_text())["count"] > first["count"])
+        check_identity(workdir, ArraySource(images))
+        (workdir / "checkpoints" / "1").mkdir(parents=True)
+        with pytest.raises(UserError, match="record 2 of arrays has changed"):
+            check_identity(workdir, ArraySource(images + (np.arange(4) == 2).astype(np.uint8)[:, None, None, None]))
+    assert not path.exists()
+    path.write_text(json.dumps({**first, "process": 2**22 + 1}))  # there is no such process
+    with ownership.owned(workdir):
+        assert json.loads(path.read_text())["process"] == os.getpid()
 
 
 @pytest.mark.parametrize(
