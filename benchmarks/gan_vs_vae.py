@@ -36,7 +36,6 @@ from ganjax.runs.conditions import spread_labels
 from ganjax.runs.sampling import Sampler, generate
 from ganjax.runs.subjects import BATCH_SIZE_OF_A_DEVICE, generated, open_evaluator
 from ganjax.runs.train import train
-from ganjax.runs.workdir import claim
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURED = 8  # samples of each class
@@ -104,7 +103,6 @@ def measure(options: Options, name: str) -> tuple[dict[str, Any], dict[str, np.n
     workdir = epath.Path(options.workdirs / options.dataset / name.lower().replace(",", "").replace(" ", "_"))
     file, flags = config_of(options, name)
     config = load_config(file, flags)
-    claim(workdir, epath.Path(file), flags, config)
     state: Any = train(config, workdir)
     source, model = config.data.open(), config.gan
 

@@ -13,15 +13,18 @@ import sys
 
 from ganjax import augment
 from ganjax.algorithms import losses
-from ganjax.algorithms.gan import GAN, TrainState, draw_latents, example_batch, init, sample, train_step
+from ganjax.algorithms.gan import GAN, TrainState, draw_latents, example_batch, gradients, init, sample, train_step
+from ganjax.algorithms.generator_terms import FeatureMatching, Generated, Judged, PathLength, RealDistance
 from ganjax.algorithms.model import Player
 from ganjax.algorithms.optimizers import Adam
-from ganjax.algorithms.penalties import R1, R2, WGANGP
+from ganjax.algorithms.penalties import R1, R2, WGANGP, Scored
+from ganjax.algorithms.terms import Term
 from ganjax.algorithms.vae import VAE, VAEState, reconstruct
 from ganjax.compiling.launch import train_steps
 from ganjax.data import DeviceDataset
-from ganjax.ground.errors import UserError
+from ganjax.ground.errors import Fault, UserError
 from ganjax.ground.schedules import CosineRamp, Schedule
+from ganjax.models import Condition
 from ganjax.runs import train
 from ganjax.runs.config import Config, Run, load_config
 
@@ -35,18 +38,28 @@ __all__ = [
     "VAE",
     "WGANGP",
     "Adam",
+    "Condition",
     "Config",
     "CosineRamp",
     "DeviceDataset",
+    "Fault",
+    "FeatureMatching",
+    "Generated",
+    "Judged",
+    "PathLength",
     "Player",
+    "RealDistance",
     "Run",
     "Schedule",
+    "Scored",
+    "Term",
     "TrainState",
     "UserError",
     "VAEState",
     "augment",
     "draw_latents",
     "example_batch",
+    "gradients",
     "init",
     "load_config",
     "losses",

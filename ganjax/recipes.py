@@ -14,6 +14,8 @@ from ganjax.ground.errors import UserError
 from ganjax.ground.schedules import CosineRamp, Number
 from ganjax.models import r3gan
 
+__all__ = ["r3gan_experiment", "r3gan_widths"]
+
 
 def r3gan_widths(width: int, size: int) -> tuple[int, ...]:
     """FFHQ's channels from 4x4 up to ``size``: ``width`` as far as 32x32, then half as many at each doubling.

@@ -14,12 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference_ada
-from ganjax.forms import FORMS, target_forms
 from test_augment_ada import GEOMETRY
 from test_data_tfds import SHARED_DATA
 
 from ganjax import augment
 from ganjax.augment import Draws
+from ganjax.platform.forms import FORMS, target_forms
 
 NAMES = [*GEOMETRY, "all together", "beyond one reflection"]
 OUTPUTS = SHARED_DATA / "ada-reference" / "geometry.npz"

@@ -242,7 +242,7 @@ def test_the_controller():
     adaptive = AdaptiveStrength(target=0.5, every=3, images=300, initial=0.15)
     gan = fixed_gan(adaptive)
     step, state = jax.jit(local_step(gan)), random_state(gan)
-    state = dataclasses.replace(state, augmentation=adaptive.init())
+    state = dataclasses.replace(state, carried={"augmentation": adaptive.init()})
     # Positive ones of ten; r_t is the mean of three of (2 n - 10) / 10.
     counts = [9, 9, 9] + [7, 8, 7] + [10, 5, 8] + [0] * 9 + [10] * 36
     expected, strength, signs = [], 0.15, []

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from etils import epath
 from linear_gan import make_gan
-from tiny_evaluation import projection, reals, source
+from tiny_evaluation import projection, reals, source, stamp
 
 from ganjax import UserError, init
 from ganjax.data import StackedMnist
 from ganjax.evaluation.distances import frechet_distance, inception_score, kernel_distance
 from ganjax.evaluation.fakes import Chunk
 from ganjax.evaluation.measure import Evaluator
-from ganjax.evaluation.protocol import Result, Stamp, parse_metrics
+from ganjax.evaluation.protocol import Result, parse_metrics
 from ganjax.evaluation.results import keep_results, merge_results, read_results, write_results
 from ganjax.evaluation.statistics import Moments
 from ganjax.evaluation.tables import compare
@@ -29,13 +29,6 @@ from ganjax.runs.subjects import generated, open_classifier, stored
 @pytest.fixture(autouse=True)
 def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANJAX_CACHE", str(tmp_path / "cache"))
-
-
-def stamp(**facts) -> Stamp:
-    known = {"fake": "x", "fake_sha256": None, "checkpoint_step": 1, "weights": "ema", "truncation": None}
-    known |= {"network": "n", "network_sha256": "0", "classifier_accuracy": None, "resize": "legacy", "dataset": "d"}
-    known |= {"dataset_sha256": "1", "split": "all", "num_real": 9, "num_fake": 9, "seed": 0}
-    return Stamp(**{**known, **facts})
 
 
 def measure(metrics: str, fake, real, *, num: int = 200, seed: int = 0, batch_size: int = 64) -> dict[str, Result]:

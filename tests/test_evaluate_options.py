@@ -1,27 +1,23 @@
 """What `ganjax evaluate` is told and cannot follow: one line, before anything is computed. Damaged files of its own."""
 
-import dataclasses
 import io
 import json
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from etils import epath
-from tiny_evaluation import CONFIG, projection
+from tiny_evaluation import CONFIG, projection, refusal, stamp
 
 from ganjax import UserError
 from ganjax.cli import main
-from ganjax.evaluation.protocol import Result, Stamp
-from ganjax.evaluation.results import is_device, keep_results, read_results, write_results
+from ganjax.evaluation.protocol import Result
+from ganjax.evaluation.results import is_device, read_results
 from ganjax.evaluation.tables import result_lines
 from ganjax.platform.cache import cache_folder
-from ganjax.runs.curves import learning_curves
-from ganjax.runs.monitor import _measured
 from ganjax.verbs._evaluate_options import EvaluateOptions, given_options
 from ganjax.verbs.evaluate import run_evaluate
 
@@ -42,16 +38,6 @@ def images(tmp_path: Path) -> list[str]:
         np.savez(tmp_path / f"{name}.npz", images=rng.integers(0, 256, (30, 8, 8, 1), np.uint8))
     names = [str(tmp_path / f"{name}.npz") for name in ("fake", "real")]
     return ["evaluate", "--fake", names[0], "--real", names[1], "--network", "classifier"]
-
-
-def refusal(arguments: list[str], capsys: pytest.CaptureFixture) -> str:
-    capsys.readouterr()
-    assert main(["evaluate", *arguments]) == 2, arguments
-    output = capsys.readouterr()
-    assert output.out == ""
-    assert output.err.startswith("ganjax: ")
-    assert output.err.count("\n") == 1
-    return output.err.removeprefix("ganjax: ").strip()
 
 
 @pytest.mark.parametrize(
@@ -77,16 +63,14 @@ def refusal(arguments: list[str], capsys: pytest.CaptureFixture) -> str:
         ([*RUN, "--metrics", "modes", "--download"], "--download True has no effect: it is for a published"),
         ([*RUN, "--metrics", "modes", "--network", "dinov2"], "--network dinov2 has no effect: modes always asks the"),
         ([*RUN, "--metrics", "ppl", "--batch-size", "8"], "--batch-size 8 has no effect: ppl has batches of its own"),
-        ([*RUN, "--", "--width", "8"], "--width after -- has no effect: a run has kept the flags that it was trained"),
-        (
-            [*FAKE, *REAL, "--", "--data.split", "test"],
-            "--data.split after -- has no effect: such flags are those of a",
-        ),
+        ([*RUN, *REAL, "--", "--data.path", "x"], "--data.path after -- has no effect: such flags are of the dataset"),
+        ([*FAKE, *REAL, "--", "--data.split", "test"], "--data.split after -- has no effect: such flags are of the"),
+        ([*RUN, "--metrics", "is", "--", "--data.path=x"], "--data.path=x after -- has no effect: such flags are of"),
         (["--compare", "a", "b", "--metrics", "fid"], "--metrics fid has no effect: --compare only reads two files"),
         (["--compare", "a", "b", "--json"], "--json True has no effect: --compare only reads two files"),
         (["--compare", "a", "b", "--seed", "0"], "--seed 0 has no effect: --compare only reads two files"),
         (["--compare", "a", "b", *RUN], "--workdir none has no effect: --compare only reads two files"),
-        (["--compare", "a", "b", "--", "--width", "8"], "--width after -- has no effect: such flags are those of a"),
+        (["--compare", "a", "b", "--", "--width", "8"], "--width after -- has no effect: such flags are of the"),
     ],
 )
 def test_options_without_effect(arguments: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
@@ -220,110 +204,9 @@ def test_a_cache_that_cannot_be_is_one_line_and_one_that_cannot_be_written_is_do
 
 
 def test_a_terminal_that_knows_ascii_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    result = Result(metric="kid", value=1.0, deviation=0.5, stamp=_stamp())
+    result = Result(metric="kid", value=1.0, deviation=0.5, stamp=stamp())
     for encoding, line in (("ascii", "kid        1 +/- 0.5"), ("latin-1", "kid        1 ± 0.5")):
         monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
         lines = result_lines([result], {})
         monkeypatch.undo()
         assert lines[0] == line
-
-
-# Files of results and logs that are not what they should be.
-
-
-def _stamp(**facts: Any) -> Stamp:
-    given = {"network": "n", "network_sha256": "0", "classifier_accuracy": None, "resize": "legacy", "dataset": "d"}
-    given |= {"dataset_sha256": "1", "split": "all", "num_real": 9, "fake": "x", "fake_sha256": None}
-    given |= {"checkpoint_step": 1, "num_fake": 9, "seed": 0, "weights": "ema", "truncation": None}
-    return Stamp(**{**given, **facts})
-
-
-DAMAGE = {
-    "cut": lambda text: text[: len(text) // 2],
-    "empty": lambda text: "",
-    "other": lambda text: "[1]",
-    "no list": lambda text: '{"results": 3}',
-    "no result": lambda text: '{"results": [3]}',
-    "a word": lambda text: text.replace('"value": 3.0', '"value": "three"'),
-    "nothing": lambda text: text.replace('"value": 3.0', '"value": null'),
-    "another field": lambda text: text.replace('"value"', '"worth"'),
-    "no stamp": lambda text: text.replace('"stamp"', '"mark"'),
-    "a flat stamp": lambda text: text.replace('"settings": {}', '"settings": 3'),
-    "details": lambda text: text.replace('"details": {}', '"details": [1]'),
-    "bytes": lambda text: b"\xff\xfe\x00" + text.encode(),
-    "nested": lambda text: "[" * 100_000,
-}
-
-
-@pytest.mark.parametrize("kind", DAMAGE)
-def test_damaged_results_are_named(
-    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture, caplog: pytest.LogCaptureFixture
-) -> None:
-    result = Result(metric="fid", value=3.0, stamp=_stamp())
-    path, good = tmp_path / "evaluation" / "0000000064.json", tmp_path / "good.json"
-    path.parent.mkdir()
-    write_results([result], epath.Path(good))
-    damaged = DAMAGE[kind](good.read_text())
-    path.write_bytes(damaged if isinstance(damaged, bytes) else damaged.encode())
-    for pair in ([str(path), str(good)], [str(good), str(path)]):
-        line = refusal(["--compare", *pair], capsys)
-        assert f"{path} does not hold results of `ganjax evaluate` (" in line
-        assert "name another file, or evaluate again" in line
-    # A run's new numbers are kept all the same, and the damaged file as well.
-    (kept, *_) = keep_results([dataclasses.replace(result, value=5.0)], epath.Path(tmp_path), images_seen=64)
-    assert kept == f"kept in {path}"
-    assert "does not hold results" in caplog.text
-    assert [found.value for found in read_results(epath.Path(path))] == [5.0]
-    aside = path.with_name("0000000064.json.damaged").read_bytes()
-    assert aside == (damaged if isinstance(damaged, bytes) else damaged.encode())
-
-
-def test_what_is_compared_must_be_a_file(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    (tmp_path / "run" / "evaluation").mkdir(parents=True)
-    line = refusal(["--compare", str(tmp_path / "run"), str(tmp_path / "run")], capsys)
-    assert line == f"{tmp_path}/run is a folder; expected the JSON file of a `ganjax evaluate`"
-    result = Result(metric="fid", value=3.0, stamp=_stamp())
-    keep_results([result], epath.Path(tmp_path / "run"), images_seen=64)
-    line = refusal(["--compare", str(tmp_path / "run"), str(tmp_path / "run")], capsys)
-    assert line.endswith(f"such as {tmp_path}/run/evaluation/0000000064.json")
-    assert "does not exist" in refusal(["--compare", str(tmp_path / "none.json"), "x"], capsys)
-
-
-def test_results_that_cannot_be_kept_are_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    assert keep_results([Result(metric="fid", value=3.0, stamp=_stamp())], epath.Path("/proc"), images_seen=1) == []
-    assert "/proc/evaluation/0000000001.json cannot be written (" in caplog.text
-
-
-GOOD = {"step": 1, "images": 10, "evaluate/fid": 3.0}
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        b'{"step": 2, "images": 20, "d/loss": }',
-        b"garbage }",
-        b'["step", {}]'.replace(b"]", b"}"),
-        b'{"images": 20}',
-        b'{"step": "2", "images": 20}',
-        b'{"step": 2, "images": null}',
-        b'{"step": 2, "images": 20, "d/loss": [1]}',
-        b'{"step": 2, "images": 20, "d/loss": 1%s}' % (b"0" * 400),
-        b"\xff\xfe}",
-    ],
-)
-def test_damaged_logs_are_named(line: bytes, tmp_path: Path) -> None:
-    log = epath.Path(tmp_path / "metrics.jsonl")
-    log.write_bytes(json.dumps(GOOD).encode() + b"\n" + line + b"\n")
-    for read in (lambda: learning_curves(log), lambda: _measured(log, "evaluate/fid")):
-        with pytest.raises(UserError, match=r"metrics\.jsonl (is damaged: line 2|cannot be read).*restore it from"):
-            read()
-
-
-def test_a_log_that_a_killed_run_has_left_is_whole(tmp_path: Path) -> None:
-    log = epath.Path(tmp_path / "metrics.jsonl")
-    lines = [GOOD, {"step": 2, "images": 20, "refused/fid": "no"}, {"step": 2, "images": 20, "evaluate/fid": 2.0}]
-    log.write_text("".join(f"{json.dumps(line)}\n" for line in lines) + '{"step": 3, "ima')
-    assert _measured(log, "evaluate/fid") == [(1, 3.0), (2, 2.0)]
-    learning_curves(log)
-    log.unlink()
-    assert _measured(log, "evaluate/fid") == []

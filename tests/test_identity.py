@@ -27,9 +27,9 @@ from ganjax.models import mlp
 def config(*, path: Path = Path("images"), size: int = 8):
     return Config(
         gan=GAN(
-            generator=mlp.Generator((8, 8, 3), hidden=(8,)),
-            discriminator=mlp.Discriminator((8, 8, 3), hidden=(8,)),
-            loss=losses.relativistic,
+            generator=mlp.Generator(image_shape=(8, 8, 3), hidden=(8,)),
+            discriminator=mlp.Discriminator(image_shape=(8, 8, 3), hidden=(8,)),
+            loss=losses.non_saturating,
             generator_optimizer=Adam(1e-3),
             discriminator_optimizer=Adam(1e-3),
         ),
@@ -81,14 +81,6 @@ def rename_file(folder: Path) -> None:
 
 def redraw(folder: Path) -> None:
     Image.fromarray(255 - images()[3]).save(folder / "cat" / "03.png")
-
-
-def flip_a_bit(folder: Path) -> None:
-    """The name and the size stay."""
-    path = folder / "cat" / "03.png"
-    data = bytearray(path.read_bytes())
-    data[-30] ^= 1
-    path.write_bytes(data)
 
 
 def swap(folder: Path) -> None:

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ganjax.algorithms.penalties import R1, R2, WGANGP, Penalty, Scored, squared_gradient_norms
+from ganjax.algorithms.penalties import R1, R2, WGANGP, Scored, squared_gradient_norms
+from ganjax.algorithms.terms import Term
 
 BATCH, SHAPE = 5, (2, 3, 1)
 PENALTIES = {"r1": R1(1.0), "r2": R2(1.0), "two_sided": WGANGP(), "one_sided": WGANGP(sides="one")}
@@ -31,7 +32,7 @@ def float32(tree):
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), tree)
 
 
-def evaluate(penalty: Penalty, params=PARAMS, critic=critic, real=REAL, fake=FAKE, keys=KEYS):
+def evaluate(penalty: Term, params=PARAMS, critic=critic, real=REAL, fake=FAKE, keys=KEYS):
     """The penalty and its gradient with respect to the critic's parameters."""
 
     def value(params):
@@ -140,5 +141,5 @@ def test_penalties_are_values():
     assert R1(0.5) != R2(0.5)
     assert len({penalty.name for penalty in (R1(1.0), R2(1.0), WGANGP())}) == 3
     for penalty in PENALTIES.values():
-        assert isinstance(penalty, Penalty)
+        assert isinstance(penalty, Term)
         assert dataclasses.replace(penalty, every=4).every == 4

@@ -11,6 +11,8 @@ from jaxtyping import Array, Float, Key
 
 from ganjax.models.condition import Condition
 
+__all__ = ["Batch", "Draw", "Noise", "Shown", "as_float", "draw_updates"]
+
 Images = Float[Array, "batch height width channels"]
 Batch = dict[str, Array]
 """Leaves of ``rows`` rows, a row a record, of which all but ``images`` are there where a model takes them.

@@ -26,7 +26,7 @@ from ganjax.algorithms import losses
 from ganjax.algorithms.draws import Batch, Draw, Images, Shown, draw_updates
 from ganjax.algorithms.generator_terms import Generated, Judged
 from ganjax.algorithms.gradients import mean_gradients
-from ganjax.algorithms.homogeneous import Logits, logits_and_gradients
+from ganjax.algorithms.homogeneous import logits_and_gradients
 from ganjax.algorithms.model import (
     Model,
     Optimizer,
@@ -52,6 +52,7 @@ from ganjax.platform.forms import current_forms
 
 Metrics = dict[str, Float[Array, ""]]
 Side = Literal["real", "fake"]
+Logits = Float[Array, "batch *patches"]
 Augmentation = Callable[[Images, Key[Array, " batch"], Float[Array, ""]], Images]
 """``(images, keys, strength) -> images``, differentiable twice; each sample draws from its own key."""
 InputFunction = Callable[[Images, Key[Array, " batch"]], Images]
@@ -271,7 +272,7 @@ def _iterate(
         condition = _augment_inputs(gan, shown, strength)
         return forward(gan.discriminator, params, variables, images, condition, shown.discriminator, axis_name)
 
-    def judge(params: PyTree, variables: PyTree, shown: Shown, side: Side) -> tuple[Logits, PyTree, Scored]:
+    def judge(params: PyTree, variables: PyTree, shown: Shown, side: Side) -> tuple[losses.Logits, PyTree, Scored]:
         # The compiler sees that a penalty scores the same images again and keeps one forward pass.
         scored = Scored(lambda images: score(params, variables, shown._replace(images=images)).outputs, shown.images)
         if not gan.penalizes_cheaply(side):

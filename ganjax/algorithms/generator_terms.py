@@ -17,6 +17,8 @@ from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 from ganjax.ground.schedules import Schedule
 
+__all__ = ["FeatureMatching", "Generated", "Judged", "PathLength", "RealDistance"]
+
 Images = Float[Array, "batch height width channels"]
 
 

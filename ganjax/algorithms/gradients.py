@@ -9,6 +9,8 @@ from jaxtyping import Array, PyTree
 
 from ganjax.platform.forms import current_platform
 
+__all__ = ["mean_gradients"]
+
 
 def mean_gradients(
     loss: Callable[[PyTree, PyTree, Any], tuple[Array, tuple[PyTree, PyTree]]],

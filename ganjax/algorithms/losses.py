@@ -12,7 +12,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+__all__ = [
+    "Logits",
+    "Loss",
+    "hinge",
+    "least_squares",
+    "minimax",
+    "non_saturating",
+    "relativistic_pairing",
+    "wasserstein",
+]
+
 Logits = Float[Array, "batch *patches"]
+"""What the discriminator says: one number an image, or one a patch of each; higher is more real."""
 Objective = Callable[[Logits, Logits], Float[Array, ""]]
 GeneratorObjective = Callable[[Logits | None, Logits], Float[Array, ""]]
 

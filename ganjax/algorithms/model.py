@@ -22,7 +22,22 @@ from ganjax.ground.schedules import Number, Schedule, value_at
 from ganjax.models.condition import Condition, as_argument, condition_sizes, example_condition
 from ganjax.models.network import FEATURES
 
+__all__ = [
+    "Model",
+    "Optimizer",
+    "Passed",
+    "Player",
+    "State",
+    "average",
+    "checked_batch",
+    "descend",
+    "forward",
+    "global_batch_size",
+    "new_player",
+]
+
 Optimizer = Adam | optax.GradientTransformation
+"""What updates a network: ``Adam``, whose numbers may be schedules of images seen, or any optax optimizer."""
 
 
 @no_type_check  # at run time: JAX fills such trees with shapes, shardings and axes, too
@@ -121,9 +136,7 @@ def _checked_params(given: PyTree, initial: PyTree, name: str) -> PyTree:
             for arrays in (ours, theirs)
         )
         if expected != found:
-            raise UserError(
-                f"{name}: {leaf} of the given weights is {found}; expected {expected}, as the network has it"
-            )
+            raise UserError(f"{name}: {leaf} of the weights given is {found}; expected {expected}, the network's own")
     return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), given)  # the step donates its state
 
 

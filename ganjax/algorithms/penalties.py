@@ -16,6 +16,8 @@ from jaxtyping import Array, Float, Key
 from ganjax.algorithms.terms import check_term
 from ganjax.ground.schedules import Schedule
 
+__all__ = ["R1", "R2", "WGANGP", "Scored", "squared_gradient_norms"]
+
 Images = Float[Array, "batch height width channels"]
 Logits = Float[Array, "batch *patches"]
 

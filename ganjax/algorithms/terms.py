@@ -21,6 +21,8 @@ from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 from ganjax.ground.schedules import Schedule, check_schedule, value_at
 
+__all__ = ["Carried", "Term", "check_term", "global_mean"]
+
 Carried = dict[str, PyTree]
 """What terms carry from step to step, by their names."""
 

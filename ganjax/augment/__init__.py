@@ -1,4 +1,4 @@
-"""Differentiable augmentation: ``(images, keys, strength) -> images``, one key an image.
+"""Through which augmentations? Differentiable ones: ``(images, keys, strength) -> images``, one key an image.
 
 ``Ada`` is the pipe of StyleGAN2-ADA, with the presets ``bgc`` and ``r3gan``; ``DiffAugment`` applies a policy. The
 strength is a number, a schedule of images seen, or ``AdaptiveStrength``; ``GAN.augmentation_strength`` takes any.

@@ -17,6 +17,8 @@ from jaxtyping import Array, Float, Key
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 
+__all__ = ["Blurred", "Masked", "Smaller", "grey"]
+
 Images = Float[Array, "batch height width channels"]
 
 _LUMA = (0.299, 0.587, 0.114)  # of ITU-R BT.601
@@ -41,7 +43,9 @@ class Smaller:
     def __post_init__(self) -> None:
         check_number("Smaller's factor", self.factor, at_least=1, example=4)
 
-    def __call__(self, images: Images, keys: Key[Array, " batch"]) -> Images:
+    def __call__(
+        self, images: Images, keys: Key[Array, " batch"]
+    ) -> Float[Array, "batch new_height new_width channels"]:
         del keys
         batch, height, width, channels = images.shape
         if height % self.factor or width % self.factor:
@@ -65,7 +69,9 @@ class Masked:
         check_number("Masked's smallest", self.smallest, at_least=0, at_most=1, example=0.25)
         check_number("Masked's largest", self.largest, at_least=self.smallest, at_most=1, example=0.5)
 
-    def __call__(self, images: Images, keys: Key[Array, " batch"]) -> Images:
+    def __call__(
+        self, images: Images, keys: Key[Array, " batch"]
+    ) -> Float[Array, "batch height width channels_and_mask"]:
         sizes = images.shape[1:3]
 
         def hidden(key: Key[Array, ""]) -> Float[Array, "height width"]:

@@ -1,4 +1,4 @@
-"""Where images come from, and the order in which they come.
+"""Where do images come from, and in which order?
 
 A config holds a dataset value (`Digits`, `Tfds`, `Folder`, `Pairs`, `Npz`, `StackedMnist`); `open()` turns it into a
 `Source` of records; and `open_feed` turns that into a `Feed`, which hands the train step its batches. `order` says

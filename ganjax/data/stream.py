@@ -20,8 +20,12 @@ Inputs = Any
 
 
 def unskipped_step(step: int, skipped: Sequence[int]) -> int:
-    """The step whose batch comes at a step when some batches are left out: those of the steps ``skipped``, and the
-    batches after each come one step earlier."""
+    """The step whose batch comes at a step when some are left out.
+
+    Args:
+        step: counted from 0.
+        skipped: the steps whose batches are left out: those after each come one step earlier.
+    """
     for left_out in sorted(skipped):
         step += left_out <= step
     return step

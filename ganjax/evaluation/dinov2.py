@@ -20,6 +20,8 @@ from ganjax.evaluation.resize import Resize, resize
 from ganjax.evaluation.weights import PublishedWeights, load_weights
 from ganjax.ground.errors import UserError
 
+__all__ = ["DinoFeatures", "load_dinov2"]
+
 SIZE, PATCH, WIDTH, HEADS, DEPTH = 224, 14, 768, 12, 12
 PUBLISHED = PublishedWeights(
     name="dinov2_vitb14_pretrain.pth",

@@ -12,6 +12,18 @@ from ganjax.evaluation.statistics import Moments
 from ganjax.ground.errors import UserError
 from ganjax.platform.sharding import batch_sharding, replicated
 
+__all__ = [
+    "Estimate",
+    "ModeCoverage",
+    "conditional_accuracy",
+    "frechet_distance",
+    "full_kernel_distance",
+    "inception_score",
+    "kernel_distance",
+    "mode_coverage",
+    "per_class_frechet_distance",
+]
+
 
 class Estimate(NamedTuple):
     """A mean over subsets or splits, and the standard deviation among them (ddof 0, as the references have it)."""

@@ -39,7 +39,8 @@ class Fakes:
         label_counts: how many of them each class of the reals has, or at most has; None where labels are lacking.
         unlabelled: why they are.
         label_note: what a person should know of the labels, if anything.
-        path_length: of their generator, where they have one.
+        path_length: of their generator, where it has one.
+        pathless: why it has none.
     """
 
     chunks: Callable[[int], Iterator[Chunk]]
@@ -50,3 +51,4 @@ class Fakes:
     unlabelled: str = "they have none"
     label_note: str = ""
     path_length: PathLength | None = None
+    pathless: str = "images on disk have none; measure a run"

@@ -11,6 +11,8 @@ from jaxtyping import Array, Float, UInt8
 
 from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
 
+__all__ = ["FeatureNetwork", "Features", "feature_function", "stream_features"]
+
 # On a CPU small batches stay in the caches, and while one is in a part of the program that a single core computes,
 # another keeps the other cores busy: 36 instead of 54 ms an image for Inception on two cores.
 _CPU_BATCH_SIZE = 8

@@ -22,6 +22,8 @@ from ganjax.evaluation.resize import Resize, resize
 from ganjax.evaluation.weights import PublishedWeights, load_weights
 from ganjax.ground.errors import UserError
 
+__all__ = ["InceptionFeatures", "load_inception"]
+
 SIZE = 299
 PUBLISHED = PublishedWeights(
     name="pt_inception-2015-12-05-6726825d.pth",

@@ -28,8 +28,8 @@ class Matched(NamedTuple):
 def match_labels(ours: Sequence[str], theirs: Sequence[str], *, whose: str) -> Matched:
     """Finds our classes among those of the reals.
 
-    Classes that are called 0, 1, 2 … in this order have no names, only numbers (an .npz, say): a number then stands for
-    the class in that place. Where both have names, a name finds its like.
+    Classes that are called by numbers alone have no names (those of an .npz, say): among reals that have, a number
+    stands for the class in that place, counted from 0. Otherwise a name, or a number, finds its like.
 
     Args:
         ours: names, in the order of the labels that are to be matched.
@@ -41,21 +41,22 @@ def match_labels(ours: Sequence[str], theirs: Sequence[str], *, whose: str) -> M
         return Matched(None, "the real images have none to match them with")
     if ours == theirs:
         return Matched(np.arange(len(ours), dtype=np.int32))
-    if _nameless(ours):
-        if len(ours) > len(theirs):
+    if _nameless(ours) and not _nameless(theirs):
+        numbers = np.array([int(name) for name in ours], np.int32)
+        if numbers.max() >= len(theirs):
             return Matched(
-                None, f"the labels of {whose} go up to {len(ours) - 1}, and the reals have {name_some(theirs)}"
+                None,
+                f"the labels of {whose} go up to {numbers.max()}, and the reals have {name_some(theirs)}: 0 to "
+                f"{len(theirs) - 1}",
             )
-        pairs = [f"{number} is {name}" for number, name in zip(ours, theirs, strict=False)]
-        note = "" if _nameless(theirs) else f"the labels of {whose} are numbers without names: {name_some(pairs)}"
-        return Matched(np.arange(len(ours), dtype=np.int32), note=note)
+        pairs = [f"{number} is {theirs[number]}" for number in numbers.tolist()]
+        return Matched(numbers, note=f"the labels of {whose} are numbers without names: {name_some(pairs)}")
     unknown = [name for name in ours if name not in theirs]
     if unknown:
         nearest = difflib.get_close_matches(unknown[0], theirs, n=1, cutoff=0.6)
-        advice = f"perhaps {nearest[0]} is meant" if nearest else "name the classes alike"
+        advice = f"perhaps {nearest[0]} is meant" if nearest and not _nameless(theirs) else "name the classes alike"
         return Matched(
-            None,
-            f"{whose} has the class(es) {name_some(unknown)}, and the reals have {name_some(theirs)}; {advice}",
+            None, f"{whose} has the class(es) {name_some(unknown)}, and the reals have {name_some(theirs)}; {advice}"
         )
     return Matched(np.array([theirs.index(name) for name in ours], np.int32))
 
@@ -68,4 +69,4 @@ def name_some(names: Sequence[str]) -> str:
 
 
 def _nameless(names: Sequence[str]) -> bool:
-    return list(names) == [str(number) for number in range(len(names))]
+    return all(name.isdecimal() and name == str(int(name)) for name in names)

@@ -17,6 +17,8 @@ from ganjax.evaluation.precise import float64_context, float64_mesh
 from ganjax.ground.errors import UserError
 from ganjax.platform.sharding import batch_sharding, replicated
 
+__all__ = ["ManifoldMetrics", "Neighbours", "manifold_metrics", "nearest_neighbours", "realism"]
+
 _logger = logging.getLogger("ganjax")
 
 _TILE_ELEMENTS = 4_000_000  # distances of a tile on one device: 32 MB in float64

@@ -2,14 +2,19 @@
 
 import math
 from collections.abc import Callable
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from ganjax.algorithms.gan import sample
+from ganjax.algorithms.model import Model, State
 from ganjax.evaluation.distances import Estimate
 from ganjax.ground.errors import UserError
+
+__all__ = ["perceptual_path_length", "spherical_interpolation"]
 
 EPSILON = 1e-4
 
@@ -88,3 +93,29 @@ def spherical_interpolation(
     across = end - cosine * start
     across = across / jnp.maximum(jnp.linalg.norm(across, axis=-1, keepdims=True), 1e-12)
     return start * jnp.cos(angle) + across * jnp.sin(angle)
+
+
+def path_length_of(
+    gan: Model, state: State, network: Any, *, weights: Literal["ema", "live"], num: int, seed: int
+) -> Estimate:
+    """The path length of a generator of latents and labels in a network's features, for random labels.
+
+    Args:
+        gan: the generator's.
+        state: its state.
+        network: has ``outputs`` of unrounded pixels of 0 to 255.
+        weights: averaged or live.
+        num: pairs.
+        seed: of all draws.
+    """
+
+    def images_of(latents: Float[Array, "batch latent"], keys: Key[Array, " batch"]) -> Array:
+        num_classes = max(1, gan.generator.num_classes)
+        labels = jax.vmap(lambda key: jax.random.randint(key, (), 0, num_classes))(keys)
+        images = sample(gan, state, latents, labels, weights=weights)
+        return (jnp.clip(images, -1.0, 1.0) + 1) * 127.5
+
+    def distance(one: Array, other: Array) -> Float[Array, " batch"]:
+        return jnp.sum((network.outputs(one).features - network.outputs(other).features) ** 2, axis=-1)
+
+    return perceptual_path_length(images_of, distance, latent_size=gan.generator.latent_size, num=num, seed=seed)

@@ -26,7 +26,7 @@ def unmet(name: str, fakes: Fakes, reals: Reals | None, *, num: int) -> str | No
     """
     metric = METRICS[name]
     if not metric.keeps and fakes.path_length is None:
-        return "moves through a generator's latents, which images on disk have none of; measure a run"
+        return f"moves through a generator's latents alone, and {fakes.pathless}"
     if metric.labels and fakes.label_counts is None:
         return f"needs labels of the images to measure, and {fakes.unlabelled}"
     if metric.keeps and (count := min(num, fakes.num)) < metric.fewest:

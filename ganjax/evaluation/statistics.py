@@ -10,6 +10,8 @@ from jaxtyping import Float, Shaped
 
 from ganjax.ground.errors import UserError
 
+__all__ = ["Moments", "moments_of"]
+
 _ROWS_AT_ONCE = 1024  # enough that the product of the rows, and not the sum of the matrices, takes the time
 
 

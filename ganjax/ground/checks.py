@@ -4,6 +4,8 @@ import math
 
 from ganjax.ground.errors import UserError
 
+__all__ = ["check_number"]
+
 Number = float | int
 
 LARGEST_SEED = 2**32 - 1

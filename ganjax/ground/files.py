@@ -6,7 +6,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, cast
 
 from etils import epath
 
@@ -17,7 +17,7 @@ UNFINISHED = ".unfinished"
 
 
 @contextlib.contextmanager
-def whole_file(path: epath.Path) -> Iterator[BinaryIO]:
+def whole_file(path: epath.Path) -> Iterator[IO[bytes]]:
     """A file to write, opened beside its place, and moved there when the block has ended without an error.
 
     Until then, and for good when the block fails or the process is killed, what was at the place stays as it was. What
@@ -33,19 +33,22 @@ def whole_file(path: epath.Path) -> Iterator[BinaryIO]:
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
             if not stat.S_ISREG(os.stat(path).st_mode):
                 with path.open("wb") as file:
-                    yield cast(BinaryIO, file)
+                    yield cast(IO[bytes], file)
                 return
     unfinished = path.parent / f".{path.name}.{os.getpid()}{UNFINISHED}"
+    file = unfinished.open("wb")
     try:
-        with unfinished.open("wb") as file:
-            yield cast(BinaryIO, file)
+        yield cast(IO[bytes], file)
+        file.close()
         unfinished.replace(path)
     finally:
+        with contextlib.suppress(OSError):  # the error that ended the block is the one to see
+            file.close()
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
 
 
-def write_whole(path: epath.Path, content: str | bytes | Callable[[BinaryIO], Any]) -> None:
+def write_whole(path: epath.Path, content: str | bytes | Callable[[IO[bytes]], Any]) -> None:
     """Writes so that a process that is killed, or finds the disk full, leaves the old file or the new one, whole.
 
     Args:

@@ -9,6 +9,8 @@ from jaxtyping import Array, Float
 
 from ganjax.ground.checks import Number, check_number
 
+__all__ = ["CosineRamp", "Schedule", "check_schedule", "value_at"]
+
 Schedule = Number | Float[Array, ""] | Callable[[Float[Array, ""]], Float[Array, ""]]
 """A constant, or a function of the number of images seen. Frozen dataclasses keep a ``GAN`` hashable and comparable."""
 

@@ -26,6 +26,8 @@ from ganjax.models.layers import (
     transposed_convolution,
 )
 
+__all__ = ["Discriminator", "Generator"]
+
 _weights = nn.initializers.normal(0.02)  # section 4 of the paper
 
 

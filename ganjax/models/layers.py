@@ -14,6 +14,22 @@ from jaxtyping import Array, Float, Key
 from ganjax.ground.errors import UserError
 from ganjax.platform.forms import current_forms, kernel_memory
 
+__all__ = [
+    "Dropout",
+    "Mode",
+    "add_bias",
+    "batch_norm",
+    "downsample",
+    "fit_maps",
+    "grouped_convolution",
+    "instance_norm",
+    "leaky_relu",
+    "pointwise_convolution",
+    "strided_convolution",
+    "transposed_convolution",
+    "upsample",
+]
+
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _FILTER = (0.125, 0.375, 0.375, 0.125)  # [1, 3, 3, 1] / 8 along one axis
 

@@ -16,6 +16,8 @@ from ganjax.models import network
 from ganjax.models.condition import Condition
 from ganjax.models.layers import Dropout, Mode, batch_norm, leaky_relu
 
+__all__ = ["Discriminator", "Generator"]
+
 
 class Generator(network.Generator):
     """Dense layers of tanh units from the latents to the pixels.

@@ -5,6 +5,7 @@ attributes they have beside those here. A network need not be of these classes: 
 attributes and takes these arguments; one that knows of labels alone is given them as its second argument.
 """
 
+import dataclasses
 from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
@@ -15,6 +16,8 @@ from ganjax.ground.errors import UserError
 from ganjax.models.condition import Condition, Labels
 from ganjax.models.layers import Mode, fit_maps
 from ganjax.models.sizes import check_sizes
+
+__all__ = ["Discriminator", "Encoder", "Generator", "Network", "Posterior"]
 
 FEATURES = "features"
 """The collection into which a discriminator may ``sow`` what its layers say, for terms that look at it."""
@@ -34,9 +37,9 @@ class Network(nn.Module):
 
     any_size: ClassVar[bool] = False
     image_shape: tuple[int, int, int]
-    num_classes: int = 0
-    num_attributes: int = 0
-    input_shape: tuple[int, int, int] | None = None
+    num_classes: int = dataclasses.field(default=0, kw_only=True)
+    num_attributes: int = dataclasses.field(default=0, kw_only=True)
+    input_shape: tuple[int, int, int] | None = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         check_sizes(self)

@@ -30,6 +30,8 @@ from ganjax.models.layers import (
 )
 from ganjax.platform.forms import kernel_memory
 
+__all__ = ["PRESETS", "Discriminator", "Generator", "Preset"]
+
 _LEAK = 0.2
 # Vector memory of TPU kernels (see kernel_memory). The blocks at 4 x 4 and 8 x 8 were two fifths of the compilation and
 # 7 % of the step; the expanded maps from 32 x 32 up are made in half the time.
@@ -257,3 +259,4 @@ PRESETS = {
     "imagenet32": Preset((32, 32, 3), (1536,) * 4, group_size=32, num_classes=1000),
     "imagenet64": Preset((64, 64, 3), (1536,) * 5, group_size=32, num_classes=1000),
 }
+"""The paper's networks, by the names of their datasets."""

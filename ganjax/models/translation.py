@@ -35,6 +35,8 @@ from ganjax.models.layers import (
 )
 from ganjax.platform.forms import current_forms
 
+__all__ = ["PatchDiscriminator", "ResNet", "UNet"]
+
 Convolve = Callable[[Array, Array], Array]
 
 _weights = nn.initializers.normal(0.02)
@@ -90,11 +92,11 @@ class _Translator(_Convolutional, network.Generator):
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("dropout", self.dropout, at_least=0, below=1, example=0.5)
         name = type(self).__name__
         if self.input_shape is None:
             raise UserError(f"input_shape is None; {name} starts from images: give height, width and channels of these")
+        super().__post_init__()
+        check_number("dropout", self.dropout, at_least=0, below=1, example=0.5)
         if self.input_shape[:2] != self.image_shape[:2]:
             sizes = " and ".join("{} x {}".format(*shape[:2]) for shape in (self.input_shape, self.image_shape))
             raise UserError(

@@ -16,6 +16,8 @@ from ganjax.models.condition import Condition
 from ganjax.models.layers import Mode, add_bias, leaky_relu, strided_convolution
 from ganjax.models.network import Posterior
 
+__all__ = ["Encoder"]
+
 _weights = nn.initializers.he_normal()
 
 

@@ -21,6 +21,8 @@ from jax.experimental import multihost_utils
 
 from ganjax.ground.errors import Fault, UserError
 
+__all__ = ["join"]
+
 _EXPLICIT = re.compile(r"(?P<address>\S+:\d+),(?P<count>\d+),(?P<index>\d+)")
 _FAREWELL = 5.0  # seconds in which processes that fail alike say so, each for itself
 _HEARTBEAT = 30  # seconds of silence after which JAX counts a process as lost and ends the others

@@ -22,6 +22,8 @@ from jax.experimental.xla_metadata import set_xla_metadata
 
 from ganjax.ground.errors import UserError
 
+__all__ = ["FORMS", "Forms", "current_forms", "current_platform", "kernel_memory", "target_forms", "target_platform"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Forms:
@@ -68,6 +70,7 @@ FORMS = {
         kernel_memory=True,
     ),
 }
+"""Which forms suit which platform: ``cpu``, ``gpu``, ``tpu``."""
 
 # A context of JAX's own and not a ContextVar, because it is part of the key of jit's caches: a function that was traced
 # for the machine's own platform is traced again for another one.

@@ -328,6 +328,6 @@ def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
 
 
 def _one_line(error: BaseException) -> str:
-    """The first line of an error's message, not too long, or its kind when it has none."""
+    """The first line of an error's message, or its kind when it has none; of a long one the ends, which say most."""
     text = str(error).strip().split("\n", 1)[0]
-    return text if 0 < len(text) <= 240 else f"{text[:240]} …" if text else type(error).__name__
+    return text if 0 < len(text) <= 240 else f"{text[:120]} … {text[-120:]}" if text else type(error).__name__

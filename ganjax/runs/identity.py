@@ -93,6 +93,17 @@ def load_identity(workdir: epath.Path) -> Identity | None:
     return Identity(**{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()})
 
 
+def changes_since(workdir: epath.Path, source: Source) -> list[str]:
+    """In what a dataset differs from the one that a run learns from, in words; nothing where that is not known.
+
+    Raises:
+        UserError: the file that says so is damaged.
+        Fault: images cannot be read any more.
+    """
+    known = load_identity(workdir)
+    return [] if known is None else _differences(known, identify(source), source, "stop")
+
+
 def identify(source: Source) -> Identity:
     """Looks a dataset through; a progress bar if it takes a while."""
     parts = []

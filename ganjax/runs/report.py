@@ -211,9 +211,12 @@ def _read_lines(path: epath.Path) -> tuple[list[dict[str, Any]], dict[int, bytes
 
 def _is_whole(record: Any) -> bool:
     """Whether it is a line as ``MetricsLog`` writes it."""
-    if not isinstance(record, dict) or not all(type(value) in (int, float, str) for value in record.values()):
+    if not isinstance(record, dict):
         return False
-    return all(type(record.get(name)) is int and 0 <= record[name] < 2**63 for name in ("step", "images"))
+    for value in record.values():
+        if type(value) not in (int, float, str) or (type(value) is int and abs(value) >= 2**63):
+            return False
+    return all(type(record.get(name)) is int and record[name] >= 0 for name in ("step", "images"))
 
 
 def _put_aside(path: epath.Path, damaged: dict[int, bytes]) -> None:

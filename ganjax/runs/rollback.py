@@ -91,5 +91,8 @@ class Rollbacks:
 def _fits(content: Any) -> bool:
     types = {field.name: field.type for field in dataclasses.fields(Rollback)}
     return isinstance(content, list) and all(
-        isinstance(entry, dict) and {name: type(value) for name, value in entry.items()} == types for entry in content
+        isinstance(entry, dict)
+        and {name: type(value) for name, value in entry.items()} == types
+        and entry["step"] > 0 <= entry["skipped"]
+        for entry in content
     )

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any, BinaryIO, Literal, cast
+from typing import IO, Any, Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -125,7 +125,7 @@ def grid_cells(labels: Int32[np.ndarray, " num"], num_classes: int) -> tuple[int
 def save_images(
     images: UInt8[np.ndarray, "num height width channels"],
     labels: Int32[np.ndarray, " num"],
-    place: BinaryIO | epath.Path,
+    place: IO[bytes] | epath.Path,
     *,
     suffix: str,
     num_classes: int,

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array
 
-from ganjax.algorithms.gan import sample
 from ganjax.algorithms.model import State
 from ganjax.data import Dataset, Source, StackedMnist, open_stored, order
 from ganjax.evaluation.classifier import Classifier, StackedClassifier, cached_classifier
@@ -21,7 +19,7 @@ from ganjax.evaluation.fakes import Chunk, Fakes
 from ganjax.evaluation.features import FeatureNetwork
 from ganjax.evaluation.labels import Matched, match_labels
 from ganjax.evaluation.measure import Evaluator
-from ganjax.evaluation.path_length import perceptual_path_length
+from ganjax.evaluation.path_length import path_length_of
 from ganjax.evaluation.preconditions import unmet
 from ganjax.evaluation.protocol import METRICS, Role
 from ganjax.evaluation.reference import Reals
@@ -162,7 +160,7 @@ def generated(
     Args:
         sampler: says which samples.
         state: replicated over all devices; None only tells what the samples will be like.
-        reals: whose labels are drawn.
+        reals: whose labels are drawn; needed for a model that takes attributes or inputs, which are theirs.
         batch_size: samples at once.
         name: what a stamp calls the run.
         num: of samples, and of pairs for the path length.
@@ -181,18 +179,17 @@ def generated(
     frequencies = None
     if reals is not None and matched.numbers is not None:
         frequencies = np.array(reals.content.label_counts)[matched.numbers]
-
-    if takes_more_than_labels(gan) and reals is None:
-        raise UserError(f"{name} draws for attributes or inputs of a dataset; name one: --config, or --workdir alone")
+    of_records = takes_more_than_labels(gan)
 
     def conditions(count: int) -> Iterator[Condition]:
         """Of a batch each, the last with fewer rows."""
         given = _given(frequencies, num_classes, count, seed=sampler.seed)
         for first in range(0, count, batch_size):
             rows = np.arange(first, min(first + batch_size, count))
-            if reals is None or not takes_more_than_labels(gan):
+            if not of_records:
                 yield Condition(given[rows])
                 continue
+            assert reals is not None
             records = order(num_records=len(reals.source), seed=sampler.seed, start=first, stop=int(rows[-1]) + 1)
             yield conditions_of(gan, reals.source, records)
 
@@ -206,7 +203,9 @@ def generated(
             yield Chunk(_fetch(images)[: len(part)], labels, part if num_classes else None)
 
     counts = None
-    if matched.numbers is not None:
+    if matched.numbers is not None and reals is not None and of_records:
+        counts = tuple(-(-num // len(reals.source)) * count for count in reals.content.label_counts)
+    elif matched.numbers is not None:
         labels = matched.numbers[_given(frequencies, num_classes, num, seed=sampler.seed)]
         counts = tuple(np.bincount(labels, minlength=reals.source.num_classes if reals else num_classes).tolist())
     truncation = None if sampler.truncation is None else f"{sampler.truncation_mode} {sampler.truncation}"
@@ -224,7 +223,8 @@ def generated(
         label_counts=counts,
         unlabelled=matched.problem,
         label_note=matched.note,
-        path_length=functools.partial(_path_length, sampler, state, num),
+        path_length=None if of_records else functools.partial(_path_length, sampler, state, num),
+        pathless="this one draws for attributes or inputs as well",
     )
 
 
@@ -288,18 +288,4 @@ def _fetch(images: Array) -> np.ndarray:
 
 
 def _path_length(sampler: Sampler, state: Any, num: int, network: Any) -> Estimate:
-    """The path length of the generator in a network's features, for random labels."""
-    gan = sampler.gan
-
-    def images_of(latents: Float[Array, "batch latent"], keys: Key[Array, " batch"]) -> Array:
-        num_classes = max(1, gan.generator.num_classes)
-        labels = jax.vmap(lambda key: jax.random.randint(key, (), 0, num_classes))(keys)
-        images = sample(gan, state, latents, labels, weights=sampler.weights)
-        return (jnp.clip(images, -1.0, 1.0) + 1) * 127.5
-
-    def distance(one: Array, other: Array) -> Float[Array, " batch"]:
-        return jnp.sum((network.outputs(one).features - network.outputs(other).features) ** 2, axis=-1)
-
-    return perceptual_path_length(
-        images_of, distance, latent_size=gan.generator.latent_size, num=num, seed=sampler.seed
-    )
+    return path_length_of(sampler.gan, state, network, weights=sampler.weights, num=num, seed=sampler.seed)

@@ -28,7 +28,7 @@ from ganjax.runs.config import Config
 from ganjax.runs.evaluations import Evaluations
 from ganjax.runs.forecast import Forecast
 from ganjax.runs.inputs import feed_of, next_of, open_source, tell_classes
-from ganjax.runs.interruption import StopRequests
+from ganjax.runs.interruption import Interrupted, StopRequests
 from ganjax.runs.launches import launches, steps_per_launch
 from ganjax.runs.monitor import TrainingEvaluation
 from ganjax.runs.observer import Launched, Observer
@@ -39,6 +39,8 @@ from ganjax.runs.rollback import Rollbacks
 from ganjax.runs.saver import Saver
 from ganjax.runs.watch import Diverged, Watch
 from ganjax.runs.workdir import claim, told_of, workdir_path
+
+__all__ = ["Diverged", "Interrupted", "train"]
 
 
 def train(config: Config, workdir: epath.PathLike) -> State:

@@ -175,7 +175,7 @@ def load_workdir(workdir: epath.Path, overrides: Sequence[str] = ()) -> Config:
         stored = read_json(
             path,
             fits=lambda content: isinstance(content, list) and all(isinstance(flag, str) for flag in content),
-            expected='the flags that the run was started with, such as ["--width", "64"]',
+            expected="a list of the flags that the run was started with, in JSON",
             advice="write them there, or remove it if there were none",
         )
     with _local_copy(workdir) as folder:

@@ -33,7 +33,8 @@ class EvaluateOptions:
 
     Attributes:
         workdir: a run's folder: its checkpoint is measured, against its dataset.
-        config: the config file whose dataset is compared with; flags of the config follow after `--`.
+        config: the config file whose dataset is compared with; flags of the config follow after `--`, as may those of
+            a run that say where its dataset is now.
         real: a folder, .zip or .npz to compare with, instead of a config's dataset.
         fake: a folder, .zip or .npz to measure, instead of a run's samples; `real` measures the reals themselves.
         metrics: what to measure, separated by commas.
@@ -151,10 +152,10 @@ def check_options(options: EvaluateOptions, given: Collection[str], config_flags
         for name in rule.options:
             if name in given:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)} has no effect: {rule.otherwise}")
-    if config_flags and options.config is None:
-        of_run = "a run has kept the flags that it was trained with; " if options.workdir else ""
+    if config_flags and not (options.compares and options.real is None and (options.config or options.workdir)):
         raise UserError(
-            f"{config_flags[0]} after -- has no effect: {of_run}such flags are those of a --config FILE; leave them out"
+            f"{config_flags[0]} after -- has no effect: such flags are of the dataset that --config or --workdir "
+            "names, and none of it is asked for; leave them out"
         )
 
 

@@ -17,7 +17,10 @@ from ganjax.evaluation.tables import compare, refusal_lines, result_lines
 from ganjax.ground.errors import UserError
 from ganjax.platform.sharding import data_mesh, replicated
 from ganjax.runs.arguments import parse_arguments
+from ganjax.runs.classes import class_names
+from ganjax.runs.conditions import takes_more_than_labels
 from ganjax.runs.config import Config, load_config
+from ganjax.runs.identity import changes_since
 from ganjax.runs.sampling import Sampler, restore_state
 from ganjax.runs.subjects import (
     BATCH_SIZE_OF_A_DEVICE,
@@ -58,7 +61,7 @@ def run_evaluate(
 
     Args:
         options: what is measured.
-        config_flags: of the config.
+        config_flags: of the config, or where a run's dataset is now.
         given: the names of the options that were given; by default those that are not as they are by default.
 
     Raises:
@@ -73,7 +76,7 @@ def run_evaluate(
     # What costs little comes first, so that its mistakes are met before anything is computed.
     out = check_place(options.out) if options.out else None
     workdir = workdir_path(options.workdir) if options.workdir else None
-    config = load_workdir(workdir) if workdir else None
+    config = load_workdir(workdir, config_flags) if workdir else None
     if options.config is not None:
         config = load_config(options.config, config_flags)
     if workdir is not None and options.of_run:
@@ -108,6 +111,8 @@ def _evaluate_run(options: EvaluateOptions, config: Config, workdir: epath.Path,
         _logger.warning("%s cannot be written: the results will not be kept there", kept)
     state = restore_state(config, workdir, step=options.step, sharding=replicated(data_mesh()))
     reals = _open_reals(options, config)
+    if reals is not None and options.real is None and (changes := changes_since(workdir, reals.source)):
+        _logger.warning("%s is not what %s was trained on: %s", reals.source.name, workdir, ", ".join(changes))
     sampler = Sampler(
         config.gan,
         seed=options.seed,
@@ -122,7 +127,7 @@ def _evaluate_run(options: EvaluateOptions, config: Config, workdir: epath.Path,
         batch_size=_batch_size(options),
         name=str(options.workdir),
         num=options.num,
-        class_names=_class_names(config) if options.real and config.gan.generator.num_classes else None,
+        class_names=class_names(workdir, config.gan.generator.num_classes) or None,
     )
     evaluator, refused = _open_evaluator(options, config, fakes, reals)
     results, more = evaluator(fakes)
@@ -152,18 +157,11 @@ def _batch_size(options: EvaluateOptions) -> int:
 
 
 def _open_reals(options: EvaluateOptions, config: Config | None) -> Reals | None:
-    """The images that are compared with, where a metric asks for them and they are named."""
-    if not options.compares or (options.real is None and config is None):
+    """The images that are compared with or drawn for, where that is asked for and they are named."""
+    draws_for_records = options.of_run and config is not None and takes_more_than_labels(config.gan)
+    if not (options.compares or draws_for_records) or (options.real is None and config is None):
         return None
     return open_reals(None if config is None or options.real else config.data, options.real)
-
-
-def _class_names(config: Config) -> tuple[str, ...] | None:
-    """Of the dataset that a run was trained on; None where it is no longer there to say."""
-    try:
-        return config.data.open().class_names
-    except UserError:
-        return None
 
 
 def _open_evaluator(
