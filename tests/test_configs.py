@@ -42,6 +42,7 @@ NARROW = {
     "vae_digits": ["--features", "4"],
     "vae_fashion_mnist": ["--features", "4"],
     "mlp_digits": ["--width", "8"],
+    "colouring_cifar10": ["--features", "4"],
     "dcgan_fashion_mnist": ["--features", "4"],
     "r3gan_fashion_mnist": ["--width", "16", *FLOAT32],
     "r3gan_ffhq_64": ["--width", "16", *FLOAT32],

@@ -1,0 +1,60 @@
+"""Colouring: CIFAR-10's images from their grey ones, after pix2pix (Isola et al., arXiv 1611.07004).
+
+    ganjax train configs/colouring_cifar10.py --workdir runs/colouring
+    ganjax train configs/colouring_cifar10.py --workdir runs/colouring --path cifar10.npz
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import jax.numpy as jnp
+
+from ganjax import GAN, Adam, Config, Run, losses
+from ganjax.algorithms.generator_terms import RealDistance
+from ganjax.augment import inputs
+from ganjax.data import Npz, Tfds
+from ganjax.models.translation import PatchDiscriminator, UNet
+
+
+def config(
+    *,
+    features: int = 32,
+    batch_size: int = 32,
+    total_images: int = 1_000_000,
+    learning_rate: float = 2e-4,
+    distance: float = 100.0,
+    path: Path | None = None,
+    dtype: Literal["bfloat16", "float32"] = "float32",
+) -> Config:
+    """A U-Net against a discriminator of 34 x 34 patches that sees the grey image, too, with pix2pix's weights.
+
+    Args:
+        features: channels after the first convolution of both networks.
+        batch_size: images an update.
+        total_images: images to train on.
+        learning_rate: of both networks.
+        distance: weight of the mean absolute difference from the real colours, beside the adversarial loss.
+        path: an .npz with ``images``, in place of TensorFlow Datasets' cifar10.
+        dtype: what the layers compute in.
+    """
+    colour, grey = (32, 32, 3), (32, 32, 1)
+    parts = {"input_shape": grey, "features": features, "dtype": jnp.dtype(dtype)}
+    adam = Adam(learning_rate, b1=0.5)
+    gan = GAN(
+        generator=UNet(colour, **parts),
+        discriminator=PatchDiscriminator(colour, num_layers=2, norm="none", **parts),
+        generator_optimizer=adam,
+        discriminator_optimizer=adam,
+        loss=losses.least_squares,
+        generator_terms=(RealDistance(distance),),
+        inputs=inputs.grey,
+    )
+    run = Run(
+        batch_size=batch_size,
+        total_images=total_images,
+        log_every=10_000,
+        sample_every=100_000,
+        checkpoint_every=100_000,
+        num_samples=100,
+    )
+    return Config(gan=gan, data=Npz(path, mirror=True) if path else Tfds("cifar10", mirror=True), run=run)
