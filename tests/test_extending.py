@@ -21,7 +21,7 @@ from ganjax.algorithms.draws import draw_updates
 from ganjax.algorithms.gradients import mean_gradients
 from ganjax.algorithms.model import average, checked_batch, descend, forward, global_batch_size, new_player
 from ganjax.algorithms.terms import check_term
-from ganjax.data import ArraySource, Source
+from ganjax.data import ArraySource, Source, open_feed
 from ganjax.models import mlp, network
 from ganjax.models.layers import Mode
 
@@ -354,7 +354,7 @@ def test_an_algorithm_of_three_networks(tmp_path: Path, capsys: pytest.CaptureFi
     state = ganjax.train.train(config(run=run_of(4)), tmp_path / "run")
     assert int(state.step) == 4
     # The same steps without the loop, on one device.
-    feed = ganjax.data.open_feed(Stripes().open(), seed=0, rows_per_step=8)
+    feed = open_feed(Stripes().open(), seed=0, rows_per_step=8)
     step = jax.jit(lambda state, inputs: ganjax.train_step(duet, state, feed.batch(feed.arrays, inputs), KEY))
     alone = ganjax.init(duet, KEY)
     with feed.iterate(0, [1] * 4) as inputs:

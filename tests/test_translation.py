@@ -266,9 +266,9 @@ def test_labels_attributes_and_latents_are_further_channels(kind, norm, dtype):
     assert np.isfinite(outputs).all()
     changes = [
         (first + 1, condition),
-        (first, condition._replace(labels=(condition.labels + 1) % 3)),
-        (first, condition._replace(attributes=condition.attributes + 1)),
-        (first, condition._replace(inputs=-condition.inputs)),
+        (first, condition._replace(labels=(condition.labels + 1) % 3)),  # pyright: ignore[reportOptionalOperand]
+        (first, condition._replace(attributes=condition.attributes + 1)),  # pyright: ignore[reportOptionalOperand]
+        (first, condition._replace(inputs=-condition.inputs)),  # pyright: ignore[reportOptionalOperand]
     ]
     for changed in changes:
         assert not np.allclose(outputs, apply(network, variables, *changed), atol=1e-6)
@@ -306,7 +306,7 @@ def test_a_shift_of_the_input_shifts_the_output_at_any_size(kind):
     variables, (latents, condition) = variables_of(network), given(network, (96, 120))
     whole = apply(network, variables, latents, condition)
     assert whole.shape == (BATCH, 96, 120, 3)
-    part = apply(network, variables, latents, Condition(inputs=condition.inputs[:, 16:, 20:116]))
+    part = apply(network, variables, latents, Condition(inputs=condition.inputs[:, 16:, 20:116]))  # pyright: ignore[reportOptionalSubscript]
     inner = slice(36, -4) if kind == "unet" else slice(40, -4)
     np.testing.assert_allclose(
         whole[:, 16:, 20:116][:, inner, 36:60], part[:, inner, 36:60], rtol=0, atol=2e-5 * np.abs(whole).max()

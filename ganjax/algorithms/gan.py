@@ -265,7 +265,8 @@ def _iterate(
     when: Any = {"step": state.step, "images_seen": images_seen, "axis_name": axis_name}
 
     def generate(params: PyTree, variables: PyTree, draw: Draw) -> Passed:
-        return forward(gan.generator, params, variables, draw.latents, draw.condition, draw.noise.generator, axis_name)
+        latents: Any = draw.latents
+        return forward(gan.generator, params, variables, latents, draw.condition, draw.noise.generator, axis_name)
 
     def score(params: PyTree, variables: PyTree, shown: Shown) -> Passed:
         images = _augment(gan, shown.images, (shown, strength))
@@ -311,7 +312,8 @@ def _iterate(
         real = functools.cache(lambda: judged(draw.show_reals()))
         loss = gan.loss.generator(real().logits if gan.loss.generator_uses_reals else None, fake.logits)
         metrics = {"g/loss": loss, "g/fake": jnp.mean(fake.logits)}
-        given = Generated(passed.outputs, draw.reals, draw.latents, again, fake, real, draw.noise.term, axis_name)
+        latents: Any = draw.latents
+        given = Generated(passed.outputs, draw.reals, latents, again, fake, real, draw.noise.term, axis_name)
         total, values, carried = add_terms(loss, gan.generator_terms, (given,), state.carried, **when)
         metrics |= {f"term/{name}": value for name, value in values.items()}
         return total, (passed.variables, (metrics, _of(gan.generator_terms, carried)))

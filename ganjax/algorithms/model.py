@@ -118,10 +118,8 @@ def new_player(
     condition = as_argument(module, example_condition(module, 1))
     variables = dict(module.init(key, inputs, condition, train=False))
     initial = variables.pop("params")
-    if params is not None:
-        params = _checked_params(params, initial, name)
-    params = initial if params is None else params
-    return Player(params=params, variables=variables, opt_state=optimizer.init(params))
+    weights: Any = initial if params is None else _checked_params(params, initial, name)
+    return Player(params=weights, variables=variables, opt_state=optimizer.init(weights))
 
 
 def _checked_params(given: PyTree, initial: PyTree, name: str) -> PyTree:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,12 @@ from ganjax.algorithms.model import Model
 from ganjax.data import Folder, Npz, Source
 from ganjax.ground.errors import UserError
 from ganjax.models.condition import Condition, condition_sizes
+
+
+def on_host(labels: np.ndarray, attributes: np.ndarray | None = None, inputs: np.ndarray | None = None) -> Condition:
+    """A condition of the host's arrays; its inputs may be uint8."""
+    arrays: Any = (labels, attributes, inputs)
+    return Condition(*arrays)
 
 
 def takes_more_than_labels(gan: Model) -> bool:
@@ -30,7 +37,7 @@ def spread_labels(num: int, num_classes: int, *, label: int | None = None) -> In
 def spread_conditions(gan: Model, source: Source, num: int) -> Condition:
     """What a grid shows: labels spread over the classes, or all that a model takes of records spread over the data."""
     if not takes_more_than_labels(gan):
-        return Condition(spread_labels(num, gan.generator.num_classes))
+        return on_host(spread_labels(num, gan.generator.num_classes))
     return conditions_of(gan, source, np.arange(num) * len(source) // num)
 
 
@@ -54,7 +61,7 @@ def conditions_of(gan: Model, source: Source, indices: Int[np.ndarray, " num"]) 
         inputs = np.asarray(jax.jit(make)(images, keys))
     elif input_shape is not None:
         inputs = np.stack([record["inputs"] for record in records])
-    return Condition(labels, attributes, inputs)
+    return on_host(labels, attributes, inputs)
 
 
 def check_conditions(gan: Model, source: Source) -> None:
@@ -118,7 +125,7 @@ def given_conditions(
         raise UserError(f"--inputs is {given}; expected {wanted}")
     starts = None if inputs is None or input_shape is None else _read_inputs(inputs, input_shape)
     num = num or (64 if starts is None else len(starts))
-    return Condition(
+    return on_host(
         spread_labels(num, num_classes, label=label),
         None if attributes is None else np.tile(np.array(attributes, np.float32), (num, 1)),
         None if starts is None else starts[np.arange(num) % len(starts)],

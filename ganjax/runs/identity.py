@@ -90,7 +90,8 @@ def load_identity(workdir: epath.Path) -> Identity | None:
         expected="what identifies the images of the run, as ganjax wrote it",
         advice="restore it from a copy, or remove it to go on with the images that are there now",
     )
-    return Identity(**{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()})
+    fields: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
+    return Identity(**fields)
 
 
 def changes_since(workdir: epath.Path, source: Source) -> list[str]:

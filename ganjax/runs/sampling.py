@@ -66,7 +66,7 @@ class Sampler:
             first: the number of the first sample.
             sharding: of the images; by default as the state's.
         """
-        condition = Condition.of(condition)
+        condition = Condition.of(cast(Any, condition))
         assert condition.labels is not None, "they say how many samples there are"
         indices = np.arange(first, first + len(condition.labels), dtype=np.int32)
         mesh = mesh_of(state)
@@ -94,7 +94,7 @@ def generate(
     sampler: Sampler, state: State, condition: Condition | Int32[np.ndarray, " num"]
 ) -> UInt8[np.ndarray, "num height width channels"]:
     """Any number of samples, one a row of the condition, in batches of one size; a progress bar if it takes a while."""
-    condition, images = Condition.of(condition), []
+    condition, images = Condition.of(cast(Any, condition)), []
     assert condition.labels is not None, "they say how many samples there are"
     num = len(condition.labels)
     for first in tqdm(range(0, num, BATCH_SIZE), unit="batch", delay=2, desc="sampling"):

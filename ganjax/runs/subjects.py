@@ -27,7 +27,7 @@ from ganjax.ground.errors import UserError
 from ganjax.models.condition import Condition
 from ganjax.platform.distributed import any_problem
 from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
-from ganjax.runs.conditions import conditions_of, takes_more_than_labels
+from ganjax.runs.conditions import conditions_of, on_host, takes_more_than_labels
 from ganjax.runs.sampling import Sampler, filled_up
 
 BATCH_SIZE_OF_A_DEVICE = 64
@@ -187,7 +187,7 @@ def generated(
         for first in range(0, count, batch_size):
             rows = np.arange(first, min(first + batch_size, count))
             if not of_records:
-                yield Condition(given[rows])
+                yield on_host(given[rows])
                 continue
             assert reals is not None
             records = order(num_records=len(reals.source), seed=sampler.seed, start=first, stop=int(rows[-1]) + 1)
