@@ -1,7 +1,11 @@
 """Colouring: CIFAR-10's images from their grey ones, after pix2pix (Isola et al., arXiv 1611.07004).
 
-ganjax train configs/colouring_cifar10.py --workdir runs/colouring
-ganjax train configs/colouring_cifar10.py --workdir runs/colouring --path cifar10.npz
+    ganjax train configs/colouring_cifar10.py --workdir runs/colouring
+    ganjax train configs/colouring_cifar10.py --workdir runs/colouring --path cifar10.npz
+
+Expected: measured only as far as 30,000 images, eight minutes beside other work on two cores: brown and green tints
+that follow the shapes, half as saturated as the reals, and with 17.9 dB further from 200 held-out images than their grey
+ones with 21.2 dB (`ganjax sample --inputs`). That is the beginning; the paper's runs see millions.
 """
 
 from pathlib import Path
