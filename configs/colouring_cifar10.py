@@ -4,8 +4,8 @@
     ganjax train configs/colouring_cifar10.py --workdir runs/colouring --path cifar10.npz
 
 Expected: measured only as far as 30,000 images, eight minutes beside other work on two cores: brown and green tints
-that follow the shapes, half as saturated as the reals, and with 17.9 dB further from 200 held-out images than their grey
-ones with 21.2 dB (`ganjax sample --inputs`). That is the beginning; the paper's runs see millions.
+that follow the shapes, half as saturated as the reals. With 17.9 dB they are further from 200 held-out images than
+their grey ones with 21.2 dB (`ganjax sample --inputs`). That is the beginning; the paper's runs see millions.
 """
 
 from pathlib import Path
