@@ -188,7 +188,7 @@ def test_the_verb_prints_what_it_can_and_a_line_for_the_rest(tmp_path: Path, cap
 
 def test_a_path_is_of_latents_alone() -> None:
     generator = mlp.Generator(image_shape=(8, 8, 1), num_attributes=2)
-    gan = dataclasses.replace(make_gan(), generator=generator)
+    gan = dataclasses.replace(make_gan(), generator=generator, discriminator=mlp.Discriminator(image_shape=(8, 8, 1)))
     fakes = generated(Sampler(gan), None, reals=reals(source()), batch_size=64, name="run", num=9)
     text = "moves through a generator's latents alone, and this one draws for attributes or inputs as well"
     assert unmet("ppl", fakes, None, num=9) == text

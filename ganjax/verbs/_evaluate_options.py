@@ -12,7 +12,7 @@ from ganjax.evaluation.protocol import METRICS, parse_metrics
 from ganjax.evaluation.results import is_device
 from ganjax.ground.checks import check_number, check_seed
 from ganjax.ground.errors import UserError
-from ganjax.runs.workdir import workdir_path
+from ganjax.runs.outputs import given_path
 
 _MOST_IMAGES, _LARGEST_BATCH = 10_000_000, 2**16
 _PATHS = ("workdir", "config", "real", "fake", "out")
@@ -208,7 +208,7 @@ def check_place(out: str) -> epath.Path:
     Raises:
         UserError: nothing can be written there.
     """
-    path = workdir_path(out)
+    path = given_path("--out", out)
     if path.is_dir():
         raise UserError(f"--out {out} is a folder; name a file in it, such as {path / 'results.json'}")
     try_place(path, f"--out {out}")

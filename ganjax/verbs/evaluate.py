@@ -21,6 +21,7 @@ from ganjax.runs.classes import class_names
 from ganjax.runs.conditions import takes_more_than_labels
 from ganjax.runs.config import Config, load_config
 from ganjax.runs.identity import changes_since
+from ganjax.runs.outputs import given_path
 from ganjax.runs.sampling import Sampler, restore_state
 from ganjax.runs.subjects import (
     BATCH_SIZE_OF_A_DEVICE,
@@ -71,7 +72,7 @@ def run_evaluate(
     options = expanded(options)
     check_options(options, changed_options(options) if given is None else given, config_flags)
     if options.compare is not None:
-        print("\n".join(compare(*(read_results(workdir_path(path)) for path in options.compare))))
+        print("\n".join(compare(*(read_results(given_path("--compare", path)) for path in options.compare))))
         return
     # What costs little comes first, so that its mistakes are met before anything is computed.
     out = check_place(options.out) if options.out else None
