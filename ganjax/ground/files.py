@@ -73,11 +73,19 @@ def writing(path: epath.Path) -> Iterator[None]:
     """Makes a ``Fault`` that names the file of an error in writing it, where it could be written to before."""
     try:
         yield
-    except OSError as error:
+    except Exception as error:
+        if not is_of_files(error, path):
+            raise
         raise Fault(
-            f"{path} cannot be written ({error.strerror or error}); what was there before is untouched: make room or "
-            "allow writing, and run the command again"
+            f"{path} cannot be written ({getattr(error, 'strerror', None) or error}); what was there before is "
+            "untouched: make room or allow writing, and run the command again"
         ) from error
+
+
+def is_of_files(error: BaseException, path: epath.Path) -> bool:
+    """Whether an error in work on a file is the file system's: an object store's package has errors of its own."""
+    far = "://" in str(path) and isinstance(error, Exception) and not isinstance(error, UserError)
+    return far or isinstance(error, OSError)
 
 
 def read_json(path: epath.Path, *, fits: Callable[[Any], bool], expected: str, advice: str) -> Any:

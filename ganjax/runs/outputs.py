@@ -11,7 +11,7 @@ from etils import epath
 
 from ganjax.data.files import far_path
 from ganjax.ground.errors import UserError
-from ganjax.ground.files import UNFINISHED, writing
+from ganjax.ground.files import UNFINISHED, is_of_files, writing
 from ganjax.ground.files import whole_file as ground_whole_file
 
 
@@ -75,14 +75,14 @@ def whole_file(flag: str, path: epath.Path, *, parents: bool = False) -> Iterato
         Fault: it could be written to, and cannot any more.
     """
     with contextlib.ExitStack() as stack:
-        try:
+        with _refusing(flag, path):
             if path.is_dir():
                 raise UserError(f"{flag} is {path}, which is a folder; name a file")
             if parents:
                 path.parent.mkdir(parents=True, exist_ok=True)
+            if "://" in str(path):  # where opening a file asks nobody
+                _try(path.parent / f".{path.name}.{os.getpid()}{UNFINISHED}")
             file = stack.enter_context(ground_whole_file(path))
-        except OSError as error:
-            raise _refusal(flag, path, error) from error
         yield file
         with writing(path):  # the last of it, and the renaming
             stack.close()
@@ -100,7 +100,7 @@ def whole_folder(flag: str, path: epath.Path) -> Iterator[epath.Path]:
         UserError: there is something already, which would be mixed with what is new; or nothing can be written there.
         Fault: it could be written to, and cannot any more.
     """
-    try:
+    with _refusing(flag, path):
         if path.exists() and not path.is_dir():
             raise UserError(f"{flag} is {path}, which is a file; name a folder, or a file that ends in .png or .npz")
         path.mkdir(parents=True, exist_ok=True)
@@ -112,10 +112,7 @@ def whole_folder(flag: str, path: epath.Path) -> Iterator[epath.Path]:
             )
         unfinished = path / f".{os.getpid()}{UNFINISHED}"
         unfinished.mkdir(parents=True, exist_ok=True)
-        (unfinished / "tried").write_bytes(b"")
-        (unfinished / "tried").unlink()
-    except OSError as error:
-        raise _refusal(flag, path, error) from error
+        _try(unfinished / "tried")
     try:
         yield unfinished
         with writing(path):
@@ -126,6 +123,20 @@ def whole_folder(flag: str, path: epath.Path) -> Iterator[epath.Path]:
             unfinished.rmtree() if "://" in str(path) else shutil.rmtree(unfinished)
 
 
-def _refusal(flag: str, path: epath.Path, error: OSError) -> UserError:
-    reason = f"{error.filename} is a file" if isinstance(error, FileExistsError) else error.strerror or error
-    return UserError(f"{flag} {path} cannot be written: {reason}; name another place")
+@contextlib.contextmanager
+def _refusing(flag: str, path: epath.Path) -> Iterator[None]:
+    """Makes a ``UserError`` of what the file system says against a place."""
+    try:
+        yield
+    except Exception as error:
+        if not is_of_files(error, path):
+            raise
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, FileExistsError):
+            reason = f"{error.filename} is a file"
+        raise UserError(f"{flag} {path} cannot be written: {reason}; name another place") from error
+
+
+def _try(path: epath.Path) -> None:
+    path.write_bytes(b"")
+    path.unlink()

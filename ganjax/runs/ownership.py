@@ -38,6 +38,7 @@ import jax
 from etils import epath
 
 from ganjax.ground.errors import Fault, UserError
+from ganjax.ground.files import is_of_files
 from ganjax.platform.distributed import announce, decided_by_first
 from ganjax.runs.interruption import Interrupted
 from ganjax.runs.workdir import OWNER, check_folder, is_far
@@ -132,8 +133,8 @@ class _Ownership:
                 pass
         except BaseException as error:
             _tokens.discard(self._us.token)
-            if isinstance(error, OSError):
-                reason = error.strerror or error
+            if is_of_files(error, self._path):
+                reason = getattr(error, "strerror", None) or error
                 raise UserError(f"{self._path.parent} cannot be written: {reason}; name another --workdir") from error
             raise
         self._thread.start()
@@ -182,23 +183,21 @@ class _Ownership:
     def _beat(self) -> None:
         self._count += 1
         found = _content(self._path)
-        if found is None:  # somebody tidied up
-            if is_far(self._path):
-                self._replace()
-            else:
-                self._created()
-        elif _token(found) != self._us.token:
+        owner = None if found is None else _parse(found)
+        if owner is not None and owner.token != self._us.token:
             if not self._released.is_set():
-                _end(self._path.parent, _parse(found))
+                _end(self._path.parent, owner)
         elif is_far(self._path):
             self._path.write_bytes(self._text())
+        elif found is None:  # somebody tidied up
+            self._created()
         else:
-            # In place and of one length, so that it needs no room on a full disk, and whoever replaced the file since
-            # then has another.
+            # In place, so that it needs no room on a full disk, and spoils no file that has come in its place since.
             with Path(self._path).open("r+b") as file:
-                if _token(file.read()) == self._us.token:
+                if file.read() == found:
                     file.seek(0)
                     file.write(self._text())
+                    file.truncate()
 
     def _text(self) -> bytes:
         return (json.dumps({**dataclasses.asdict(self._us), "count": f"{self._count:012}"}, indent=1) + "\n").encode()
