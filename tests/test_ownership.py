@@ -19,7 +19,8 @@ from ganjax.ground.errors import UserError
 from ganjax.runs import ownership
 from ganjax.runs.config import load_config
 from ganjax.runs.interruption import Interrupted
-from ganjax.runs.ownership import Owner, _machine, _Ownership, _started, owned
+from ganjax.runs.owner import Owner, machine, started
+from ganjax.runs.ownership import _Ownership, owned
 from ganjax.runs.train import train
 from ganjax.runs.workdir import claim
 
@@ -36,7 +37,7 @@ def write_owner(workdir: Path, **changes: object) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
     owner = Owner(
-        host="node7", process=process.pid, machine=_machine(), started="1", since="2026-01-02 03:04:05+00:00", token="a"
+        host="node7", process=process.pid, machine=machine(), started="1", since="2026-01-02 03:04:05+00:00", token="a"
     )
     (workdir / "owner.json").write_text(json.dumps({**dataclasses.asdict(owner), "count": "000000000001", **changes}))
 
@@ -71,7 +72,7 @@ def test_a_second_start_is_refused_by_name_and_the_first_goes_on(
         wait_until(lambda: (workdir / "checkpoints" / "30").exists())
         assert main(["sample", "--workdir", str(workdir), "--out", str(tmp_path / "s.png")]) == 0  # reading is free
         first.members[0].kill()  # and left a zombie, which is as dead
-        wait_until(lambda: _started(pid) == "")
+        wait_until(lambda: started(pid) == "")
         assert (workdir / "owner.json").exists()
         assert main(command(workdir, "--run.total-images", "640", "--run.checkpoint-every", "480")) == 0
     steps = [json.loads(line)["step"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]
@@ -135,7 +136,7 @@ def test_another_thread_of_the_process_is_refused(tmp_path: Path) -> None:
     [
         ({}, "it has ended"),
         ({"process": os.getpid()}, "its number is another process's now"),
-        ({"process": os.getpid(), "started": _started(os.getpid())}, "this process could not release it"),
+        ({"process": os.getpid(), "started": started(os.getpid())}, "this process could not release it"),
     ],
 )
 def test_one_that_has_ended_here_does_not_block(
@@ -164,7 +165,7 @@ def test_a_silent_one_on_another_host_is_waited_for_and_taken_over(
 def test_one_on_another_host_that_lives_is_waited_for_and_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ownership, "_machine", lambda: "")  # so that nobody can tell by the process number
+    monkeypatch.setattr("ganjax.runs.owner.machine", lambda: "")  # so that nobody can tell by the process number
     path = epath.Path(tmp_path / "run" / "owner.json")
     alive = _Ownership(path)
     alive.take()
@@ -249,7 +250,7 @@ def test_what_is_somebody_elses_is_not_written_to(tmp_path: Path) -> None:
 def test_python_code_owns_what_it_trains(tmp_path: Path) -> None:
     workdir = epath.Path(tmp_path / "run")
     config = load_config(MLP, [*TINY, "--run.total-images", "16"])
-    write_owner(tmp_path / "run", process=1, started=_started(1))
+    write_owner(tmp_path / "run", process=1, started=started(1))
     for attempt in (lambda: train(config, workdir), lambda: claim_and_train(config, workdir)):
         with pytest.raises(UserError, match="is being trained by process 1 on host node7"):
             attempt()
