@@ -19,9 +19,9 @@ from ganjax.models.translation import PatchDiscriminator, UNet
 def config(
     *,
     features: int = 32,
-    batch_size: int = 32,
+    batch_size: int = 16,
     total_images: int = 1_000_000,
-    learning_rate: float = 2e-4,
+    learning_rate: float = 5e-4,
     distance: float = 100.0,
     path: Path | None = None,
     dtype: Literal["bfloat16", "float32"] = "float32",
@@ -48,6 +48,7 @@ def config(
         loss=losses.least_squares,
         generator_terms=(RealDistance(distance),),
         inputs=inputs.grey,
+        ema_half_life=0.0,
     )
     run = Run(
         batch_size=batch_size,

@@ -41,7 +41,7 @@ TRANSLATORS = {
 }
 
 
-def given(network: Any, size: tuple[int, int] | None = None, batch: int = BATCH) -> tuple[jax.Array, Condition]:
+def given(network: Any, size: tuple[int, int] | None = None, batch: int = BATCH) -> tuple[jax.Array, Any]:
     """Random arguments of a network, of its own size or of another."""
     rng = np.random.default_rng(0)
     shape = (batch, *(size or network.image_shape[:2]))
