@@ -35,7 +35,7 @@ class Case:
 
 
 CASES = {
-    "unet_batch": Case("unet", 6, "batch", (64, 64)),
+    "unet_batch": Case("unet", 5, "batch", (32, 32)),
     "unet_instance": Case("unet", 6, "instance", (64, 128), channels=1),
     "resnet_instance": Case("resnet", 2, "instance", (24, 16)),
     "resnet_batch": Case("resnet", 1, "batch", (16, 16), channels=1),

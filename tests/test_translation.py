@@ -13,10 +13,10 @@ import numpy as np
 import official_translation as official
 import pytest
 from official_translation import BATCH, CASES, Case
-from random_state import random_params
+from random_state import random_params, random_state
 
 from ganjax import GAN, Adam, UserError, example_batch, losses
-from ganjax.algorithms.gan import init, sample, train_step
+from ganjax.algorithms.gan import sample, train_step
 from ganjax.algorithms.generator_terms import FeatureMatching, RealDistance
 from ganjax.augment import inputs as augment_inputs
 from ganjax.models import Condition
@@ -41,7 +41,7 @@ TRANSLATORS = {
 }
 
 
-def given(network: Any, size: tuple[int, int] | None = None, batch: int = BATCH) -> tuple[jax.Array, Condition]:
+def given(network: Any, size: tuple[int, int] | None = None, batch: int = BATCH) -> tuple[jax.Array, Any]:
     """Random arguments of a network, of its own size or of another."""
     rng = np.random.default_rng(0)
     shape = (batch, *(size or network.image_shape[:2]))
@@ -335,10 +335,11 @@ def test_levels_follow_from_the_size():
 
 @pytest.mark.parametrize("kind", TRANSLATORS)
 def test_pix2pix_and_its_kin_train(kind):
-    shape = (32, 32, 1)
+    grey, colour = (16, 16, 1), (16, 16, 3)
+    options = {"levels": 2} if kind == "unet" else {}
     gan = GAN(
-        generator=TRANSLATORS[kind](SHAPE, input_shape=shape),
-        discriminator=PatchDiscriminator(SHAPE, input_shape=shape, features=4, num_layers=1),
+        generator=TRANSLATORS[kind](colour, input_shape=grey, **options),
+        discriminator=PatchDiscriminator(colour, input_shape=grey, features=4, num_layers=1),
         generator_optimizer=Adam(2e-4, b1=0.5),
         discriminator_optimizer=Adam(2e-4, b1=0.5),
         loss=losses.least_squares,
@@ -346,14 +347,15 @@ def test_pix2pix_and_its_kin_train(kind):
         inputs=augment_inputs.grey,
     )
     key = jax.random.key(0)
-    state, batch = jax.jit(lambda: init(gan, key))(), example_batch(gan, 2)
+    state, batch = random_state(gan), example_batch(gan, 2)
     after, metrics = jax.jit(train_step, static_argnums=0)(gan, state, batch, key)
     assert all(np.isfinite(value) for value in metrics.values())
     assert metrics["term/real_distance"] > 0
     changed = jax.tree.map(lambda one, other: not np.array_equal(one, other), state.generator, after.generator)
     assert all(jax.tree.leaves(changed.params))
-    larger = sample(gan, after, jnp.zeros((1, 0)), Condition(inputs=jnp.zeros((1, 64, 96, 1))))
-    assert larger.shape == (1, 64, 96, 3)
+    condition = Condition(inputs=jnp.zeros((1, 24, 32, 1)))
+    larger = jax.jit(lambda state: sample(gan, state, jnp.zeros((1, 0)), condition))(after)
+    assert larger.shape == (1, 24, 32, 3)
 
 
 # --- what is refused ---
