@@ -48,6 +48,8 @@ def given_latents(gan: GAN) -> tuple[dict[str, Array], Array]:
     return {**batch, "latents": latents}, latents[1::2]
 
 
+# In one program each: operation by operation, compiling takes several times as long.
+init = jax.jit(ganjax.init, static_argnums=0)
 gradients_of = jax.jit(ganjax.gradients, static_argnums=0)
 
 
@@ -62,7 +64,7 @@ shifted = losses.Loss(
 
 def test_a_loss() -> None:
     gan = make_gan(loss=shifted, updates="simultaneous")
-    state = ganjax.init(gan, KEY)
+    state = init(gan, KEY)
     batch = jax.tree.map(lambda leaf: jnp.repeat(leaf[:8], 2, axis=0), ganjax.example_batch(gan, 8))
     _, metrics = gradients_of(gan, state, batch, KEY)
     found = {name: float(value) for name, value in metrics.items()}
@@ -91,7 +93,7 @@ class Brightness:
 
 def test_a_term_of_the_generator() -> None:
     plain, gan = make_gan(), make_gan(generator_terms=(Brightness(weight=4.0),))
-    state = ganjax.init(gan, KEY)
+    state = init(gan, KEY)
     batch, latents = given_latents(gan)
     reals = batch["images"].astype(jnp.float32) / 127.5 - 1
 
@@ -99,7 +101,7 @@ def test_a_term_of_the_generator() -> None:
         images: Any = gan.generator.apply({"params": params}, latents, train=True)
         return jnp.square(jnp.mean(images) - jnp.mean(reals))
 
-    expected, slopes = jax.value_and_grad(brightness)(state.generator.params)
+    expected, slopes = jax.jit(jax.value_and_grad(brightness))(state.generator.params)
     found, metrics = gradients_of(gan, state, batch, KEY)
     without, _ = gradients_of(plain, state, batch, KEY)
     assert float(metrics["term/brightness"]) == pytest.approx(float(expected), rel=1e-4)
@@ -209,7 +211,7 @@ class LinearDiscriminator(network.Discriminator):
 def test_a_network_family() -> None:
     told: dict[str, Any] = {"image_shape": SHAPE, "num_classes": 2, "num_attributes": 3}
     gan = make_gan(generator=LinearGenerator(latent_size=LATENTS, **told), discriminator=LinearDiscriminator(**told))
-    state = ganjax.init(gan, KEY)
+    state = init(gan, KEY)
     assert state.generator.params["Dense_0"]["kernel"].shape == (LATENTS + 2 + 3, 16)
     after, metrics = jax.jit(ganjax.train_step, static_argnums=0)(gan, state, ganjax.example_batch(gan, 8), KEY)
     moved = jax.tree.map(lambda one, other: bool((one != other).any()), after.generator.params, state.generator.params)
@@ -250,7 +252,7 @@ def test_an_input_function() -> None:
     )
     columns = jnp.array([1.0, 1.0, -1.0, -1.0])[None, None, :, None]
     batch = {"images": jnp.broadcast_to(columns, (8, *SHAPE))}
-    state = ganjax.init(gan, KEY)
+    state = init(gan, KEY)
     distances = [
         float(gradients_of(gan, state, batch, jax.random.key(seed))[1]["term/real_distance"]) for seed in (0, 1)
     ]
@@ -356,7 +358,7 @@ def test_an_algorithm_of_three_networks(tmp_path: Path, capsys: pytest.CaptureFi
     # The same steps without the loop, on one device.
     feed = open_feed(Stripes().open(), seed=0, rows_per_step=8)
     step = jax.jit(lambda state, inputs: ganjax.train_step(duet, state, feed.batch(feed.arrays, inputs), KEY))
-    alone = ganjax.init(duet, KEY)
+    alone = init(duet, KEY)
     with feed.iterate(0, [1] * 4) as inputs:
         for _ in range(4):
             alone, metrics = step(alone, next(inputs))
