@@ -1,7 +1,7 @@
 """Colouring: CIFAR-10's images from their grey ones, after pix2pix (Isola et al., arXiv 1611.07004).
 
-    ganjax train configs/colouring_cifar10.py --workdir runs/colouring
-    ganjax train configs/colouring_cifar10.py --workdir runs/colouring --path cifar10.npz
+ganjax train configs/colouring_cifar10.py --workdir runs/colouring
+ganjax train configs/colouring_cifar10.py --workdir runs/colouring --path cifar10.npz
 """
 
 from pathlib import Path

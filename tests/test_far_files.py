@@ -17,10 +17,11 @@ from PIL import Image
 from processes import MLP, wait_until
 
 from ganjax.cli import main
-from ganjax.data import Folder, Npz
+from ganjax.data import ArraySource, Folder, Npz
 from ganjax.ground.errors import UserError
 from ganjax.runs import ownership
 from ganjax.runs.config import load_config
+from ganjax.runs.identity import check_identity
 from ganjax.runs.outputs import output_path, whole_file, whole_folder
 from ganjax.runs.pictures import Pictures
 from ganjax.runs.report import MetricsLog, Report
@@ -53,6 +54,8 @@ def bucket(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
                 yield str(folder).removeprefix(f"{tmp_path}/"), folders, files  # as object stores: from the bucket on
 
     monkeypatch.setattr(backend._FileSystemSpecBackend, "_get_filesystem", lambda self, name: StandIn())
+    # Checkpoints ask Google's own client what kind of bucket it is, and the client is not installed everywhere.
+    monkeypatch.setattr("orbax.checkpoint._src.path.gcs_utils.is_hierarchical_namespace_enabled", lambda path: False)
     return epath.Path(f"{request.param}://bucket")
 
 
@@ -114,6 +117,15 @@ def test_a_run_is_owned_there(bucket: epath.Path, monkeypatch: pytest.MonkeyPatc
     path.write_text(json.dumps({**owner, "process": 2**22 + 1}))  # there is no such process
     with ownership.owned(workdir):
         assert json.loads(path.read_text())["process"] == os.getpid()
+
+
+def test_a_run_knows_its_images_there(bucket: epath.Path) -> None:
+    workdir, images = bucket / "runs" / "four", np.zeros((4, 8, 8, 1), np.uint8)
+    check_identity(workdir, ArraySource(images))
+    (workdir / "checkpoints" / "1").mkdir(parents=True)
+    (workdir / "checkpoints" / "1" / "commit_success.txt").write_text("")  # where nothing is renamed, this ends a save
+    with pytest.raises(UserError, match="record 2 of arrays has changed"):
+        check_identity(workdir, ArraySource(images + (np.arange(4) == 2).astype(np.uint8)[:, None, None, None]))
 
 
 @pytest.mark.parametrize("out", ["x.npz", "x.png", "folder"])

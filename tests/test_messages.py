@@ -12,7 +12,7 @@ from ganjax.cli import main
 
 PACKAGE = Path(__file__).parent.parent / "ganjax"
 # Which verbs a file speaks to. A verb's own file speaks to that verb; any other file names no flag.
-SPEAKS_TO = {
+SPEAKS_TO: dict[str, tuple[str, ...]] = {
     "runs/train.py": ("train", "bench"),
     "runs/launches.py": ("train", "bench"),
     "runs/inputs.py": ("train", "bench"),
@@ -31,7 +31,7 @@ SPEAKS_TO = {
     "platform/distributed.py": ("train",),
 }
 # What a file says to some of its verbs alone: a workdir is claimed by `train` only.
-SAYS_TO = {("runs/workdir.py", "--run.total-images"): ("train",)}
+SAYS_TO: dict[tuple[str, str], tuple[str, ...]] = {("runs/workdir.py", "--run.total-images"): ("train",)}
 ARGUMENTS = {verb: [verb, "--help"] for verb in ("sample", "evaluate")} | {
     "train": ["train", "r3gan_folder", "--help"],
     "bench": ["bench", "r3gan_folder", "--help"],
