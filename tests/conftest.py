@@ -7,6 +7,8 @@ import tempfile
 os.environ["GANJAX_CACHE"] = (_cache := tempfile.TemporaryDirectory(prefix="ganjax-tests-")).name
 # Before JAX starts; a subprocess that runs the command line inherits only what it should.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Most of the time goes into compiling what runs for milliseconds; XLA_FLAGS= pytest compiles it as users' runs are.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
 import jax
 from jaxtyping import install_import_hook

@@ -30,14 +30,6 @@ FULL = Ada(**{name: 1 for name in Ada.__dataclass_fields__})
 SHAPES = [(24, 24, 3), (22, 30, 3), (24, 24, 1), (30, 22, 1)]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _compile_quickly():
-    """What runs for milliseconds is not worth optimizing for seconds."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def random_draw(rng: np.random.Generator, image_shape: tuple[int, int, int]) -> dict[str, Any]:
     height, width, channels = image_shape
     draw = {

@@ -11,15 +11,6 @@ from scipy import stats
 
 from ganjax.augment import Ada, DiffAugment, Draws
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _compile_quickly():
-    """What runs for milliseconds is not worth optimizing for seconds."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 COUNT = 20_000
 KEYS = jax.random.split(jax.random.key(7), COUNT)
 SHAPE = (32, 48, 3)

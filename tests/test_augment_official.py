@@ -25,14 +25,6 @@ NAMES = [*GEOMETRY, "all together", "beyond one reflection"]
 OUTPUTS = SHARED_DATA / "ada-reference" / "geometry.npz"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _compile_quickly():
-    """What runs for milliseconds is not worth optimizing for seconds."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def official(kind: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """The arrays of one batch, and its draws."""
     with np.load(pathlib.Path(__file__).with_name("ada_geometry.npz")) as file:

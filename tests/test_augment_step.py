@@ -26,15 +26,6 @@ from ganjax.platform.forms import FORMS, target_forms
 from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
 from ganjax.runs.checkpoint import Checkpoints
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _compile_quickly():
-    """What runs for milliseconds is not worth optimizing for seconds."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 KEY = jax.random.key(0)
 BATCH = 16
 CONFIGS = Path(__file__).parent.parent / "configs"

@@ -55,14 +55,6 @@ NARROW = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _compile_quickly():
-    """What runs for milliseconds is not worth optimizing for seconds."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def load(preset: str, *flags: str) -> Config:
     name = preset if preset in CONFIGS else preset.rpartition("_")[0]
     return load_config(CONFIGS[name], [*PRESETS[preset], *flags])

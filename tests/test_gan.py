@@ -29,14 +29,6 @@ from ganjax.models import dcgan, mlp, r3gan
 STEP = jax.jit(train_step, static_argnums=0)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _compile_quickly():
-    """What runs for milliseconds is not worth optimizing for seconds."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def initial(gan: GAN, key: jax.Array = KEY) -> TrainState:
     return jax.jit(lambda key: init(gan, key))(key)
 

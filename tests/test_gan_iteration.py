@@ -17,14 +17,6 @@ from ganjax.platform.forms import target_platform
 STEP = jax.jit(train_step, static_argnums=0)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _compile_quickly():
-    """What runs for milliseconds is not worth optimizing for seconds."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def sigmoid(logits: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-logits))
 

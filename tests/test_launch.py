@@ -25,14 +25,6 @@ from ganjax.runs.train import train
 KEY, STEPS, BATCH, RECORDS = jax.random.key(0), 16, 4, 24
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _compile_quickly():
-    """What runs for milliseconds is not worth optimizing for seconds."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def dataset_of(gan: GAN, *, mirror: bool) -> DeviceDataset:
     rng = np.random.default_rng(3)
     arrays = {"images": jnp.asarray(rng.integers(0, 256, (RECORDS, *gan.generator.image_shape), np.uint8))}

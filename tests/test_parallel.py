@@ -20,14 +20,6 @@ DEVICES, BATCH, STEPS = 8, 32, 2
 KEY, OTHER_KEY = jax.random.key(0), jax.random.key(1)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _compile_quickly():
-    """What runs for milliseconds is not worth optimizing for seconds."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def make_gan(module: Any, *, generator: dict[str, Any], discriminator: dict[str, Any], **settings: Any) -> GAN:
     # Plain gradient descent: what is zero but for rounding stays so. Adam without momentum would take its sign.
     return GAN(

@@ -12,6 +12,7 @@ import optax
 import pytest
 from jax.sharding import PartitionSpec
 from linear_gan import BATCH, KEY, LATENTS, LinearGenerator, make_batch, make_gan
+from random_state import random_state
 
 from ganjax import GAN, R1, UserError, init, train_step
 from ganjax.algorithms import gan as algorithm
@@ -35,7 +36,7 @@ def step_of(gan: GAN) -> Any:
 
 
 def term_gradient(gan: GAN) -> tuple[Any, Any, dict[str, Any]]:
-    state, batch = init(gan, KEY), make_batch(gan)
+    state, batch = random_state(gan), make_batch(gan)
     found, metrics = jax.jit(functools.partial(gradients, gan))(state, batch, KEY)
     return state, found["generator"], metrics
 
@@ -81,7 +82,7 @@ def test_path_length_of_a_linear_generator() -> None:
 def test_path_length_is_due_at_its_interval_and_weighs_as_much_more() -> None:
     gan = make_gan(loss=NOTHING, generator_terms=(PathLength(1.0, every=2, share=1),))
     plain = dataclasses.replace(gan, generator_terms=(PathLength(2.0, every=1, share=1),))
-    state, batch, means = init(gan, KEY), make_batch(gan), []
+    state, batch, means = random_state(gan), make_batch(gan), []
     lazy, always = (jax.jit(functools.partial(gradients, it))(state, batch, KEY)[0]["generator"] for it in (gan, plain))
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), lazy, always)
     step = step_of(gan)
@@ -114,7 +115,7 @@ def test_feature_matching() -> None:
     np.testing.assert_allclose(found["Dense_0"]["kernel"], latents.T @ slope, rtol=1e-4, atol=1e-6)
     none = make_gan(generator_terms=(FeatureMatching(layer=0),))
     with pytest.raises(UserError, match="layer is 0; the discriminator shows 0"):
-        train_step(none, init(none, KEY), make_batch(none), KEY)
+        train_step(none, random_state(none), make_batch(none), KEY)
 
 
 def carrying() -> GAN:
@@ -132,7 +133,7 @@ def run(step: Any, gan: GAN, state: Any, first: int, last: int) -> Any:
 @pytest.fixture(scope="module")
 def alone() -> Any:
     gan = carrying()
-    return run(step_of(gan), gan, init(gan, KEY), 0, 5)
+    return run(step_of(gan), gan, random_state(gan), 0, 5)
 
 
 def assert_same(found: Any, expected: Any) -> None:
@@ -145,7 +146,7 @@ def test_what_is_carried_is_the_same_over_a_mesh(alone: Any) -> None:
     gan, mesh = carrying(), data_mesh()
     whole, split = replicated(mesh), batch_sharding(mesh)
     step = jax.jit(functools.partial(train_step, gan), in_shardings=(whole, split, whole), out_shardings=whole)
-    assert_same(run(step, gan, init(gan, KEY), 0, 5), alone)
+    assert_same(run(step, gan, random_state(gan), 0, 5), alone)
 
 
 def test_what_is_carried_is_the_same_under_shard_map(alone: Any) -> None:
@@ -157,7 +158,7 @@ def test_what_is_carried_is_the_same_under_shard_map(alone: Any) -> None:
         specs = (whole, PartitionSpec("data"), whole)
         return jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=whole)(state, batch, key)
 
-    assert_same(run(step, gan, init(gan, KEY), 0, 5), alone)
+    assert_same(run(step, gan, random_state(gan), 0, 5), alone)
 
 
 def test_what_is_carried_goes_through_a_checkpoint_bit_for_bit(alone: Any, tmp_path: Path) -> None:
@@ -165,7 +166,7 @@ def test_what_is_carried_goes_through_a_checkpoint_bit_for_bit(alone: Any, tmp_p
     gan = carrying()
     step = step_of(gan)
     with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(3, run(step, gan, init(gan, KEY), 0, 3))
+        checkpoints.save(3, run(step, gan, random_state(gan), 0, 3))
     with Checkpoints(tmp_path) as checkpoints:
         restored = checkpoints.restore(jax.eval_shape(lambda: init(gan, KEY)))
     assert restored is not None
@@ -181,7 +182,7 @@ def test_a_patch_discriminator_is_penalized_for_the_mean_of_its_logits() -> None
 
     gan = make_gan(discriminator=Squares(image_shape=(2, 2, 1)), penalties=(R1(1.0),))
     batch = make_batch(gan)
-    _, metrics = step_of(gan)(init(gan, KEY), batch, KEY)
+    _, metrics = step_of(gan)(jax.jit(init, static_argnums=0)(gan, KEY), batch, KEY)
     reals = np.float64(algorithm._draw(gan, batch, KEY, None)[0].reals)
     np.testing.assert_allclose(metrics["penalty/r1"], np.mean(np.sum(reals**2, axis=(1, 2, 3))) / 8, rtol=1e-5)
     np.testing.assert_allclose(metrics["d/real"], np.mean(reals**2), rtol=1e-5)
@@ -189,9 +190,9 @@ def test_a_patch_discriminator_is_penalized_for_the_mean_of_its_logits() -> None
 
 def test_gradients_are_those_of_the_step() -> None:
     gan = make_gan(generator_optimizer=optax.sgd(1.0), discriminator_optimizer=optax.sgd(1.0), penalties=(R1(0.5),))
-    state, batch = init(gan, KEY), make_batch(gan)
-    found, metrics = gradients(gan, state, batch, KEY)
-    after, expected = train_step(gan, state, batch, KEY)
+    state, batch = random_state(gan), make_batch(gan)
+    found, metrics = jax.jit(gradients, static_argnums=0)(gan, state, batch, KEY)
+    after, expected = step_of(gan)(state, batch, KEY)
     for name in ("generator", "discriminator"):
         moved = jax.tree.map(jnp.subtract, state.players[name].params, after.players[name].params)
         jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), found[name], moved)
@@ -244,7 +245,7 @@ class Counting:
 
 def test_a_term_of_the_discriminator_may_carry_arrays_too() -> None:
     gan = make_gan(penalties=(Counting(),), num_microbatches=2)
-    state, step = init(gan, KEY), step_of(gan)
+    state, step = random_state(gan), step_of(gan)
     for _ in range(3):
         state, _ = step(state, make_batch(gan), KEY)
     assert float(state.carried["counting"]) == 2.0

@@ -25,15 +25,6 @@ from ganjax.models.network import FEATURES
 from ganjax.models.translation import PatchDiscriminator, ResNet, UNet
 from ganjax.platform.forms import target_platform
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _compile_quickly():
-    """What runs for milliseconds is not worth optimizing for seconds."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 SHAPE = (32, 32, 3)
 TRANSLATORS = {
     "unet": functools.partial(UNet, features=4),

@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec
 from random_state import random_state
 from scipy import stats
 
-from ganjax import VAE, Adam, UserError, draw_latents, example_batch, init, reconstruct, sample, train_step
+from ganjax import VAE, Adam, UserError, draw_latents, example_batch, gradients, init, reconstruct, sample, train_step
 from ganjax.algorithms.draws import draw_updates
 from ganjax.algorithms.vae import divergence_from_prior, negative_log_likelihood
 from ganjax.compiling.compilation import abstract_state, for_sharded_state
@@ -24,14 +24,6 @@ from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
 
 KEY, DEVICES, BATCH, LATENTS = jax.random.key(0), 8, 16, 3
 SHAPE, RATE = (4, 4, 1), 1e-3
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _compile_quickly():
-    """What runs for milliseconds is not worth optimizing for seconds."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 class LinearEncoder(nn.Module):
@@ -104,6 +96,10 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
     end, metrics = jax.jit(train_step, static_argnums=0)(model, start, batch, KEY)
     reference, params = Reference(model, batch, step=0), in_float64(start)
     gradient = jax.tree.map(lambda before, after: (before - after) / RATE, params, in_float64(end))
+    found, seen = jax.jit(gradients, static_argnums=0)(model, start, batch, KEY)
+    for ours, moved in zip(jax.tree.leaves(found), jax.tree.leaves(gradient), strict=True):
+        np.testing.assert_allclose(ours, moved, rtol=1e-2, atol=1e-2)
+    assert seen.keys() == metrics.keys()
     rng = np.random.default_rng(0)
     for _ in range(5):
         direction = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), params)

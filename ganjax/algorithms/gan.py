@@ -239,6 +239,7 @@ def train_step(
     return state, metrics
 
 
+@functools.singledispatch
 def gradients(
     gan: GAN, state: TrainState, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
 ) -> tuple[dict[str, PyTree], Metrics]:

@@ -20,7 +20,7 @@ import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from ganjax.algorithms.draws import Batch, Draw, Images, draw_updates
-from ganjax.algorithms.gan import Metrics, draw_latents, init, train_step
+from ganjax.algorithms.gan import Metrics, draw_latents, gradients, init, train_step
 from ganjax.algorithms.gradients import mean_gradients
 from ganjax.algorithms.model import (
     Optimizer,
@@ -161,6 +161,23 @@ def train_vae_step(
         ``vae/reconstruction`` (the negative log-likelihood) plus beta times ``vae/divergence``, in nats an image; the
         norms of the parameters are of those after it.
     """
+    state, _, metrics = _iterate(vae, state, batch, key, axis_name)
+    return state, metrics
+
+
+@gradients.register(VAE)  # pyright: ignore[reportArgumentType]
+def vae_gradients(
+    vae: VAE, state: VAEState, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
+) -> tuple[dict[str, PyTree], Metrics]:
+    """``gradients`` of a VAE: of ``encoder`` and ``generator``."""
+    _, found, metrics = _iterate(vae, state, batch, key, axis_name)
+    return found, metrics
+
+
+def _iterate(
+    vae: VAE, state: VAEState, batch: Batch, key: Key[Array, ""], axis_name: str | None
+) -> tuple[VAEState, dict[str, PyTree], Metrics]:
+    """The next state, the gradients that led to it, and the metrics."""
     step_key = jax.random.fold_in(key, state.step)
     (draw,) = draw_updates(checked_batch(vae, batch), step_key, num_updates=0, num_batches=1, axis_name=axis_name)
     batch_size = global_batch_size(draw.reals.shape[0], axis_name)
@@ -193,10 +210,10 @@ def train_vae_step(
     params = {name: player.params for name, player in players.items()}
     variables = {name: player.variables for name, player in players.items()}
     parts = {"num_microbatches": vae.num_microbatches, "axis_name": axis_name}
-    gradients, variables, metrics = mean_gradients(negative_lower_bound, params, variables, draw, **parts)
+    found, variables, metrics = mean_gradients(negative_lower_bound, params, variables, draw, **parts)
 
     def update(name: str) -> Player:
-        return descend(vae.optimizer, players[name], gradients[name], variables[name], images_seen)
+        return descend(vae.optimizer, players[name], found[name], variables[name], images_seen)
 
     def averaged(averages: PyTree, live: PyTree) -> PyTree:
         pace: dict[str, Any] = {"half_life": vae.ema_half_life, "ramp_up": vae.ema_ramp_up}
@@ -204,8 +221,8 @@ def train_vae_step(
 
     encoder, generator = update("encoder"), update("generator")
     metrics |= {
-        "e/grad_norm": optax.tree.norm(gradients["encoder"]),
-        "g/grad_norm": optax.tree.norm(gradients["generator"]),
+        "e/grad_norm": optax.tree.norm(found["encoder"]),
+        "g/grad_norm": optax.tree.norm(found["generator"]),
         "e/param_norm": optax.tree.norm(encoder.params),
         "g/param_norm": optax.tree.norm(generator.params),
     }
@@ -216,7 +233,7 @@ def train_vae_step(
         ema_params=averaged(state.ema_params, generator.params),
         ema_encoder_params=averaged(state.ema_encoder_params, encoder.params),
     )
-    return state, metrics
+    return state, found, metrics
 
 
 def reconstruct(
