@@ -74,6 +74,14 @@ GPU = {
         batch_size=32,
         bfloat16=True,
     ),
+    "r3gan ffhq256": Pair(
+        config="r3gan_ffhq.py --size 256 --augmentation 0 --batch-size 16",
+        network="r3gan",
+        widths=(768, 768, 768, 768, 384, 192, 96),
+        size=256,
+        batch_size=16,
+        bfloat16=True,
+    ),
 }
 
 

@@ -2,9 +2,9 @@
 
     ganjax train configs/folder_small.py --workdir runs/mine --path photos/
 
-Expected, on 3,583 emoji of 64x64 and x86-64 cores with JAX 0.10.2: some 180 images/s by the processor time of two
-cores, so that all 200,000 take about 20 minutes. Varied silhouettes are there after 10,000 images; at 32x32, figures
-and heads in colour after 60,000. Not yet trained to the end at 64x64.
+Expected, on 3,583 emoji of 64x64 and two x86-64 cores with JAX 0.10.2: all 200,000 images in 20 minutes and 37 seconds,
+34 minutes of the cores' time. Grey blots after 10,000 images, silhouettes in colour after 60,000, heads with hair and
+faces and standing figures after 140,000; at the end their colours are the emoji's, and small parts are still rough.
 """
 
 from pathlib import Path

@@ -1,5 +1,6 @@
 """What every test runs under: eight devices, strict promotion, and shape annotations that are checked."""
 
+import importlib.metadata
 import os
 import tempfile
 
@@ -7,11 +8,14 @@ import tempfile
 os.environ["GANJAX_CACHE"] = (_cache := tempfile.TemporaryDirectory(prefix="ganjax-tests-")).name
 # Before JAX starts; a subprocess that runs the command line inherits only what it should.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Most of the time goes into compiling what runs for milliseconds; XLA_FLAGS= pytest compiles it as users' runs are.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+# Most of the time goes into compiling what runs for milliseconds. `XLA_FLAGS= pytest` compiles it as users' runs are.
+_quick = ["--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_passes=true"]
+if importlib.metadata.version("jaxlib").startswith("0.10."):
+    _quick += ["--xla_cpu_use_fusion_emitters=false"]  # which later ones do not know
+os.environ.setdefault("XLA_FLAGS", " ".join(_quick))
 
-import jax
-from jaxtyping import install_import_hook
+import jax  # noqa: E402
+from jaxtyping import install_import_hook  # noqa: E402
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -16,7 +16,7 @@ from ganjax.platform.cache import cache_folder
 from ganjax.verbs.bench import NoiseSource
 
 CONFIGS = Path(__file__).parent.parent / "configs"
-MLP, CIFAR = str(CONFIGS / "mlp_digits.py"), str(CONFIGS / "r3gan_cifar10.py")
+MLP, FASHION = str(CONFIGS / "mlp_digits.py"), str(CONFIGS / "dcgan_fashion_mnist.py")
 SHORT = ["--rounds", "3", "--seconds", "0.02", "--json"]
 
 
@@ -53,13 +53,13 @@ def test_a_split_state_is_measured_split(capsys: pytest.CaptureFixture[str]) -> 
 def test_without_the_dataset_it_measures_the_step_and_says_so(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    small = ["--width", "8", "--batch-size", "8", "--dtype", "float32", "--augmentation", "0"]
-    report = bench(capsys, CIFAR, "--path", str(tmp_path / "absent.npz"), *small)
+    small = ["--features", "4", "--batch-size", "8"]
+    report = bench(capsys, FASHION, "--path", str(tmp_path / "absent.npz"), *small)
     assert report["steps_per_second"] > 0
     assert report["input_images_per_second"] is None
     assert report["loop_images_per_second"] is None
     assert "absent.npz" in report["loop_skipped"]
-    report = bench(capsys, CIFAR, "--data.data-dir", str(tmp_path), *small)
+    report = bench(capsys, FASHION, "--data.data-dir", str(tmp_path), *small)
     assert report["steps_per_second"] > 0
     assert "not on this machine" in report["loop_skipped"]
     assert main(["bench", MLP, "--width", "8", "--batch-size", "16", *SHORT[:-1], "--loop", "False"]) == 0

@@ -57,6 +57,8 @@ GROUPED_FORMS = {
     "dense blocks of 32": forms(grouped="dense", block_channels=32),
     "dense blocks of 128": forms(grouped="dense", block_channels=128),
     "packed to 128": forms(grouped="packed", block_channels=128),
+    "products": forms(grouped="products", block_channels=1),
+    "products of blocks of 32": forms(grouped="products", block_channels=32),
     "native": forms(grouped="native"),
 }
 

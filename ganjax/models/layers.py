@@ -78,6 +78,8 @@ def grouped_convolution(
         return _same_convolution(images, kernel, groups=groups)
     if forms.grouped == "packed" and groups % merged == 0:
         return _same_convolution(images, _merge_groups(kernel, groups, merged), groups=groups // merged)
+    if forms.grouped == "products" and groups % merged == 0:
+        return _batched_products(images, _merge_groups(kernel, groups, merged), groups=groups // merged)
 
     def block(start: int) -> Float[Array, "batch height width block_channels"]:
         count = min(merged, groups - start)  # the last block may be smaller
@@ -93,6 +95,24 @@ def _same_convolution(images: Array, kernel: Array, *, groups: int) -> Array:
     return lax.conv_general_dilated(
         images, kernel, (1, 1), "SAME", dimension_numbers=_LAYOUT, feature_group_count=groups
     )
+
+
+def _batched_products(images: Array, kernel: Array, *, groups: int) -> Array:
+    """The same convolution as one matrix product for each group: of what a pixel's neighbours have in the group."""
+    height, width, inputs, channels = kernel.shape
+    rows, columns = images.shape[1:3]
+    edges = [((size - 1) // 2, size // 2, 0) for size in (height, width)]
+    padded = lax.pad(images, jnp.zeros((), images.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
+    neighbours = jnp.concatenate(
+        [
+            padded[:, row : row + rows, column : column + columns].reshape(*images.shape[:3], groups, inputs)
+            for row in range(height)
+            for column in range(width)
+        ],
+        axis=-1,
+    )
+    taps = kernel.reshape(height * width * inputs, groups, channels // groups)
+    return jnp.einsum("bhwgi,igo->bhwgo", neighbours, taps).reshape(*images.shape[:3], channels)
 
 
 def _merge_groups(kernel: Array, groups: int, merged: int) -> Array:

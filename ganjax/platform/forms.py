@@ -31,8 +31,9 @@ class Forms:
 
     Attributes:
       grouped: ``native`` is XLA's grouped convolution, ``packed`` the same with groups merged into wider ones, and
-        ``dense`` a convolution without groups for each merged group, which ``packed`` is, too, where the merged groups
-        are not all of one width. Merging fills the kernel up with zeros.
+        ``dense`` a convolution without groups for each merged group, which the others are, too, where the merged groups
+        are not all of one width; ``products`` is a matrix product for each merged group, over the pixels' neighbours.
+        Merging fills the kernel up with zeros.
       block_channels: the most input channels that a merged group has.
       resampling: ``shifts`` adds shifted copies, ``depthwise`` is a depthwise convolution.
       strided: ``native`` is XLA's strided or dilated convolution, ``products`` a matrix product over the pixels' 2 x 2
@@ -45,7 +46,7 @@ class Forms:
       kernel_memory: whether ``kernel_memory`` has an effect, or all is left to the compiler.
     """
 
-    grouped: Literal["native", "packed", "dense"]
+    grouped: Literal["native", "packed", "dense", "products"]
     block_channels: int
     resampling: Literal["shifts", "depthwise"]
     strided: Literal["native", "products"]
