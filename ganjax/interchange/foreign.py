@@ -10,8 +10,6 @@ import numpy as np
 
 from ganjax.ground.errors import UserError
 
-__all__ = ["ForeignFileError", "Tensors", "array_of", "check_shape", "parse_json", "read_bytes"]
-
 Tensors = dict[str, np.ndarray]
 """Arrays by the names that a file gives them."""
 

@@ -12,7 +12,7 @@ import numpy as np
 from ganjax.ground.errors import UserError
 from ganjax.interchange.foreign import ForeignFileError, array_of, read_bytes
 
-__all__ = ["Layer", "read_ncnn", "weights_beside"]
+__all__ = ["Layer", "read_ncnn"]
 
 _MAGIC = "7767517"
 _FLOAT16, _FLOAT32 = 0x01306B47, 0x0002C056

@@ -12,8 +12,6 @@ from ganjax.ground.errors import UserError
 from ganjax.interchange.foreign import Tensors
 from ganjax.models.condition import as_argument, example_condition
 
-__all__ = ["Place", "as_it_is", "from_oihw", "num_indices", "parameters_of"]
-
 _MOST_NAMED = 5
 
 

@@ -12,8 +12,6 @@ from typing import Any
 
 from ganjax.interchange.foreign import ForeignFileError
 
-__all__ = ["Name", "read_pickle"]
-
 _MOST_OPERATIONS = 3_000_000
 _DEEPEST = 40
 

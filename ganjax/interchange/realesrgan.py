@@ -219,11 +219,11 @@ def _of_ncnn(layers: list[Layer], path: Path) -> Imported:
     for place, (one, other) in enumerate(zip(found, [*expected, *[("nothing",)] * len(found)], strict=False)):
         if one != other:
             raise UserError(
-                f"{path} looks like {imported.network}, and its layer {place} is {' '.join(map(str, one))}; expected "
-                f"{' '.join(map(str, other))}"
+                f"{path} looks like {imported.network}, and its layer {place} is {_words(one)}; expected "
+                f"{_words(other)}"
             )
     if len(found) < len(expected):
-        raise UserError(f"{path} looks like {imported.network}, and ends before {' '.join(map(str, expected[-1]))}")
+        raise UserError(f"{path} looks like {imported.network}, and ends before {_words(expected[-1])}")
     return imported if scale == imported.scale else _srvgg(tensors, path, shrunk_to=int(scale))
 
 
@@ -245,6 +245,12 @@ def _told(layer: Layer) -> tuple[Any, ...]:
     }
     told = [layer.settings.get(key, default) for key, default in keys.get(layer.kind, ())]
     return (layer.kind, *told, *([len(layer.inputs)] if layer.kind == "Concat" else []))
+
+
+def _words(told: tuple[Any, ...]) -> str:
+    kind, *numbers = told
+    texts = ["/".join(f"{each:g}" for each in it) if isinstance(it, tuple) else f"{it:g}" for it in numbers]
+    return " ".join([kind, *filter(None, texts)])
 
 
 _PLAIN = ("Convolution", 3, 1, 1, 1, 0, ())
