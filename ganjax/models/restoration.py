@@ -174,7 +174,7 @@ class SRVGG(Restorer):
         for layer in range(self.num_blocks + 1):
             maps = Convolution(self.features, self.dtype, name=f"layer_{layer}")(maps)
             slopes = self.param(f"slopes_{layer}", nn.initializers.constant(0.25), (self.features,))
-            maps = jnp.maximum(maps, 0) + slopes.astype(maps.dtype) * jnp.minimum(maps, 0)
+            maps = jnp.maximum(maps, 0) + slopes.astype(maps.dtype)[None, None, None] * jnp.minimum(maps, 0)
         maps = Convolution(self.image_shape[2] * self.factor**2, self.dtype, name="last")(maps)
         outputs = pixel_shuffle(maps.astype(jnp.float32), self.factor) + enlarge(images, self.factor)
         if self.factor == self.scale:

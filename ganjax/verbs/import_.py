@@ -5,7 +5,7 @@ import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import tyro
@@ -51,7 +51,7 @@ class ImportOptions:
     """
 
     family: tyro.conf.Positional[Literal["realesrgan"]]
-    file: tyro.conf.Positional[str]
+    file: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="FILE")]]
     workdir: str
     size: int | None = None
     origin: str = ""
@@ -80,12 +80,10 @@ def run_import(options: ImportOptions) -> None:
         write_whole(place / ORIGIN, json.dumps(origin, indent=1) + "\n")
     generator = config.gan.generator
     size = sum(leaf.size for leaf in jax.tree.leaves(imported.params))
-    command = shlex.join(["ganjax", "train", "realesrgan", "--workdir", str(workdir), *flags])
-    print(
-        f"{type(generator).__name__}, x{imported.scale}, {size:,} parameters: {workdir}\n"
-        f"to use it:      ganjax sample --workdir {workdir} --inputs FOLDER --out FOLDER\n"
-        f"to train it on: {command} --path FOLDER"
-    )
+    print(f"{type(generator).__name__}, x{imported.scale}, {size:,} parameters: {workdir}")
+    place = ["--workdir", str(workdir)]
+    print(f"to use it:      {shlex.join(['ganjax', 'sample', *place, '--inputs', 'FOLDER', '--out', 'FOLDER'])}")
+    print(f"to train it on: {shlex.join(['ganjax', 'train', 'realesrgan', *place, *flags, '--path', 'FOLDER'])}")
 
 
 def _flags(imported: Imported, size: int | None) -> list[str]:
