@@ -97,7 +97,7 @@ def test_one_network_in_four_kinds_of_checkpoint(tmp_path: Path) -> None:
         jax.tree.map(np.testing.assert_array_equal, imported.params, expected)
     assert expected is not None
     np.testing.assert_array_equal(
-        expected["block_1_2_4"]["kernel"], tensors["body.1.rdb3.conv5.weight"].transpose(2, 3, 1, 0)
+        expected["blocks"]["dense_2_4"]["kernel"][1], tensors["body.1.rdb3.conv5.weight"].transpose(2, 3, 1, 0)
     )
 
 
@@ -207,9 +207,9 @@ NETWORKS: dict[str, tuple[dict[str, Any], str]] = {
     "extra tensors": (RRDB | {"conv_x.weight": random(3)}, "has beside its weights conv_x.weight; name a file"),
     "another shape": (
         RRDB | {"conv_hr.weight": random(8, 7, 3, 3)},
-        "conv_hr.weight (float32[8, 7, 3, 3] for detail[3, 3, 8, 8])",
+        "conv_hr.weight (float32[8, 7, 3, 3] for detail.kernel[3, 3, 8, 8])",
     ),
-    "whole numbers": (RRDB | {"conv_hr.bias": np.zeros(8, np.int64)}, "conv_hr.bias (int64[8] for detail[8])"),
+    "whole numbers": (RRDB | {"conv_hr.bias": np.zeros(8, np.int64)}, "conv_hr.bias (int64[8] for detail.bias[8])"),
     "a number that is none": (
         RRDB | {"conv_hr.bias": np.full(8, np.nan, np.float32)},
         "numbers that are not finite in conv_hr.bias",

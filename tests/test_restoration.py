@@ -12,6 +12,7 @@ from ganjax import GAN, Adam, Condition, RealDistance, UserError, example_batch,
 from ganjax.algorithms.gan import init
 from ganjax.augment.inputs import Smaller
 from ganjax.models import restoration
+from ganjax.models.condition import example_condition
 from ganjax.models.layers import Mode
 from ganjax.models.rdn import RDN
 from ganjax.models.restoration import SRVGG, RRDBNet, UNetDiscriminator
@@ -28,7 +29,7 @@ def sized(scale: int, size: int = 8, channels: int = 3) -> dict[str, Any]:
 def small(kind: str, scale: int = 2, **options: Any) -> Any:
     """A small network, on inputs of 8 x 8."""
     sizes = {
-        "rrdb": (RRDBNet, {"features": 8, "num_blocks": 1, "growth": 4}),
+        "rrdb": (RRDBNet, {"features": 8, "num_blocks": 2, "growth": 4}),
         "srvgg": (SRVGG, {"features": 8, "num_blocks": 2}),
         "rdn": (RDN, {"features": 8, "num_blocks": 2, "num_layers": 2, "growth": 4}),
     }
@@ -40,8 +41,7 @@ KINDS = ["rrdb", "srvgg", "rdn"]
 
 
 def params_of(network: Any) -> Any:
-    condition = Condition(inputs=jnp.zeros((1, *network.input_shape)))
-    latents = jnp.zeros((1, network.latent_size))
+    condition, latents = example_condition(network, 1), jnp.zeros((1, network.latent_size))
     shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), latents, condition, train=False))["params"]
     return random_params(shapes, np.random.default_rng(1))
 
@@ -80,10 +80,12 @@ def test_the_published_sizes(network, count):
 
 
 def test_initial_weights_are_those_of_the_authors():
-    network = RRDBNet(**sized(4), num_blocks=1, features=32)
+    network = RRDBNet(**sized(4), num_blocks=2, features=32)
     condition = Condition(inputs=jnp.zeros((1, 8, 8, 3)))
     params = jax.jit(lambda: network.init(jax.random.key(0), jnp.zeros((1, 0)), condition, train=False))()["params"]
-    dense = params["block_0_1_2"]  # of 32 + 2 * 32 channels
+    dense = params["blocks"]["dense_1_2"]  # of 32 + 2 * 32 channels
+    assert dense["kernel"].shape == (2, 3, 3, 96, 32)
+    assert not np.array_equal(*dense["kernel"])
     assert np.std(dense["kernel"]) == pytest.approx(0.1 * np.sqrt(2 / (9 * 96)), rel=0.02)
     np.testing.assert_array_equal(dense["bias"], 0)
     for name in ("kernel", "bias"):
@@ -134,13 +136,16 @@ def test_rrdbnet_is_its_statement(scale):
     network = small("rrdb", scale)
     params, inputs = params_of(network), images_of(8, 12)
     maps = first = convolved(squares((inputs.astype(float) + 1) / 2, 4 // scale), params["first"])
-    change = maps
-    for part in range(3):
-        grown = change
-        for layer in range(4):
-            grown = np.concatenate([grown, leaky(convolved(grown, params[f"block_0_{part}_{layer}"]))], axis=-1)
-        change = change + 0.2 * convolved(grown, params[f"block_0_{part}_4"])
-    maps = first + convolved(maps + 0.2 * change, params["trunk"])
+    for block in range(2):
+        layers = jax.tree.map(lambda leaf, block=block: leaf[block], params["blocks"])
+        change = maps
+        for part in range(3):
+            grown = change
+            for layer in range(4):
+                grown = np.concatenate([grown, leaky(convolved(grown, layers[f"dense_{part}_{layer}"]))], axis=-1)
+            change = change + 0.2 * convolved(grown, layers[f"dense_{part}_4"])
+        maps = maps + 0.2 * change
+    maps = first + convolved(maps, params["trunk"])
     for stage in range(2):
         maps = leaky(convolved(repeated(maps, 2), params[f"up_{stage}"]))
     expected = 2 * convolved(leaky(convolved(maps, params["detail"])), params["last"]) - 1

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,14 +30,14 @@ class Place(NamedTuple):
     """Where an array belongs.
 
     Attributes:
-        layer: of our network.
-        parameter: of the layer; empty where the layer is one.
+        parameter: of our network: the names on the way to it, joined by points.
         layout: how the axes change.
+        index: along the first axis of the parameter, where that is of several arrays; None: the array is all of it.
     """
 
-    layer: str
     parameter: str
     layout: Callable[[np.ndarray], np.ndarray] = as_it_is
+    index: int | None = None
 
 
 def parameters_of(tensors: Tensors, table: Mapping[str, Place], network: nn.Module, *, source: str) -> dict[str, Any]:
@@ -59,27 +60,23 @@ def parameters_of(tensors: Tensors, table: Mapping[str, Place], network: nn.Modu
     ):
         if names:
             raise UserError(f"{what} {problem} {_some(names)}; name a file that holds this network, whole and alone")
-    params: dict[str, Any] = {}
+    arrays = {parameter: np.empty(shape, np.float32) for parameter, shape in expected.items()}
     differing, infinite = [], []
     for name, place in table.items():
-        found, shape = tensors[name], expected[place.layer, place.parameter]
-        fits = found.dtype.kind == "f" and found.ndim == len(shape) and place.layout(found).shape == shape
-        if not fits:
-            wanted = list(found.shape)
-            differing.append(f"{name} ({found.dtype}{wanted} for {place.layer}{list(shape)})")
+        found, target = tensors[name], arrays[place.parameter]
+        target = target if place.index is None else target[place.index]
+        if found.dtype.kind != "f" or found.ndim != target.ndim or place.layout(found).shape != target.shape:
+            wanted = f"{place.parameter}{list(target.shape)}"
+            differing.append(f"{name} ({found.dtype}{list(found.shape)} for {wanted})")
         elif not np.isfinite(found).all():
             infinite.append(name)
         else:
-            array = np.ascontiguousarray(place.layout(found), np.float32)
-            if place.parameter:
-                params.setdefault(place.layer, {})[place.parameter] = array
-            else:
-                params[place.layer] = array
+            target[...] = place.layout(found)
     if differing:
         raise UserError(f"{what} has tensors of other shapes than this: {_some(differing)}; name another file")
     if infinite:
         raise UserError(f"{what} has numbers that are not finite in {_some(infinite)}; name another file")
-    return params
+    return flax.traverse_util.unflatten_dict(arrays, sep=".")
 
 
 def num_indices(tensors: Tensors, prefix: str, suffix: str = "") -> int:
@@ -90,17 +87,11 @@ def num_indices(tensors: Tensors, prefix: str, suffix: str = "") -> int:
     return 1 + max((int(number) for number in numbers if number.isascii() and number.isdigit()), default=-1)
 
 
-def _shapes(network: Any) -> dict[tuple[str, str], tuple[int, ...]]:
+def _shapes(network: Any) -> dict[str, tuple[int, ...]]:
     condition = as_argument(network, example_condition(network, 1))
     latents = jnp.zeros((1, network.latent_size), jnp.float32)
     shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), latents, condition, train=False))["params"]
-    found: dict[tuple[str, str], tuple[int, ...]] = {}
-    for layer, content in shapes.items():
-        if isinstance(content, dict):
-            found |= {(layer, parameter): leaf.shape for parameter, leaf in content.items()}
-        else:
-            found[layer, ""] = content.shape
-    return found
+    return {name: leaf.shape for name, leaf in flax.traverse_util.flatten_dict(shapes, sep=".").items()}
 
 
 def _some(names: list[str]) -> str:

@@ -161,13 +161,16 @@ def _rrdb(tensors: Tensors, path: Path) -> Imported:
         "conv_up2": "up_1",
         "conv_hr": "detail",
         "conv_last": "last",
-    } | {
-        f"body.{block}.rdb{part + 1}.conv{layer + 1}": f"block_{block}_{part}_{layer}"
-        for block in range(settings["num_blocks"])
-        for part in range(3)
-        for layer in range(5)
     }
-    return _imported("rrdb", RRDBNet, 4 // unshuffled, channels, settings, tensors, _table(layers), path)
+    table = _table(layers)
+    for block in range(settings["num_blocks"]):
+        dense = {
+            f"body.{block}.rdb{part + 1}.conv{layer + 1}": f"blocks.dense_{part}_{layer}"
+            for part in range(3)
+            for layer in range(5)
+        }
+        table |= _table(dense, index=block)
+    return _imported("rrdb", RRDBNet, 4 // unshuffled, channels, settings, tensors, table, path)
 
 
 def _srvgg(tensors: Tensors, path: Path, *, shrunk_to: int | None = None) -> Imported:
@@ -184,7 +187,7 @@ def _srvgg(tensors: Tensors, path: Path, *, shrunk_to: int | None = None) -> Imp
     table = _table(
         {f"body.{2 * layer}": f"layer_{layer}" for layer in range(count // 2)} | {f"body.{count - 1}": "last"}
     )
-    table |= {f"body.{2 * layer + 1}.weight": Place(f"slopes_{layer}", "") for layer in range(count // 2)}
+    table |= {f"body.{2 * layer + 1}.weight": Place(f"slopes_{layer}") for layer in range(count // 2)}
     return _imported("srvgg", SRVGG, scale, channels, settings, tensors, table, path)
 
 
@@ -305,7 +308,7 @@ def _of_tensorflowjs(tensors: Tensors, layers: list[dict[str, Any]], path: Path)
     }
     fusions = {f"LFF_{block + 1}": f"block_{block}_fusion" for block in range(settings["num_blocks"])}
     table = {
-        f"{theirs}/{parameter}": Place(ours, parameter)
+        f"{theirs}/{parameter}": Place(f"{ours}.{parameter}")
         for theirs, ours in (fixed | blocks | fusions).items()
         for parameter in ("kernel", "bias")
     }
@@ -345,10 +348,9 @@ def _check_blocks(num_blocks: int, path: Path) -> None:
         raise UserError(f"{path} looks like a network of {num_blocks:,} blocks; expected 1 to {_MOST_BLOCKS:,}")
 
 
-def _table(layers: dict[str, str]) -> dict[str, Place]:
-    return {f"{theirs}.weight": Place(ours, "kernel", from_oihw) for theirs, ours in layers.items()} | {
-        f"{theirs}.bias": Place(ours, "bias") for theirs, ours in layers.items()
-    }
+def _table(layers: dict[str, str], *, index: int | None = None) -> dict[str, Place]:
+    kernels = {f"{theirs}.weight": Place(f"{ours}.kernel", from_oihw, index) for theirs, ours in layers.items()}
+    return kernels | {f"{theirs}.bias": Place(f"{ours}.bias", index=index) for theirs, ours in layers.items()}
 
 
 def _imported(

@@ -8,9 +8,11 @@ Inside, images are in [0, 1], as in the authors' code, and zeros around them are
 [-1, 1]: inputs x are taken as (x + 1) / 2, outputs y given as 2 y - 1. The outputs are not bounded, and overshoot.
 """
 
+import math
 from typing import ClassVar
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -22,6 +24,7 @@ from ganjax.models import network
 from ganjax.models.condition import Condition
 from ganjax.models.layers import Mode, add_bias, leaky_relu, strided_convolution
 from ganjax.models.spectral import spectral_norm
+from ganjax.platform.forms import current_platform
 
 __all__ = ["SRVGG", "RRDBNet", "Restorer", "UNetDiscriminator"]
 
@@ -95,7 +98,7 @@ class RRDBNet(Restorer):
     """ESRGAN's generator: residual blocks of residual dense blocks, without norms (arXiv 1809.00219, section 3.1).
 
     The blocks are at a quarter of the output's size. For a scale of 2 or 1 a pixel of theirs is thus 2 x 2 or 4 x 4 of
-    the input's.
+    the input's. Their weights are stacked: the first axis of those is the block.
 
     Attributes:
         num_blocks: of three dense blocks each; the authors' are 23, or 6 for drawings.
@@ -118,27 +121,45 @@ class RRDBNet(Restorer):
     def restore(self, images: Array, maps: Array) -> Array:
         """See ``Restorer``."""
         first = self._layer("first", pixel_unshuffle(maps, self.size_multiple))
-        maps = first
-        for block in range(self.num_blocks):
-            change = maps
-            for part in range(3):
-                change = self._dense(change, f"block_{block}_{part}")
-            maps = maps + _RESIDUAL * change
+        # One block in the program, however many there are; but on the CPU a convolution in a loop is slow.
+        unrolled = not self.is_initializing() and current_platform() == "cpu"
+        blocks = nn.scan(
+            _Block,
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            length=self.num_blocks,
+            unroll=self.num_blocks if unrolled else 1,
+        )
+        maps, _ = blocks(self.growth, self.dtype, name="blocks")(first, None)
         maps = first + self._layer("trunk", maps)
         for stage in range(2):
             maps = leaky_relu(self._layer(f"up_{stage}", enlarge(maps, 2)))
         maps = leaky_relu(self._layer("detail", maps))
         return self._layer("last", maps, self.image_shape[2])
 
-    def _dense(self, maps: Array, name: str) -> Array:
-        grown = maps
-        for layer in range(4):
-            new = leaky_relu(self._layer(f"{name}_{layer}", grown, self.growth, small=True))
-            grown = jnp.concatenate([grown, new], axis=-1)
-        return maps + _RESIDUAL * self._layer(f"{name}_4", grown, small=True)
+    def _layer(self, name: str, maps: Array, width: int | None = None) -> Array:
+        return Convolution(width or self.features, self.dtype, name=name)(maps)
 
-    def _layer(self, name: str, maps: Array, width: int | None = None, *, small: bool = False) -> Array:
-        return Convolution(width or self.features, self.dtype, small=small, name=name)(maps)
+
+class _Block(nn.Module):
+    """Three residual dense blocks one after the other; the second argument and result are for ``nn.scan``."""
+
+    growth: int
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(
+        self, maps: Float[Array, "batch height width channels"], _: None
+    ) -> tuple[Float[Array, "batch height width channels"], None]:
+        change = maps
+        for part in range(3):
+            grown = change
+            for layer in range(4):
+                new = leaky_relu(Convolution(self.growth, self.dtype, True, name=f"dense_{part}_{layer}")(grown))
+                grown = jnp.concatenate([grown, new], axis=-1)
+            last = Convolution(maps.shape[-1], self.dtype, True, name=f"dense_{part}_4")(grown)
+            change = change + _RESIDUAL * last
+        return maps + _RESIDUAL * change, None
 
 
 class SRVGG(Restorer):
@@ -257,7 +278,8 @@ class Convolution(nn.Module):
     @nn.compact
     def __call__(self, maps: Float[Array, "batch height width channels"]) -> Float[Array, "batch height width _"]:
         def uniform_bias(key: Array, shape: tuple[int, ...]) -> Array:
-            return _fan_in_uniform(key, (9 * maps.shape[-1], *shape), jnp.float32)[0]
+            bound = 1 / math.sqrt(9 * maps.shape[-1])
+            return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
 
         shape = (3, 3, maps.shape[-1], self.width)
         kernel = self.param("kernel", _small_normal if self.small else _fan_in_uniform, shape)

@@ -105,5 +105,10 @@ def _origin(imported: Imported, options: ImportOptions) -> dict[str, Any]:
         "family": options.family,
         "origin": options.origin,
         "files": [{"name": file.name, "sha256": sha256_of(file)} for file in imported.files],
-        "licences": {path.name: path.read_text("utf-8", errors="replace")[:_MOST_LICENCE] for path in licences},
+        "licences": {path.name: _beginning(path) for path in licences},
     }
+
+
+def _beginning(path: Path) -> str:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return file.read(_MOST_LICENCE)
