@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from foreign_files import Raw, rrdb_tensors, srvgg_tensors, write_pth, write_safetensors
 from PIL import Image
-from test_data_tfds import SHARED_DATA
 
 from ganjax import Condition
 from ganjax.cli import main
@@ -21,7 +20,7 @@ from ganjax.interchange.realesrgan import Imported, read_realesrgan
 from ganjax.models.rdn import RDN
 from ganjax.models.restoration import SRVGG, RRDBNet
 
-PRETRAINED = SHARED_DATA / "pretrained"
+PRETRAINED = Path(__file__).resolve().parents[2] / "shared" / "data" / "pretrained"
 FAMILIES: dict[str, Any] = {"rrdb": RRDBNet, "srvgg": SRVGG, "rdn": RDN}
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,13 +10,12 @@ import pytest
 from random_state import random_params, random_state
 
 from ganjax import GAN, Adam, Condition, RealDistance, UserError, example_batch, losses, train_step
-from ganjax.algorithms.gan import init
 from ganjax.augment.inputs import Smaller
 from ganjax.models import restoration
 from ganjax.models.condition import example_condition
 from ganjax.models.layers import Mode
 from ganjax.models.rdn import RDN
-from ganjax.models.restoration import SRVGG, RRDBNet, UNetDiscriminator
+from ganjax.models.restoration import SRVGG, Convolution, RRDBNet, UNetDiscriminator
 from ganjax.models.spectral import SPECTRAL, spectral_norm
 
 RNG = np.random.default_rng(0)
@@ -80,18 +80,26 @@ def test_the_published_sizes(network, count):
 
 
 def test_initial_weights_are_those_of_the_authors():
-    network = RRDBNet(**sized(4), num_blocks=2, features=32)
-    condition = Condition(inputs=jnp.zeros((1, 8, 8, 3)))
-    params = jax.jit(lambda: network.init(jax.random.key(0), jnp.zeros((1, 0)), condition, train=False))()["params"]
-    dense = params["blocks"]["dense_1_2"]  # of 32 + 2 * 32 channels
-    assert dense["kernel"].shape == (2, 3, 3, 96, 32)
-    assert not np.array_equal(*dense["kernel"])
-    assert np.std(dense["kernel"]) == pytest.approx(0.1 * np.sqrt(2 / (9 * 96)), rel=0.02)
+    bound, maps = 1 / np.sqrt(9 * 32), jnp.zeros((1, 4, 4, 32))
+    plain, dense = (
+        Convolution(64, jnp.float32, small).init(jax.random.key(0), maps)["params"] for small in (False, True)
+    )
+    assert np.std(dense["kernel"]) == pytest.approx(0.1 * np.sqrt(2) * bound, rel=0.02)
     np.testing.assert_array_equal(dense["bias"], 0)
-    for name in ("kernel", "bias"):
-        bound = 1 / np.sqrt(9 * 32)
-        assert 0.8 * bound < np.abs(params["trunk"][name]).max() <= bound
-        assert np.std(params["trunk"]["kernel"]) == pytest.approx(bound / np.sqrt(3), rel=0.05)
+    for array in plain.values():
+        assert 0.9 * bound < np.abs(array).max() <= bound
+        assert np.std(array) == pytest.approx(bound / np.sqrt(3), rel=0.1)
+    small_ones = set()
+
+    def note(next_function, args, kwargs, context):
+        if isinstance(context.module, Convolution):
+            small_ones.add((context.module.name, context.module.small))
+        return next_function(*args, **kwargs)
+
+    with nn.intercept_methods(note):
+        params_of(small("rrdb"))
+    inner = {(f"dense_{part}_{layer}", True) for part in range(3) for layer in range(5)}
+    assert small_ones == inner | {(name, False) for name in ("first", "trunk", "up_0", "up_1", "detail", "last")}
 
 
 # --- what they say ---
@@ -261,17 +269,13 @@ def normalized(kernel: np.ndarray, u: np.ndarray, v: np.ndarray, steps: int) -> 
 def test_the_discriminator_is_its_statement_over_three_steps():
     network = UNetDiscriminator((16, 8, 3), features=4)
     images = jnp.asarray(images_of(16, 8))
-    variables = jax.jit(lambda: network.init(jax.random.key(0), images, train=False))()
-    params = random_params(variables["params"], np.random.default_rng(2))
-    vectors = {name: dict(layer) for name, layer in variables[SPECTRAL].items()}
-    for layer in vectors.values():
-        assert np.linalg.norm(layer["u"]) == pytest.approx(1)
-        assert np.linalg.norm(layer["v"]) == pytest.approx(1)
+    variables = jax.eval_shape(lambda: network.init(jax.random.key(0), images, train=False))
+    params, vectors = (random_params(variables[name], np.random.default_rng(2)) for name in ("params", SPECTRAL))
 
     train = jax.jit(
         lambda state: network.apply({"params": params, SPECTRAL: state}, images, train=True, mutable=[SPECTRAL])
     )
-    state = variables[SPECTRAL]
+    state = vectors
     for step in (1, 2, 3):
         logits, changed = train(state)
         state = changed[SPECTRAL]
@@ -323,7 +327,6 @@ def doubled(rows: np.ndarray):
 
 def test_the_vectors_are_constant_to_differentiation():
     """d (W / s) = dW / s - W (u^T dW v) / s^2, and nothing by way of u and v."""
-    import flax.linen as nn
 
     class Kernel(nn.Module):
         @nn.compact
@@ -334,6 +337,8 @@ def test_the_vectors_are_constant_to_differentiation():
     module = Kernel()
     variables = module.init(jax.random.key(0), False)
     kernel, vectors = np.asarray(variables["params"]["kernel"], float), variables[SPECTRAL]
+    for vector in vectors.values():
+        assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
     direction = RNG.normal(size=kernel.shape)
 
     def apply(kernel):
@@ -417,12 +422,6 @@ def test_microbatches_and_devices_make_the_same_step():
             (found.discriminator.variables, found.generator.opt_state, found.discriminator.opt_state),
             (expected.discriminator.variables, expected.generator.opt_state, expected.discriminator.opt_state),
         )
-
-
-def test_the_vectors_of_a_new_state_are_of_length_one():
-    state = jax.jit(init, static_argnums=0)(make_gan(), KEY)
-    for leaf in jax.tree.leaves(state.discriminator.variables):
-        assert np.linalg.norm(leaf) == pytest.approx(1, abs=1e-5)
 
 
 # --- what is refused ---
