@@ -45,6 +45,23 @@ def test_tensors_of_pytorch_by_their_path(tmp_path: Path) -> None:
     )
 
 
+def write_legacy(path: Path, value: Any) -> Path:
+    """The format before PyTorch 1.6."""
+    pickled, plain = Pickled(value), [Pickled(each).content for each in (0x1950A86A20F9469CFC6C, 1001, {})]
+    content = b"".join([*plain, pickled.content, Pickled(list(pickled.storages)).content])
+    for data, array in zip(pickled.storages.values(), value.values(), strict=True):
+        content += struct.pack("<q", array.size) + data
+    path.write_bytes(content)
+    return path
+
+
+def test_the_old_format_of_pytorch(tmp_path: Path) -> None:
+    path = write_legacy(tmp_path / "old.pth", ARRAYS)
+    same(read_pytorch(path), ARRAYS)
+    path.write_bytes(path.read_bytes()[:-1])
+    refused(lambda: read_pytorch(path), r"storage 2 is cut short")
+
+
 def test_a_view_is_read_as_what_it_shows(tmp_path: Path) -> None:
     storage = np.arange(12, dtype=np.float32)
     turned = {"turned": tensor(length=12, shape=(4, 2), strides=(1, 4), offset=2)}
@@ -217,7 +234,7 @@ def test_a_hostile_pickle_is_refused(kind: str, tmp_path: Path, monkeypatch: pyt
 def refused(read: Callable[[], Any], message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         read()
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 700
 
 
@@ -307,6 +324,7 @@ HOSTILE_FILES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "no JSON": (header_of(b"{'x': 1}"), r"its JSON is damaged"),
     "nested JSON": (header_of(b"[" * 100_000 + b"]" * 100_000), r"its JSON is damaged|is no dictionary"),
     "a list": (header_of([1]), r"its header is no dictionary"),
+    "a name that a terminal obeys": (header_of({"\x1b[2J\n": 3}), r"says of \\x1b\[2J\\n neither"),
     "a name twice": (header_of(b'{"x": 1, "x": 2}'), r"it says twice what x is"),
     "ranges that overlap": (
         header_of({"x": entry(), "y": entry(12, 36)}, bytes(36)),

@@ -36,6 +36,11 @@ class ForeignFileError(Exception):
     """What is wrong with a file, in a few words; its reader says of which file, and what to do."""
 
 
+def shown(text: object) -> str:
+    """What a file says, as a message may show it: not much of it, and nothing that a terminal obeys."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in str(text)[:200])
+
+
 def read_bytes(path: Path, *, most: int = _MOST_BYTES) -> bytes:
     """A file's content.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ganjax.ground.errors import UserError
-from ganjax.interchange.foreign import ForeignFileError, array_of, read_bytes
+from ganjax.interchange.foreign import ForeignFileError, array_of, read_bytes, shown
 
 __all__ = ["Layer", "read_ncnn"]
 
@@ -77,7 +77,7 @@ def read_ncnn(path: Path) -> list[Layer]:
         return _with_weights(_parse(text), memoryview(read_bytes(weights)))
     except ForeignFileError as error:
         raise UserError(
-            f"{path} with {weights.name} is not a network of ncnn ({error}): name another, or fetch both again"
+            f"{path} with {weights.name} is not a network of ncnn ({shown(error)}): name another, or fetch both again"
         ) from error
 
 

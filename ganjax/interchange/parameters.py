@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ganjax.ground.errors import UserError
-from ganjax.interchange.foreign import Tensors
+from ganjax.interchange.foreign import Tensors, shown
 from ganjax.models.condition import as_argument, example_condition
 
 _MOST_NAMED = 5
@@ -96,4 +96,4 @@ def _shapes(network: Any) -> dict[str, tuple[int, ...]]:
 
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(name[:80] for name in names[:_MOST_NAMED]) + more
+    return ", ".join(shown(name) for name in names[:_MOST_NAMED]) + more

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ganjax.ground.errors import UserError
-from ganjax.interchange.foreign import TYPES, ForeignFileError, Tensors, as_numbers, check_shape, read_bytes
+from ganjax.interchange.foreign import TYPES, ForeignFileError, Tensors, as_numbers, check_shape, read_bytes, shown
 from ganjax.interchange.pickles import Name, read_pickle
 
 __all__ = ["read_pytorch"]
@@ -55,8 +55,7 @@ def read_pytorch(path: Path) -> Tensors:
         return {name: storages.array(tensor) for name, tensor in tensors.items()}
     except (ForeignFileError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
         raise UserError(
-            f"{path} is not a PyTorch file of tensors by name ({' '.join(str(error).split())[:200]}): name another, or "
-            "fetch it again"
+            f"{path} is not a PyTorch file of tensors by name ({shown(error)}): name another, or fetch it again"
         ) from error
 
 

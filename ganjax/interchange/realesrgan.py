@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ganjax.ground.errors import UserError
-from ganjax.interchange.foreign import Tensors
+from ganjax.interchange.foreign import Tensors, shown
 from ganjax.interchange.ncnn import Layer, read_ncnn, weights_beside
 from ganjax.interchange.parameters import Place, from_oihw, num_indices, parameters_of
 from ganjax.interchange.pytorch import read_pytorch
@@ -135,7 +135,7 @@ def _stranger(tensors: Tensors, path: Path) -> UserError:
     for pattern, kind in _OTHERS:
         if any(re.search(pattern, name) for name in tensors):
             return UserError(f"{path} is no network of Real-ESRGAN; it looks like {kind}")
-    some = ", ".join(name[:60] for name in list(tensors)[:3]) or "none"
+    some = ", ".join(shown(name[:60]) for name in list(tensors)[:3]) or "none"
     return UserError(
         f"{path} is no network of Real-ESRGAN; expected the tensors of RRDBNet, SRVGG or RDN, and it has "
         f"{len(tensors)}: {some}{' …' if len(tensors) > 3 else ''}"
@@ -316,7 +316,7 @@ def _of_tensorflowjs(tensors: Tensors, layers: list[dict[str, Any]], path: Path)
     for layer in layers:
         if not _fits_rdn(layer["class_name"], layer["config"], scale):
             raise UserError(
-                f"{path} looks like RDN, and its layer {str(layer['config'].get('name'))[:40]} does something else"
+                f"{path} looks like RDN, and its layer {shown(layer['config'].get('name'))} does something else"
             )
     return imported
 

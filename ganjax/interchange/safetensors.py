@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 
 from ganjax.ground.errors import UserError
-from ganjax.interchange.foreign import TYPES, ForeignFileError, Tensors, array_of, check_shape, parse_json, read_bytes
+from ganjax.interchange.foreign import (
+    TYPES,
+    ForeignFileError,
+    Tensors,
+    array_of,
+    check_shape,
+    parse_json,
+    read_bytes,
+    shown,
+)
 
 __all__ = ["read_safetensors"]
 
@@ -36,7 +45,9 @@ def read_safetensors(path: Path) -> Tensors:
     try:
         return _read(content)
     except ForeignFileError as error:
-        raise UserError(f"{path} is not a safetensors file ({error}): name another, or fetch it again") from error
+        raise UserError(
+            f"{path} is not a safetensors file ({shown(error)}): name another, or fetch it again"
+        ) from error
 
 
 def _read(content: memoryview) -> Tensors:

@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 
 from ganjax.ground.errors import UserError
-from ganjax.interchange.foreign import TYPES, ForeignFileError, Tensors, array_of, check_shape, parse_json, read_bytes
+from ganjax.interchange.foreign import (
+    TYPES,
+    ForeignFileError,
+    Tensors,
+    array_of,
+    check_shape,
+    parse_json,
+    read_bytes,
+    shown,
+)
 
 __all__ = ["read_tensorflowjs"]
 
@@ -34,9 +43,9 @@ def read_tensorflowjs(path: Path) -> tuple[Tensors, list[dict[str, Any]], list[P
             tensors = _merged(tensors, _group(group, path.parent, named))
         return tensors, _layers(model), [path.parent / name for name in sorted(named)]
     except ForeignFileError as error:
-        raise UserError(f"{path} is not a network of TensorFlow.js ({error}): name another, or fetch it again") from (
-            error
-        )
+        raise UserError(
+            f"{path} is not a network of TensorFlow.js ({shown(error)}): name another, or fetch it again"
+        ) from (error)
 
 
 def _merged(tensors: Tensors, more: Tensors) -> Tensors:
