@@ -32,10 +32,7 @@ def network_of(imported: Imported) -> Any:
 def run(imported: Imported, inputs: np.ndarray) -> np.ndarray:
     """Of one image of bytes, the result in [0, 1]."""
     network, condition = network_of(imported), Condition(inputs=jnp.asarray(inputs[None] / 127.5 - 1, jnp.float32))
-    apply = jax.jit(
-        lambda params: network.apply({"params": params}, jnp.zeros((1, 0)), condition, train=False),
-        compiler_options={"xla_backend_optimization_level": 3},
-    )
+    apply = jax.jit(lambda params: network.apply({"params": params}, jnp.zeros((1, 0)), condition, train=False))
     return (np.asarray(apply(imported.params))[0] + 1) / 2
 
 
@@ -136,7 +133,7 @@ def test_an_imported_network_is_a_run(tmp_path: Path, capsys: pytest.CaptureFixt
     command = ["import", "realesrgan", str(file), "--workdir", str(workdir), "--size", "32", "--origin", "here"]
     assert main(command) == 0
     said = capsys.readouterr().out
-    assert "SRVGG, x2, 2,308 parameters" in said
+    assert "SRVGG, x2, 2,292 parameters" in said
     assert json.loads((workdir / "origin.json").read_text()) == {
         "family": "realesrgan",
         "origin": "here",
@@ -153,11 +150,10 @@ def test_an_imported_network_is_a_run(tmp_path: Path, capsys: pytest.CaptureFixt
             small = np.asarray(Image.open(inputs / f"{index}.png"))
             exact = np.clip(255 * run(imported, small), 0, 255)
             np.testing.assert_allclose(image, exact, atol=0.51)
-    for weights in ("ema", "live"):
-        again = tmp_path / f"{weights}.npz"
-        flags = ["--weights", weights, "--inputs", str(inputs), "--out", str(again)]
+        live = tmp_path / "live.npz"
+        flags = ["--weights", "live", "--inputs", str(inputs), "--out", str(live)]
         assert main(["sample", "--workdir", str(workdir), *flags]) == 0
-        assert again.read_bytes() == out.read_bytes()
+        np.testing.assert_array_equal(np.load(live)["images"], drawn["images"])
 
     # It goes on, with the flags that it says.
     capsys.readouterr()

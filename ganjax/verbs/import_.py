@@ -71,9 +71,9 @@ def run_import(options: ImportOptions) -> None:
     config = load_config(config_file, flags)
     origin = _origin(imported, options)
     key: Any = jax.random.key(config.run.seed)
-    # Compiled, so that the network is not run to learn the shapes of its weights.
-    state = jax.jit(lambda key, params: init(config.gan, key, generator=params))(key, imported.params)
     with whole_folder("--workdir", workdir) as place:
+        # Compiled, so that the network is not run to learn the shapes of its weights.
+        state = jax.jit(lambda key, params: init(config.gan, key, generator=params))(key, imported.params)
         claim(place, epath.Path(config_file), flags, config)
         with Checkpoints(place / "checkpoints") as checkpoints:
             checkpoints.save(0, state)
