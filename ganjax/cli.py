@@ -6,6 +6,7 @@ import difflib
 import errno
 import importlib
 import importlib.metadata
+import keyword
 import logging
 import platform
 import sys
@@ -25,7 +26,7 @@ def verbs() -> dict[str, str]:
     folder = resources.files("ganjax.verbs")
     files = {path.name.removesuffix(".py"): path for path in folder.iterdir() if path.name.endswith(".py")}
     docstrings = {
-        name: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        name.removesuffix("_"): ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         for name, path in sorted(files.items())
         if not name.startswith("_")
     }
@@ -77,7 +78,12 @@ def _carry_out(verb: str, arguments: Sequence[str]) -> None:
         advice = f"perhaps you meant {nearest[0]}" if nearest else f"expected one of {', '.join(known)}"
         raise UserError(f"unknown verb {verb!r}; {advice}")
     else:
-        importlib.import_module(f"ganjax.verbs.{verb}").run(arguments)
+        importlib.import_module(_module(verb)).run(arguments)
+
+
+def _module(verb: str) -> str:
+    """The module of a verb; where Python has the word for itself, an underscore follows it."""
+    return f"ganjax.verbs.{verb}{'_' if keyword.iskeyword(verb) else ''}"
 
 
 def _outcome(error: BaseException, verb: str) -> tuple[int, str | None]:
@@ -96,7 +102,7 @@ def _outcome(error: BaseException, verb: str) -> tuple[int, str | None]:
         case Diverged():
             return 1, str(error)
         case KeyboardInterrupt():
-            return 130, getattr(sys.modules.get(f"ganjax.verbs.{verb}"), "INTERRUPTED", "interrupted")
+            return 130, getattr(sys.modules.get(_module(verb)), "INTERRUPTED", "interrupted")
         case OSError() if error.errno in _STORAGE_ERRORS:
             return 1, f"{error}; what was saved before is untouched: mend it, and run the command again"
         case BrokenPipeError():

@@ -32,7 +32,7 @@ SPEAKS_TO: dict[str, tuple[str, ...]] = {
 }
 # What a file says to some of its verbs alone: a workdir is claimed by `train` only.
 SAYS_TO: dict[tuple[str, str], tuple[str, ...]] = {("runs/workdir.py", "--run.total-images"): ("train",)}
-ARGUMENTS = {verb: [verb, "--help"] for verb in ("sample", "evaluate")} | {
+ARGUMENTS = {verb: [verb, "--help"] for verb in ("sample", "evaluate", "import")} | {
     "train": ["train", "r3gan_folder", "--help"],
     "bench": ["bench", "r3gan_folder", "--help"],
     "plan": ["plan", "r3gan_folder", "--help"],

@@ -126,7 +126,7 @@ def test_an_error_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyP
 def test_every_verb_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     told = capsys.readouterr().out
-    assert {"train", "sample", "evaluate", "bench", "plan", "data", "configs"} <= set(verbs())
+    assert {"train", "sample", "evaluate", "bench", "plan", "data", "configs", "import"} <= set(verbs())
     for verb, line in verbs().items():
         assert f"  {verb:10}{line}" in told
 

@@ -21,12 +21,15 @@ def mean_gradients(
     num_microbatches: int,
     axis_name: str | None,
 ) -> tuple[PyTree, PyTree, PyTree]:
-    """The gradients of ``loss`` and its metrics, averaged over microbatches and devices.
+    """The gradients of ``loss``, its other collections and its metrics, averaged over microbatches and devices.
+
+    Each part begins with the same collections. So running statistics come to be those of the whole batch, and vectors
+    that depend on the weights alone, as those of spectral normalisation, what they are without parts.
 
     Args:
         loss: ``(params, variables, batch) -> (mean over the batch, (variables, metrics))``; metrics are any tree.
         params: what the gradients are with respect to.
-        variables: other collections, passed on from one microbatch to the next.
+        variables: other collections.
         batch: every leaf has the samples on its first axis.
         num_microbatches: into how many parts the batch is cut.
         axis_name: the mapped axis over which the batch is split.
@@ -36,32 +39,26 @@ def mean_gradients(
     """
     params = per_device(params, axis_name)
 
-    def part(variables: PyTree, batch: PyTree) -> tuple[PyTree, tuple[PyTree, PyTree]]:
-        gradients, (variables, metrics) = jax.grad(loss, has_aux=True)(params, variables, batch)
-        return variables, (gradients, metrics)
+    def part(batch: PyTree) -> tuple[PyTree, PyTree, PyTree]:
+        gradients, (after, metrics) = jax.grad(loss, has_aux=True)(params, variables, batch)
+        return gradients, after, metrics
 
     if num_microbatches == 1:
-        variables, means = part(variables, batch)
+        means = part(batch)
     else:
 
-        def add_part(carry: tuple, batch: PyTree) -> tuple[tuple, None]:
-            variables, sums = carry
-            variables, values = part(variables, batch)
-            return (variables, jax.tree.map(jnp.add, sums, values)), None
+        def add_part(sums: PyTree, batch: PyTree) -> tuple[PyTree, None]:
+            return jax.tree.map(jnp.add, sums, part(batch)), None
 
         # Strided parts: under a mesh every device keeps the rows that it has.
         parts = jax.tree.map(lambda leaf: _deal(leaf, num_microbatches), batch)
-        _, shapes = jax.eval_shape(part, variables, jax.tree.map(lambda leaf: leaf[0], parts))
+        shapes = jax.eval_shape(part, jax.tree.map(lambda leaf: leaf[0], parts))
         # From zero, and not from the first part: outside of the loop, the compiler would work through that beside the
         # second, in twice the memory. On the CPU a convolution inside a loop is many times slower than outside.
         unroll = num_microbatches if current_platform() == "cpu" else 1
-        carry = (per_device(variables, axis_name), jax.tree.map(jnp.zeros_like, shapes))
-        (variables, sums), _ = jax.lax.scan(add_part, carry, parts, unroll=unroll)
+        sums, _ = jax.lax.scan(add_part, jax.tree.map(jnp.zeros_like, shapes), parts, unroll=unroll)
         means = jax.tree.map(lambda leaf: leaf / num_microbatches, sums)
-    if axis_name:
-        variables, means = jax.lax.pmean((variables, means), axis_name)
-    gradients, metrics = means
-    return gradients, variables, metrics
+    return jax.lax.pmean(means, axis_name) if axis_name else means
 
 
 def per_device(tree: PyTree, axis_name: str | None) -> PyTree:

@@ -1,18 +1,14 @@
 """Published weights: found in the cache folder or fetched, their hash checked, and read without running anything.
 
-A PyTorch file is a pickle, and a pickle is a program. Here it is read by an unpickler that knows the five names which
-describe a tensor and refuses every other, and then kept as a plain .npz.
+A PyTorch file is a pickle, and a pickle is a program. ``ganjax.interchange.pytorch`` takes it apart; then it is kept as
+a plain .npz.
 """
 
-import collections
 import dataclasses
 import hashlib
 import http.client
-import io
 import logging
 import os
-import pickle
-import struct
 import tempfile
 import urllib.request
 import zipfile
@@ -25,23 +21,12 @@ import numpy as np
 from tqdm import tqdm
 
 from ganjax.ground.errors import UserError
+from ganjax.interchange.pytorch import read_pytorch
 from ganjax.platform.cache import cache_folder
 
 _logger = logging.getLogger("ganjax")
 
 _CHUNK = 2**20
-_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-_STORAGES = {
-    "DoubleStorage": "<f8",
-    "FloatStorage": "<f4",
-    "HalfStorage": "<f2",
-    "LongStorage": "<i8",
-    "IntStorage": "<i4",
-    "ShortStorage": "<i2",
-    "CharStorage": "i1",
-    "ByteStorage": "u1",
-    "BoolStorage": "?",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,121 +152,3 @@ def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
         os.replace(name, path)
     finally:
         Path(name).unlink(missing_ok=True)
-
-
-def read_pytorch(path: Path) -> dict[str, np.ndarray]:
-    """The tensors of a state dictionary that PyTorch saved, in either of its formats, without PyTorch.
-
-    Raises:
-        UserError: the file is something else, is damaged, or holds more than tensors by name.
-    """
-    try:
-        tensors = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
-        if not isinstance(tensors, dict):
-            raise pickle.UnpicklingError(f"it holds a {type(tensors).__name__}")
-        return {name: tensor.array() for name, tensor in tensors.items()}
-    except (
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-        KeyError,
-        ValueError,
-        TypeError,
-        EOFError,
-        AttributeError,
-        struct.error,
-    ) as error:
-        raise UserError(f"{path} is not a PyTorch file of tensors by name ({error}): fetch it again") from error
-
-
-@dataclasses.dataclass(frozen=True)
-class _Storage:
-    """A run of numbers, whose content comes behind the pickle or in another entry of the archive."""
-
-    key: str
-    dtype: str
-    contents: dict[str, bytes]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Tensor:
-    """A view of a storage."""
-
-    storage: _Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-    def array(self) -> np.ndarray:
-        values = np.frombuffer(self.storage.contents[self.storage.key], self.storage.dtype)
-        last = self.offset + sum((length - 1) * stride for length, stride in zip(self.shape, self.strides, strict=True))
-        if min((self.offset, *self.shape, *self.strides)) < 0 or (0 not in self.shape and last >= len(values)):
-            raise ValueError(f"a tensor of shape {self.shape} lies outside its storage of {len(values)}")
-        strides = tuple(stride * values.itemsize for stride in self.strides)
-        return np.lib.stride_tricks.as_strided(values[self.offset :], self.shape, strides, writeable=False).copy()
-
-
-def _rebuild_tensor(storage: _Storage, offset: int, shape: tuple, strides: tuple, *_: object) -> _Tensor:
-    return _Tensor(storage, offset, tuple(shape), tuple(strides))
-
-
-def _rebuild_parameter(tensor: _Tensor, *_: object) -> _Tensor:
-    return tensor
-
-
-class _Unpickler(pickle.Unpickler):
-    """Knows tensors, and ordered dictionaries of them; refuses every other name."""
-
-    def __init__(self, file: BinaryIO, contents: dict[str, bytes]) -> None:
-        super().__init__(file, encoding="latin-1")
-        self._contents = contents
-
-    def find_class(self, module: str, name: str) -> object:
-        """What a name in the file stands for."""
-        known = {
-            ("collections", "OrderedDict"): collections.OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-            ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
-            ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-        }
-        if (module, name) in known:
-            return known[module, name]
-        if module == "torch" and name in _STORAGES:
-            return _STORAGES[name]
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which is no part of a tensor")
-
-    def persistent_load(self, pid: tuple) -> _Storage:
-        """The storage that an identifier in the file stands for."""
-        kind, dtype, key = pid[:3]
-        if kind != "storage" or dtype not in _STORAGES.values():
-            raise pickle.UnpicklingError(f"it refers to a {kind!r}")
-        return _Storage(str(key), dtype, self._contents)
-
-
-def _read_zip(path: Path) -> object:
-    with zipfile.ZipFile(path) as archive:
-        entries = {name.split("/", 1)[-1]: name for name in archive.namelist()}
-        contents = {
-            entry.removeprefix("data/"): archive.read(name)
-            for entry, name in entries.items()
-            if entry.startswith("data/")
-        }
-        return _Unpickler(io.BytesIO(archive.read(entries["data.pkl"])), contents).load()
-
-
-def _read_legacy(path: Path) -> object:
-    """The format before PyTorch 1.6: five pickles one after the other, and then the storages."""
-    contents: dict[str, bytes] = {}
-    with path.open("rb") as file:
-        if _Unpickler(file, contents).load() != _LEGACY_MAGIC:
-            raise pickle.UnpicklingError("its first number is not PyTorch's")
-        for _ in range(2):  # the protocol's number, and the sizes of C's types where it was written
-            _Unpickler(file, contents).load()
-        unpickler = _Unpickler(file, contents)
-        storages: dict[str, str] = {}
-        tensors = unpickler.load()
-        if isinstance(tensors, dict):
-            storages = {tensor.storage.key: tensor.storage.dtype for tensor in tensors.values()}
-        for key in _Unpickler(file, contents).load():
-            (length,) = struct.unpack("<q", file.read(8))
-            contents[str(key)] = file.read(length * np.dtype(storages[str(key)]).itemsize)
-    return tensors

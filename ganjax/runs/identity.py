@@ -123,7 +123,7 @@ def went_wrong(error: UserError) -> Fault:
 
 def _check(workdir: epath.Path, source: Source, unreadable: Literal["stop", "replace"]) -> None:
     found, known = identify(source), None
-    if Checkpoints(workdir / "checkpoints").latest_step is not None:
+    if Checkpoints(workdir / "checkpoints").latest_step:  # at step 0 it has learned from none
         known = load_identity(workdir)
         if known is None:
             announce(f"{workdir} was begun by a version that did not write down its images: taken to be {source.name}")

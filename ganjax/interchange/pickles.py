@@ -1,0 +1,221 @@
+"""A pickle, taken apart without running it.
+
+A pickle is a program for a small machine that can call whatever it names. The machine here has the same instructions,
+without the calls: it builds numbers, texts and plain containers, and hands what a few known names are called with to
+functions of ours. It meets any other name with a refusal. Nothing is imported, looked up or called by a name in a file.
+"""
+
+import io
+import pickletools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ganjax.interchange.foreign import ForeignFileError
+
+_MOST_OPERATIONS = 3_000_000
+_DEEPEST = 40
+
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+# The instructions that do no more than to put their argument on the stack: numbers, texts and bytes.
+_VALUES = {
+    code.name
+    for code in pickletools.opcodes
+    if code.arg and not code.stack_before and code.stack_after and code.stack_after[0] is not pickletools.anyobject
+}
+
+
+class Name:
+    """A name in a pickle that is known, and stands for itself until it is called.
+
+    Attributes:
+        full: as ``collections.OrderedDict``.
+    """
+
+    def __init__(self, full: str) -> None:
+        self.full = full
+
+
+class _Mark:
+    """Where the arguments of an instruction begin."""
+
+
+def read_pickle(
+    file: io.BytesIO, *, known: Mapping[str, Callable[..., Any] | None], persistent: Callable[[Any], Any]
+) -> Any:
+    """What the pickle describes that begins where the file stands; it stands behind it afterwards.
+
+    Args:
+        file: of bytes in memory, so that no length in it can ask for more than there is.
+        known: the names that there may be, with what makes the value of their arguments; None: may not be called.
+        persistent: makes the value of an identifier that points out of the pickle.
+
+    Raises:
+        ForeignFileError: it is damaged, names something else, or holds itself.
+    """
+    machine = _Machine(known, persistent)
+    operations = pickletools.genops(file)
+    for _ in range(_MOST_OPERATIONS):
+        try:
+            operation, argument, _ = next(operations)
+        except (ValueError, StopIteration, UnicodeError, OverflowError) as error:
+            raise ForeignFileError(f"its pickle is damaged: {str(error)[:80] or 'it ends early'}") from error
+        if operation.name == "STOP":
+            return _checked(machine.take())
+        machine.carry_out(operation.name, argument)
+    raise ForeignFileError(f"its pickle has more than {_MOST_OPERATIONS:,} instructions")
+
+
+class _Machine:
+    """The machine: a stack of values, and a memory by numbers."""
+
+    def __init__(self, known: Mapping[str, Callable[..., Any] | None], persistent: Callable[[Any], Any]) -> None:
+        self._known = known
+        self._persistent = persistent
+        self._stack: list[Any] = []
+        self._memory: dict[int, Any] = {}
+
+    def carry_out(self, operation: str, argument: Any) -> None:
+        """One instruction, by the name that ``pickletools`` has for it."""
+        stack = self._stack
+        match operation:
+            case "PROTO" | "FRAME":
+                pass
+            case name if name in _CONSTANTS:
+                stack.append(_CONSTANTS[name])
+            case name if name in _VALUES:
+                stack.append(argument)
+            case "MARK":
+                stack.append(_Mark)
+            case "POP":
+                stack.pop() if stack else self.take()
+            case "POP_MARK":
+                self._arguments()
+            case "DUP":
+                stack.append(self._top())
+            case "EMPTY_LIST":
+                stack.append([])
+            case "EMPTY_TUPLE":
+                stack.append(())
+            case "EMPTY_DICT":
+                stack.append({})
+            case "LIST":
+                stack.append(self._arguments())
+            case "TUPLE":
+                stack.append(tuple(self._arguments()))
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                values = [self.take() for _ in range(int(operation[-1]))]
+                stack.append(tuple(reversed(values)))
+            case "DICT":
+                values = self._arguments()
+                stack.append({})
+                self._set_items(values)
+            case "APPEND":
+                value = self.take()
+                self._target(list).append(value)
+            case "APPENDS":
+                values = self._arguments()
+                self._target(list).extend(values)
+            case "SETITEM":
+                value, key = self.take(), self.take()
+                self._set_items([key, value])
+            case "SETITEMS":
+                self._set_items(self._arguments())
+            case "PUT" | "BINPUT" | "LONG_BINPUT":
+                self._memory[argument] = self._top()
+            case "MEMOIZE":
+                self._memory[len(self._memory)] = self._top()
+            case "GET" | "BINGET" | "LONG_BINGET":
+                if argument not in self._memory:
+                    raise ForeignFileError(f"its pickle is damaged: it recalls number {argument}, which it never kept")
+                stack.append(self._memory[argument])
+            case "GLOBAL":
+                self._name(*argument.split(" ", 1))
+            case "STACK_GLOBAL":
+                name, module = self.take(), self.take()
+                self._name(module, name)
+            case "REDUCE" | "NEWOBJ":
+                arguments, called = self.take(), self.take()
+                self._call(called, arguments)
+            case "BUILD":  # attributes of what was built, none of which is a number of a tensor
+                self.take()
+                self._top()
+            case "PERSID" | "BINPERSID":
+                stack.append(self._persistent(argument if operation == "PERSID" else self.take()))
+            case _:
+                raise ForeignFileError(
+                    f"its pickle has the instruction {operation}, with which none of tensors is made"
+                )
+
+    def take(self) -> Any:
+        """The uppermost value, which is taken away."""
+        value = self._top()
+        self._stack.pop()
+        return value
+
+    def _top(self) -> Any:
+        if not self._stack or self._stack[-1] is _Mark:
+            raise ForeignFileError("its pickle is damaged: it takes a value where there is none")
+        return self._stack[-1]
+
+    def _target(self, kind: type) -> Any:
+        target = self._top()
+        if type(target) is not kind:
+            raise ForeignFileError(f"its pickle is damaged: it fills a {type(target).__name__} as a {kind.__name__}")
+        return target
+
+    def _arguments(self) -> list[Any]:
+        """All values since the last mark, which is taken away, too."""
+        for place in range(len(self._stack) - 1, -1, -1):
+            if self._stack[place] is _Mark:
+                values = self._stack[place + 1 :]
+                del self._stack[place:]
+                return values
+        raise ForeignFileError("its pickle is damaged: it goes back to a mark that it never made")
+
+    def _set_items(self, values: list[Any]) -> None:
+        target = self._target(dict)
+        if len(values) % 2:
+            raise ForeignFileError("its pickle is damaged: a key has no value")
+        for key, value in zip(values[::2], values[1::2], strict=True):
+            if key is not None and not isinstance(key, str | bytes | int | float):  # others' hashes may be of any depth
+                raise ForeignFileError(f"a key of a dictionary is a {type(key).__name__}")
+            target[key] = value
+
+    def _name(self, module: Any, name: Any) -> None:
+        full = f"{module}.{name}"
+        if not (isinstance(module, str) and isinstance(name, str) and full in self._known):
+            raise ForeignFileError(f"it names {full[:80]!s}, which is no part of a tensor")
+        self._stack.append(Name(full))
+
+    def _call(self, called: Any, arguments: Any) -> None:
+        make = self._known[called.full] if isinstance(called, Name) else None
+        if make is None or type(arguments) is not tuple:
+            what = called.full if isinstance(called, Name) else f"a {type(called).__name__}"
+            raise ForeignFileError(f"it calls {what}, which makes no part of a tensor")
+        try:
+            self._stack.append(make(*arguments))
+        except TypeError as error:
+            raise ForeignFileError(f"it calls {called.full} with {len(arguments)} values") from error
+
+
+def _checked(value: Any) -> Any:
+    """A value none of whose containers holds itself, or lies too deep."""
+    done: set[int] = set()
+    path: list[tuple[int, Any]] = []  # each container that is being looked into, with what is left of it
+    pending = iter([value])
+    while True:
+        for inner in pending:
+            if type(inner) not in (list, tuple, dict) or id(inner) in done:
+                continue
+            if any(identity == id(inner) for identity, _ in path):
+                raise ForeignFileError("it has a container that holds itself")
+            if len(path) >= _DEEPEST:
+                raise ForeignFileError(f"its containers are nested more than {_DEEPEST} deep")
+            path.append((id(inner), pending))
+            pending = iter(inner.values() if isinstance(inner, dict) else inner)
+            break
+        else:
+            if not path:
+                return value
+            identity, pending = path.pop()
+            done.add(identity)

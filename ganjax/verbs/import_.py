@@ -1,0 +1,114 @@
+"""Brings a published network into a workdir, for sample, evaluate, bench and train to take."""
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import jax
+import tyro
+from etils import epath
+
+from ganjax.algorithms.gan import init
+from ganjax.evaluation.weights import sha256_of
+from ganjax.ground.checks import check_number
+from ganjax.ground.files import write_whole
+from ganjax.interchange.realesrgan import Imported, read_realesrgan
+from ganjax.runs.arguments import parse_arguments
+from ganjax.runs.checkpoint import Checkpoints
+from ganjax.runs.config import load_config
+from ganjax.runs.config_files import shipped_configs
+from ganjax.runs.outputs import given_path, whole_folder
+from ganjax.runs.workdir import claim, workdir_path
+
+INTERRUPTED = "interrupted before the network was imported; nothing was written"
+
+ORIGIN = "origin.json"
+"""What says in a workdir where its first weights are from."""
+
+_MOST_LICENCE = 100_000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """Brings a published network into a workdir, for sample, evaluate, bench and train to take.
+
+    Example: ganjax import realesrgan RealESRGAN_x4plus.pth --workdir runs/x4plus
+
+    Nothing in the file is executed. The network is told from its tensors: Real-ESRGAN's and ESRGAN's RRDBNet, its
+    compact network for video, or UpscalerJS's ESRGAN slim.
+
+    Attributes:
+        family: whose file it is.
+        file: .pth, .safetensors, ncnn's .param (its .bin beside it) or TensorFlow.js's model.json (its shards beside
+            it).
+        workdir: the run's folder, which must be new or empty.
+        size: pixels a side of the images that the network is sampled and trained at; used on any. By default 256, or
+            what is next to it.
+        origin: where the file is from, such as its URL, to be kept with it.
+    """
+
+    family: tyro.conf.Positional[Literal["realesrgan"]]
+    file: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="FILE")]]
+    workdir: str
+    size: int | None = None
+    origin: str = ""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Carries out ``ganjax import``."""
+    run_import(parse_arguments(ImportOptions, arguments, prog="ganjax import"))
+
+
+def run_import(options: ImportOptions) -> None:
+    """Reads a file, and makes a run of it that has taken no step: what ``ganjax import`` does."""
+    check_number("--size", options.size, at_least=8, example=256)
+    workdir = workdir_path(options.workdir)
+    imported = read_realesrgan(Path(given_path("FILE", options.file)))
+    config_file, flags = shipped_configs()["realesrgan"], _flags(imported, options.size)
+    config = load_config(config_file, flags)
+    origin = _origin(imported, options)
+    key: Any = jax.random.key(config.run.seed)
+    with whole_folder("--workdir", workdir) as place:
+        # Compiled, so that the network is not run to learn the shapes of its weights.
+        state = jax.jit(lambda key, params: init(config.gan, key, generator=params))(key, imported.params)
+        claim(place, epath.Path(config_file), flags, config)
+        with Checkpoints(place / "checkpoints") as checkpoints:
+            checkpoints.save(0, state)
+        write_whole(place / ORIGIN, json.dumps(origin, indent=1) + "\n")
+    generator = config.gan.generator
+    size = sum(leaf.size for leaf in jax.tree.leaves(imported.params))
+    print(f"{type(generator).__name__}, x{imported.scale}, {size:,} parameters: {workdir}")
+    place = ["--workdir", str(workdir)]
+    print(f"to use it:      {shlex.join(['ganjax', 'sample', *place, '--inputs', 'FOLDER', '--out', 'FOLDER'])}")
+    print(f"to train it on: {shlex.join(['ganjax', 'train', 'realesrgan', *place, *flags, '--path', 'FOLDER'])}")
+
+
+def _flags(imported: Imported, size: int | None) -> list[str]:
+    """The flags of the config that make the network."""
+    given = {"network": imported.network, "scale": imported.scale, **imported.settings}
+    given |= {"channels": 1} if imported.channels == 1 else {}
+    given |= {} if size is None else {"size": size}
+    return [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def _origin(imported: Imported, options: ImportOptions) -> dict[str, Any]:
+    licences = sorted(
+        path
+        for folder in {file.parent for file in imported.files}
+        for path in folder.iterdir()
+        if path.name.upper().startswith(("LICENSE", "LICENCE", "COPYING")) and path.is_file()
+    )
+    return {
+        "family": options.family,
+        "origin": options.origin,
+        "files": [{"name": file.name, "sha256": sha256_of(file)} for file in imported.files],
+        "licences": {path.name: _beginning(path) for path in licences},
+    }
+
+
+def _beginning(path: Path) -> str:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return file.read(_MOST_LICENCE)
