@@ -19,7 +19,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_default_matmul_precision", "highest")
 
 # Not ``runs``, where there are hardly any arrays, and a test that says what loading a checkpoint executes.
-WINGS = ("algorithms", "augment", "compiling", "data", "evaluation", "ground", "models", "platform", "recipes")
+WINGS = ("algorithms", "augment", "compiling", "data", "evaluation", "ground", "models", "platform", "recipes", "using")
 hook = install_import_hook([f"ganjax.{wing}" for wing in WINGS], "beartype.beartype")
 import ganjax  # noqa: E402, F401
 

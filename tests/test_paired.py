@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -109,11 +110,11 @@ def test_numbers_are_those_of_scikit_image(name: str) -> None:
 
 
 def test_luma_is_of_16_to_235() -> None:
-    black, white = np.zeros((1, 1, 1, 3), np.uint8), np.full((1, 1, 1, 3), 255, np.uint8)
+    black, white = jnp.zeros((1, 1, 1, 3), jnp.uint8), jnp.full((1, 1, 1, 3), 255, jnp.uint8)
     assert float(paired.luma(black)[0, 0, 0, 0]) == 16
     assert float(paired.luma(white)[0, 0, 0, 0]) == pytest.approx(235, rel=1e-6)
     assert float(paired.luma(white[..., :1])[0, 0, 0, 0]) == pytest.approx(235, rel=1e-6)
-    red = np.array([255, 0, 0], np.uint8).reshape(1, 1, 1, 3)
+    red = jnp.array([255, 0, 0], jnp.uint8).reshape(1, 1, 1, 3)
     assert float(paired.luma(red)[0, 0, 0, 0]) == pytest.approx(16 + 65.481, rel=1e-6)
 
 
@@ -125,7 +126,7 @@ def test_alike_is_one_and_infinite() -> None:
 
 
 def test_what_is_too_small_is_refused() -> None:
-    small = np.zeros((1, 160, 200, 3), np.uint8)
+    small = jnp.zeros((1, 160, 200, 3), jnp.uint8)
     with pytest.raises(UserError, match="ms-ssim needs 161 pixels a side without the border, and there are 160 x 200"):
         paired.ms_ssim(small, small)
     with pytest.raises(UserError, match="ssim needs 11 pixels a side"):

@@ -13,14 +13,14 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from ganjax.evaluation.content import image_progress
-from ganjax.evaluation.paired import SMALLEST, cropped, luma, ms_ssim, psnr, ssim
+from ganjax.evaluation.paired import SMALLEST, cropped, decibels, luma, ms_ssim, squared_error, ssim
 from ganjax.ground.errors import UserError
 
 Features = Callable[[UInt8[np.ndarray, "num height width channels"]], Float[np.ndarray, "num features"]]
 
 _MEASURES: dict[str, Callable[[Array, Array], Array]] = {
-    "psnr": psnr,
-    "psnr-y": lambda images, reals: psnr(luma(images), luma(reals)),
+    "psnr": squared_error,
+    "psnr-y": lambda images, reals: squared_error(luma(images), luma(reals)),
     "ssim": ssim,
     "ssim-y": lambda images, reals: ssim(luma(images), luma(reals)),
     "ms-ssim": ms_ssim,
@@ -86,9 +86,10 @@ def measure_pairs(
         for batch in pairs.batches(num):
             measured = _measure(of_pixels, pairs.border, batch.images, batch.reals)
             for name, values in zip(of_pixels, measured, strict=True):
-                found[name].append(np.asarray(values, np.float64))
-                if not np.isfinite(values).all() and name.startswith("psnr"):
-                    alike = batch.names[int(np.argmax(~np.isfinite(values)))]
+                numbers = decibels(values) if name.startswith("psnr") else np.asarray(values, np.float64)
+                found[name].append(numbers)
+                if np.isinf(numbers).any():
+                    alike = batch.names[int(np.argmax(np.isinf(numbers)))]
                     raise UserError(f"is infinite for {alike}, which is its real to the last bit; take such pairs out")
             if features is not None:
                 apart = features(batch.images).astype(np.float64) - features(batch.reals)

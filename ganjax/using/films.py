@@ -12,8 +12,6 @@ from jaxtyping import UInt8
 
 from ganjax.ground.errors import UserError
 
-__all__ = ["CONTAINERS", "FilmHeader", "check_codec", "is_film", "read_film_header", "translate_film"]
-
 CONTAINERS = {
     ".mp4": "mp4",
     ".m4v": "mp4",

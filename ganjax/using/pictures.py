@@ -17,17 +17,6 @@ from ganjax.data.formats import BinaryFile, open_image
 from ganjax.data.images import unreadable
 from ganjax.data.pixels import decode_upright, to_plain_mode, upright_shape
 
-__all__ = [
-    "Frame",
-    "Header",
-    "Picture",
-    "any_number_of_pixels",
-    "read_header",
-    "read_picture",
-    "suffix_for",
-    "write_picture",
-]
-
 _FORMATS = {
     ".png": "PNG",
     ".jpg": "JPEG",
@@ -51,9 +40,6 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     "TIFF": {"compression": "tiff_lzw"},
 }
 
-SUFFIXES = tuple(_FORMATS)
-"""The ends of names in which a picture can be written."""
-
 
 class Header(NamedTuple):
     """What is known of a picture before it is decoded.
@@ -63,12 +49,14 @@ class Header(NamedTuple):
         channels: of its pixels, transparency among them.
         animated: whether it has more than one frame.
         deep: whether its pixels have more than 8 bits a channel.
+        transparent: whether some may be transparent.
     """
 
     size: tuple[int, int]
     channels: int
     animated: bool = False
     deep: bool = False
+    transparent: bool = False
 
 
 class Frame(NamedTuple):
@@ -118,7 +106,7 @@ def read_header(file: BinaryFile, *, name: str) -> Header:
     """
     try:
         with open_image(file) as image:
-            animated = _is_animated(image, name)
+            animated, transparent = _is_animated(image, name), image.has_transparency_data
             deep = image.mode.startswith(("I", "F")) or any(_WIDE.search(str(tile.args)) for tile in image.tile)
         file.seek(0)
         height, width, channels = upright_shape(file)
@@ -126,7 +114,7 @@ def read_header(file: BinaryFile, *, name: str) -> Header:
         raise
     except Exception as error:  # Pillow raises a dozen kinds
         raise unreadable(name, error) from error
-    return Header((height, width), channels, animated, deep)
+    return Header((height, width), channels, animated, deep, transparent)
 
 
 def read_picture(data: bytes, *, name: str, channels: int) -> Picture:
@@ -166,6 +154,11 @@ def suffix_for(name: str, *, animated: bool) -> str:
     """
     suffix = posixpath.splitext(name)[1]
     return suffix if suffix.lower() in (_ANIMATED if animated else _FORMATS) else ".png"
+
+
+def suffixes_for(*, animated: bool) -> tuple[str, ...]:
+    """The ends of names under which a picture or an animation can be written."""
+    return tuple(_ANIMATED if animated else _FORMATS)
 
 
 def write_picture(file: IO[bytes], picture: Picture, *, suffix: str) -> None:

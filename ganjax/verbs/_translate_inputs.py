@@ -201,7 +201,7 @@ def remarks(inputs: Inputs, names: Mapping[str, str], fitting: Fitting, *, array
     if deep := [name for name, found in pictures.items() if found.deep]:
         yield f"{len(deep)} have more than 8 bits a channel, and are read and written with 8: first {deep[0]}"
     if arrays:
-        if left := [name for name, found in pictures.items() if found.channels in (2, 4) and not fitting.fills]:
+        if left := [name for name, found in pictures.items() if found.transparent and not fitting.fills]:
             yield f"transparency is not kept in arrays: {len(left)} have some, first {left[0]}"
         if left := [name for name, found in pictures.items() if found.animated]:
             yield f"of animations the first frame alone is kept in arrays: {len(left)} are some, first {left[0]}"

@@ -11,7 +11,7 @@ from ganjax.ground.errors import UserError
 from ganjax.runs.outputs import output_path
 from ganjax.runs.translating import memory_of_host
 from ganjax.using.films import CONTAINERS, is_film
-from ganjax.using.pictures import SUFFIXES, suffix_for
+from ganjax.using.pictures import suffix_for, suffixes_for
 from ganjax.using.sizes import Sizes
 from ganjax.verbs._translate_inputs import Inputs
 
@@ -24,7 +24,8 @@ def output_place(text: str, inputs: Inputs) -> epath.Path:
     Raises:
         UserError: it is no place for what is made, or lies among the inputs.
     """
-    of_one = tuple(CONTAINERS) if inputs.films else SUFFIXES
+    animated = any(header.animated for header in inputs.pictures.values())
+    of_one = tuple(CONTAINERS) if inputs.films else suffixes_for(animated=animated)
     out = output_path("--out", text, suffixes=(ARRAYS, *of_one) if inputs.single else (ARRAYS,), folder=True)
     if out.suffix.lower() == ARRAYS:
         if inputs.films:
