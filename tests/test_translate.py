@@ -1,5 +1,6 @@
 """`ganjax translate`: what is made of pictures of any kind, where it goes, and what is refused before the work."""
 
+import functools
 import os
 import struct
 import zipfile
@@ -58,7 +59,9 @@ def config_of(generator: Any, inputs: Callable | None = None) -> Config:
         discriminator_optimizer=adam,
         inputs=inputs,
     )
-    return Config(gan=gan, data=Digits(), run=Run(batch_size=8, total_images=8))
+    return Config(
+        gan=gan, data=Digits(), run=Run(batch_size=8, total_images=8, log_every=8, sample_every=8, checkpoint_every=8)
+    )
 
 
 RGB, GREY, X2 = (16, 16, 3), (16, 16, 1), (32, 32, 3)
@@ -77,31 +80,37 @@ MODELS: dict[str, Callable[[], Config]] = {
 }
 
 
+@functools.cache
+def model_of(name: str) -> tuple[Config, Any]:
+    """A model that has just been initialised."""
+    config = MODELS[name]()
+    return config, jax.jit(init, static_argnums=0)(config.gan, jax.random.key(0))
+
+
 @pytest.fixture
 def translate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """`ganjax translate` with a model that has just been initialised, in a folder of its own."""
+    """`ganjax translate` with such a model, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    model = {}
+    chosen = []
 
     def run(name: str, *arguments: str) -> int:
-        model["config"] = MODELS[name]()
+        chosen[:] = [name]
         return main(["translate", "--workdir", "run", *arguments])
 
-    monkeypatch.setattr("ganjax.verbs.translate.load_workdir", lambda workdir: model["config"])
-    monkeypatch.setattr("ganjax.verbs.translate.restore_state", lambda config, workdir, step: state_of(config))
+    monkeypatch.setattr("ganjax.verbs.translate.load_workdir", lambda workdir: model_of(chosen[0])[0])
+    monkeypatch.setattr("ganjax.verbs.translate.restore_state", lambda config, workdir, step: model_of(chosen[0])[1])
     return run
 
 
-def state_of(config: Config) -> Any:
-    return init(config.gan, jax.random.key(0))
+apply = jax.jit(sample, static_argnums=0)
 
 
 def made_of(model: str, inputs: np.ndarray, **condition: Any) -> np.ndarray:
     """What a model makes of an image in [-1, 1], in [-1, 1]."""
-    config = MODELS[model]()
+    config, state = model_of(model)
     latents = jnp.zeros((1, config.gan.generator.latent_size))
     given = Condition(inputs=jnp.asarray(inputs[None], jnp.float32), **condition)
-    return np.clip(np.asarray(sample(config.gan, state_of(config), latents, given))[0], -1, 1)
+    return np.clip(np.asarray(apply(config.gan, state, latents, given))[0], -1, 1)
 
 
 def made_bytes(model: str, pixels: np.ndarray, **condition: Any) -> np.ndarray:
@@ -131,8 +140,11 @@ def close(actual: np.ndarray, expected: np.ndarray, *, within: int = 1) -> None:
     assert np.abs(actual.astype(int) - expected).max() <= within
 
 
-def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    return [line for line in capsys.readouterr().err.splitlines() if line.startswith("ganjax: ")]
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What was said since this was asked last."""
+    said = [record.getMessage() for record in caplog.records if record.name == "ganjax"]
+    caplog.clear()
+    return said
 
 
 def refusal(capsys: pytest.CaptureFixture[str]) -> str:
@@ -144,7 +156,7 @@ def refusal(capsys: pytest.CaptureFixture[str]) -> str:
 # --- what is made ---
 
 
-def test_each_picture_of_a_folder_becomes_one_of_its_name(translate, capsys) -> None:
+def test_each_picture_of_a_folder_becomes_one_of_its_name(translate, capsys, caplog) -> None:
     pixels = {
         "a.png": save("in/a.png", noise(16, 20)),
         "below/b.png": save("in/below/b.png", noise(16, 20)),
@@ -155,10 +167,8 @@ def test_each_picture_of_a_folder_becomes_one_of_its_name(translate, capsys) -> 
     jpeg = save("in/f.JPG", noise(40, 40), quality=95, subsampling=0)
     Path("in/readme.txt").write_text("of pictures")
     assert translate("x2", "--inputs", "in", "--out", "out", "--scale", "2") == 0
-    output = capsys.readouterr()
-    assert output.out == "made of 6 inputs by the generator at 0 images: out\n"
-    (line,) = [line for line in output.err.splitlines() if line.startswith("ganjax: ")]
-    assert line == "ganjax: in: 1 file(s) are no pictures and are left out, first readme.txt"
+    assert capsys.readouterr().out == "made of 6 inputs by the generator at 0 images: out\n"
+    assert lines(caplog) == ["in: 1 file(s) are no pictures and are left out, first readme.txt"]
     assert {str(path.relative_to("out")) for path in Path("out").rglob("*.*")} == {*pixels, "f.JPG"}
     for name, image in pixels.items():
         close(opened(f"out/{name}"), made_bytes("x2", image), within=12 if name == "e.webp" else 0)
@@ -167,7 +177,7 @@ def test_each_picture_of_a_folder_becomes_one_of_its_name(translate, capsys) -> 
     assert jpeg.shape == (40, 40, 3)
 
 
-def test_an_archive_and_one_picture(translate, capsys) -> None:
+def test_an_archive_and_one_picture(translate, caplog) -> None:
     pixels = save("a.png", noise(16, 18))
     with zipfile.ZipFile("in.zip", "w") as archive:
         archive.write("a.png", "top/a.png")
@@ -177,7 +187,7 @@ def test_an_archive_and_one_picture(translate, capsys) -> None:
     close(opened("folder/a.png"), made_bytes("x2", pixels), within=0)
     assert translate("x2", "--inputs", "a.png", "--out", "new/large.bmp") == 0
     close(opened("new/large.bmp"), made_bytes("x2", pixels), within=0)
-    assert not lines(capsys)
+    assert not lines(caplog)
 
 
 def test_arrays_are_floats_from_0_to_1(translate, capsys) -> None:
@@ -204,7 +214,7 @@ def test_grey_and_colour_are_converted_to_what_the_model_takes(translate, weight
     close(opened("to_grey/colour.png"), made_bytes("to grey", colour)[:, :, 0])
 
 
-def test_transparency_is_kept_and_enlarged(translate, capsys) -> None:
+def test_transparency_is_kept_and_enlarged(translate, caplog) -> None:
     alpha = np.zeros((16, 12, 1), np.uint8)
     alpha[4:12, 3:9] = 255
     pixels = noise(16, 12)
@@ -219,7 +229,7 @@ def test_transparency_is_kept_and_enlarged(translate, capsys) -> None:
     assert translate("same", "--inputs", "in", "--out", "same") == 0
     np.testing.assert_array_equal(opened("same/a.png")[:, :, 3], alpha[:, :, 0])
     assert translate("same", "--inputs", "in", "--out", "x.npz") == 0
-    assert "transparency is not kept in arrays: 2 have some, first a.png" in "".join(lines(capsys))
+    assert "transparency is not kept in arrays: 2 have some, first a.png" in "".join(lines(caplog))
 
 
 def test_pictures_are_turned_upright_once(translate) -> None:
@@ -233,19 +243,17 @@ def test_pictures_are_turned_upright_once(translate) -> None:
         assert image.getexif().get(0x0112, 1) == 1
 
 
-def test_sixteen_bits_become_eight(translate, capsys) -> None:
+def test_sixteen_bits_become_eight(translate, caplog) -> None:
     grey = noise(12, 12, 1)[:, :, 0]
     Path("in").mkdir()
     Image.fromarray(grey.astype(np.uint16) * 257).save("in/deep.png")
     save("in/plain.png", noise(12, 12))
     assert translate("x2", "--inputs", "in", "--out", "out") == 0
     close(opened("out/deep.png"), made_bytes("x2", grey[:, :, None].repeat(3, axis=2)), within=0)
-    assert lines(capsys) == [
-        "ganjax: 1 have more than 8 bits a channel, and are read and written with 8: first deep.png"
-    ]
+    assert lines(caplog) == ["1 have more than 8 bits a channel, and are read and written with 8: first deep.png"]
 
 
-def test_animations_stay_animations(translate, capsys) -> None:
+def test_animations_stay_animations(translate, caplog) -> None:
     Path("in").mkdir()
     frames = [noise(12, 16) // (i + 1) for i in range(3)]
     images = [Image.fromarray(frame) for frame in frames]
@@ -253,7 +261,7 @@ def test_animations_stay_animations(translate, capsys) -> None:
     images[0].save("in/b.gif", save_all=True, append_images=images[1:], duration=80, loop=0)
     images[0].save("in/still.gif")
     assert translate("x2", "--inputs", "in", "--out", "out") == 0
-    (line,) = lines(capsys)
+    (line,) = lines(caplog)
     assert "1 are written as .png, for theirs keeps less or cannot be written: first still.gif" in line
     with Image.open("out/a.png") as made:
         assert (made.n_frames, made.info["loop"]) == (3, 2)
@@ -266,15 +274,15 @@ def test_animations_stay_animations(translate, capsys) -> None:
     with Image.open("out/still.png") as made:
         assert made.size == (32, 24)
     assert translate("x2", "--inputs", "in/a.png", "--out", "x.npz") == 0
-    assert "of animations the first frame alone is kept in arrays" in lines(capsys)[0]
+    assert "of animations the first frame alone is kept in arrays" in lines(caplog)[0]
     with np.load("x.npz") as arrays:
         assert arrays["images"].shape == (1, 24, 32, 3)
 
 
-def test_sides_that_the_network_does_not_take_are_continued_and_this_is_said_once(translate, capsys) -> None:
+def test_sides_that_the_network_does_not_take_are_continued_and_this_is_said_once(translate, caplog) -> None:
     pixels = [save(f"in/{i}.png", noise(*size, 1)) for i, size in enumerate([(8, 12), (3, 5), (13, 12), (3, 5)])]
     assert translate("colouring", "--inputs", "in", "--out", "out", "--batch-size", "2") == 0
-    (line,) = lines(capsys)
+    (line,) = lines(caplog)
     assert "3 of 4 are continued as their reflection, and what is made is cropped back: the model starts from" in line
     assert "multiples of 4, from 4 on, and 1.png is 5x3 pixels (width x height)" in line
     close(opened("out/0.png"), made_bytes("colouring", pixels[0]))
@@ -285,7 +293,7 @@ def test_sides_that_the_network_does_not_take_are_continued_and_this_is_said_onc
 
 
 @pytest.mark.parametrize("model", ["x2", "colouring"])
-def test_parts_are_the_whole(translate, capsys, model: str) -> None:
+def test_parts_are_the_whole(translate, caplog, model: str) -> None:
     save("in/a.png", noise(70, 90))
     assert translate(model, "--inputs", "in", "--out", "whole.npz", "--tile", "0") == 0
     assert translate(model, "--inputs", "in", "--out", "parts.npz", "--tile", "40", "--batch-size", "3") == 0
@@ -293,28 +301,28 @@ def test_parts_are_the_whole(translate, capsys, model: str) -> None:
     with np.load("whole.npz") as whole, np.load("parts.npz") as parts:
         np.testing.assert_allclose(parts["images"], whole["images"], rtol=0, atol=1e-5)
         close(opened("parts/a.png"), np.rint(whole["images"][0] * 255))
-    assert not any("differ by" in line for line in lines(capsys))
+    assert not any("differ by" in line for line in lines(caplog))
 
 
-def test_a_network_that_looks_at_all_is_not_cut_unless_asked(translate, capsys, monkeypatch) -> None:
+def test_a_network_that_looks_at_all_is_not_cut_unless_asked(translate, caplog, monkeypatch) -> None:
     monkeypatch.setattr("ganjax.using.translating._SIDE", 32)
     pixels = save("in/a.png", noise(40, 48))
     assert translate("instance norm", "--inputs", "in", "--out", "whole") == 0
-    (line,) = lines(capsys)
+    (line,) = lines(caplog)
     assert "larger ones are worked through as a whole; --tile N cuts them all the same" in line
     close(opened("whole/a.png"), made_bytes("instance norm", pixels))
     assert translate("instance norm", "--inputs", "in", "--out", "parts", "--tile", "32") == 0
-    (line,) = lines(capsys)
+    (line,) = lines(caplog)
     assert "parts of 32 x 32 pixels differ by up to" in line
     assert opened("parts/a.png").shape == (40, 48, 3)
 
 
-def test_a_network_of_one_size(translate, capsys) -> None:
+def test_a_network_of_one_size(translate, capsys, caplog) -> None:
     small, large = noise(10, 16), noise(16, 40)
     save("small.png", small)
     save("large.png", large)
     assert translate("one size", "--inputs", "small.png", "--out", "a.png") == 0
-    assert "the model starts from sides of 16x16 pixels (width x height), and small.png is 16x10" in lines(capsys)[0]
+    assert "the model starts from sides of 16x16 pixels (width x height), and small.png is 16x10" in lines(caplog)[0]
     padded = np.pad(small, ((0, 6), (0, 0), (0, 0)), mode="reflect")
     close(opened("a.png"), made_bytes("one size", padded)[:20])
     assert translate("one size", "--inputs", "large.png", "--out", "b.png") == 2

@@ -87,6 +87,7 @@ def translate_film(
     name: str,
     suffix: str,
     codec: str | None,
+    size: tuple[int, int],
     channels: int,
     batch_size: int,
 ) -> int:
@@ -99,7 +100,8 @@ def translate_film(
         name: what messages call the film.
         suffix: of the new film's name: one of ``CONTAINERS``.
         codec: the encoder; None: see ``codec_for``.
-        channels: of the frames that ``translate`` takes.
+        size: height and width of the frames that ``translate`` makes.
+        channels: of those that it takes.
         batch_size: frames at once.
 
     Returns:
@@ -116,19 +118,17 @@ def translate_film(
         stream: Any = made.add_stream(encoder, rate=pictures.average_rate or 25, options=_SETTINGS.get(encoder, {}))
         with _refusing(f"the sound of {name} does not go into a {suffix} file; keep the film's own ending"):
             sounds = {sound.index: made.add_stream_from_template(sound) for sound in film.streams.audio}
+        stream.height, stream.width = size  # before anything is written, be it sound
+        stream.pix_fmt = _pixel_format(encoder, even=not (size[0] % 2 or size[1] % 2))
+        stream.codec_context.time_base = pictures.time_base
 
         def encode(frames: list[Any]) -> None:
             nonlocal count
             images = translate(np.stack([_pixels(frame, channels) for frame in frames]))
             for frame, image in zip(frames, images, strict=True):
-                height, width, _ = image.shape
-                if not count:  # the encoder is opened with the first
-                    stream.height, stream.width = height, width
-                    stream.pix_fmt = _pixel_format(encoder, even=not (height % 2 or width % 2))
-                    stream.codec_context.time_base = pictures.time_base
                 count += 1
-                image = np.ascontiguousarray(np.broadcast_to(image, (height, width, 3)))
-                new = av.VideoFrame.from_ndarray(image, "rgb24")
+                colours = np.ascontiguousarray(np.broadcast_to(image, (*size, 3)))
+                new = av.VideoFrame.from_ndarray(colours, "rgb24")
                 new.pts, new.time_base = frame.pts, pictures.time_base
                 made.mux(stream.encode(new))
 

@@ -168,6 +168,7 @@ class Work:
                 name=self._inputs.called(name),
                 suffix=suffix,
                 codec=self._codec,
+                size=self._fitting.sizes.scaled(size),
                 channels=self._fitting.channels,
                 batch_size=rows,
             )
