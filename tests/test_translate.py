@@ -53,7 +53,12 @@ def config_of(generator: Any, inputs: Callable | None = None) -> Config:
     adam = Adam(1e-3)
     gan = GAN(
         generator=generator,
-        discriminator=mlp.Discriminator(image_shape=generator.image_shape, hidden=(4,)),
+        discriminator=mlp.Discriminator(
+            image_shape=generator.image_shape,
+            hidden=(4,),
+            num_classes=generator.num_classes,
+            num_attributes=generator.num_attributes,
+        ),
         loss=losses.non_saturating,
         generator_optimizer=adam,
         discriminator_optimizer=adam,
@@ -171,7 +176,12 @@ def test_each_picture_of_a_folder_becomes_one_of_its_name(translate, capsys, cap
     assert lines(caplog) == ["in: 1 file(s) are no pictures and are left out, first readme.txt"]
     assert {str(path.relative_to("out")) for path in Path("out").rglob("*.*")} == {*pixels, "f.JPG"}
     for name, image in pixels.items():
-        close(opened(f"out/{name}"), made_bytes("x2", image), within=12 if name == "e.webp" else 0)
+        made, expected = opened(f"out/{name}"), made_bytes("x2", image)
+        if name == "e.webp":  # which keeps a quarter of the colours' pixels
+            assert made.shape == expected.shape
+            assert np.abs(made.astype(int) - expected).mean() < 20
+        else:
+            close(made, expected, within=0)
     with Image.open("out/f.JPG") as image:
         assert (image.format, image.size) == ("JPEG", (80, 80))
     assert jpeg.shape == (40, 40, 3)
