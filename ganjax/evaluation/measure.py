@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +16,7 @@ from ganjax.evaluation.estimates import Estimates, estimate
 from ganjax.evaluation.fakes import Fakes
 from ganjax.evaluation.features import Features, feature_function
 from ganjax.evaluation.kept import Kept
-from ganjax.evaluation.pairs import measure_pairs
+from ganjax.evaluation.pairs import Compared, measure_pairs
 from ganjax.evaluation.preconditions import check_classes, unmet, unmet_by
 from ganjax.evaluation.protocol import METRICS, Result, Role, Stamp, is_paired
 from ganjax.evaluation.reference import Extract, Reals, Reference
@@ -148,19 +148,22 @@ class Evaluator:
                 refused[name] = reason
         metrics = [name for name in self.metrics if name not in refused]
         kept = self._pass(fakes, [name for name in metrics if METRICS[name].keeps])
+        compared = functools.cache(lambda: self._compared(fakes, tuple(filter(is_paired, metrics))))
         results: list[Result] = []
         for name in metrics:
             role = METRICS[name].role
             with _noted(name, refused):
-                results += self._results(name, fakes, None if role is None else kept.get(role))
+                results += self._results(name, fakes, None if role is None else kept.get(role), compared)
         return Measured(results, refused)
 
-    def _results(self, name: str, fakes: Fakes, kept: Kept | None) -> list[Result]:
+    def _results(self, name: str, fakes: Fakes, kept: Kept | None, compared: Callable[[], Compared]) -> list[Result]:
         metric = METRICS[name]
         network: Any = PIXELS if metric.role is None else self.networks[metric.role]
         if is_paired(name):
-            found = self._paired(name, fakes)
-            num_fake = found.num_real
+            assert fakes.pairs is not None
+            num_fake = len(compared().values[name])
+            settings = {"border": fakes.pairs.border}
+            found = Estimates((compared().mean(name),), num_real=num_fake, settings=settings)
         elif metric.keeps:
             assert kept is not None
             assert metric.role is not None
@@ -173,10 +176,9 @@ class Evaluator:
             found, num_fake = Estimates((length.mean,), deviation=length.deviation), self.num
         if not np.isfinite([*found.values, found.deviation or 0.0]).all():
             raise UserError(f"came out as {', '.join(map(str, found.values))}, which is no number to go by")
-        assert num_fake is not None
         self._warn(name, network, fakes, *(found.of_smallest_class or (num_fake, found.num_real)))
-        compared = fakes.pairs if is_paired(name) else self._reals if metric.reals else None
-        dataset = dict.fromkeys(("dataset", "dataset_sha256", "split")) if compared is None else compared.stamp
+        reals = fakes.pairs if is_paired(name) else self._reals if metric.reals else None
+        dataset = dict.fromkeys(("dataset", "dataset_sha256", "split")) if reals is None else reals.stamp
         mark = Stamp(
             **fakes.stamp,
             **dataset,
@@ -200,13 +202,12 @@ class Evaluator:
             for index, (result, value) in enumerate(zip(metric.results, found.values, strict=True))
         ]
 
-    def _paired(self, name: str, fakes: Fakes) -> Estimates:
-        """The mean over all pairs."""
+    def _compared(self, fakes: Fakes, names: tuple[str, ...]) -> Compared:
+        """All pairs, by all measures of pairs that are asked for."""
         assert fakes.pairs is not None
-        role = METRICS[name].role
-        features = None if role is None else functools.partial(self.features, role=role)
-        values = measure_pairs((name,), fakes.pairs, num=self.num, features=features)[name]
-        return Estimates((float(values.mean()),), num_real=len(values), settings={"border": fakes.pairs.border})
+        asked = any(METRICS[name].role for name in names)
+        features = functools.partial(self.features, role="network") if asked else None
+        return measure_pairs(names, fakes.pairs, num=self.num, features=features)
 
     def _warn(self, name: str, network: Any, fakes: Fakes, num_fake: int, num_real: int | None) -> None:
         """Tells what the number does not, once for all evaluations."""

@@ -41,6 +41,29 @@ class PairBatch(NamedTuple):
     reals: UInt8[np.ndarray, "num height width channels"]
 
 
+class Compared(NamedTuple):
+    """What pairs came to.
+
+    Attributes:
+        values: the number of each pair, by measure.
+        alike: what messages call the first image that is its real to the last bit, if there is one.
+    """
+
+    values: dict[str, Float[np.ndarray, " num"]]
+    alike: str | None
+
+    def mean(self, name: str) -> float:
+        """Over all pairs.
+
+        Raises:
+            UserError: it is infinite, as PSNR is of images that are their reals.
+        """
+        mean = float(self.values[name].mean())
+        if np.isinf(mean):
+            raise UserError(f"is infinite for {self.alike}, which is its real to the last bit; take such pairs out")
+        return mean
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pairs:
     """Images, each with its real.
@@ -69,10 +92,8 @@ def too_small(name: str, pairs: Pairs) -> str | None:
     return f"needs images of {needed} or more pixels a side, and the smallest{border} has {max(0, there)}"
 
 
-def measure_pairs(
-    names: Sequence[str], pairs: Pairs, *, num: int, features: Features | None = None
-) -> dict[str, Float[np.ndarray, " num"]]:
-    """The numbers of each pair, by measure.
+def measure_pairs(names: Sequence[str], pairs: Pairs, *, num: int, features: Features | None = None) -> Compared:
+    """The numbers of each pair, in one pass over them.
 
     Args:
         names: of measures.
@@ -81,6 +102,7 @@ def measure_pairs(
         features: a network's, for ``feature-distance``: the Euclidean distance between those of the two.
     """
     found: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    alike = None
     of_pixels = tuple(name for name in names if name in _MEASURES)
     with image_progress(min(num, pairs.num), "comparing", unit="pairs") as progress:
         for batch in pairs.batches(num):
@@ -88,14 +110,13 @@ def measure_pairs(
             for name, values in zip(of_pixels, measured, strict=True):
                 numbers = decibels(values) if name.startswith("psnr") else np.asarray(values, np.float64)
                 found[name].append(numbers)
-                if np.isinf(numbers).any():
+                if alike is None and np.isinf(numbers).any():
                     alike = batch.names[int(np.argmax(np.isinf(numbers)))]
-                    raise UserError(f"is infinite for {alike}, which is its real to the last bit; take such pairs out")
             if features is not None:
                 apart = features(batch.images).astype(np.float64) - features(batch.reals)
                 found["feature-distance"].append(np.sqrt((apart**2).sum(axis=1)))
             progress.update(len(batch.names))
-    return {name: np.concatenate(values) for name, values in found.items()}
+    return Compared({name: np.concatenate(values) for name, values in found.items()}, alike)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

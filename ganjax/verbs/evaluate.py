@@ -105,7 +105,10 @@ def _evaluate_images(options: EvaluateOptions, config: Config | None, out: epath
         raise UserError("--fake real measures the real images; name them: --real FOLDER or --config CONFIG")
     fakes = stored(source, name=options.fake, seed=options.seed, batch_size=_batch_size(options), reals=reals)
     if any(map(is_paired, metrics)) and options.fake != "real":
-        fakes = dataclasses.replace(fakes, pairs=_open_pairs(options, config, reals)[1])
+        try:
+            fakes = dataclasses.replace(fakes, pairs=_open_pairs(options, config, reals)[1])
+        except UserError as error:  # which is no reason against the other metrics
+            fakes = dataclasses.replace(fakes, unpaired=f"there is none for each: {error}")
     _finish(options, config, fakes, reals, out)
 
 
