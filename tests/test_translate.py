@@ -21,7 +21,7 @@ from ganjax.augment.inputs import Masked
 from ganjax.cli import main
 from ganjax.data import Digits
 from ganjax.models import mlp, network
-from ganjax.models.translation import ResNet, UNet
+from ganjax.models.translation import UNet
 
 
 class Enlarger(network.Generator):
@@ -41,6 +41,14 @@ class Enlarger(network.Generator):
         if self.latent_size:
             maps = maps + nn.Dense(4)(latents)[:, None, None]
         return 1.2 * nn.Conv(self.image_shape[2], (3, 3))(maps)
+
+
+class OfAll(Enlarger):
+    """Each pixel of it depends on all, as with instance norm."""
+
+    def generate(self, latents, condition, mode):
+        maps = super().generate(latents, condition, mode)
+        return maps - maps.mean(axis=(1, 2), keepdims=True)
 
 
 class OfOneSize(Enlarger):
@@ -75,7 +83,7 @@ MODELS: dict[str, Callable[[], Config]] = {
     "same": lambda: config_of(Enlarger(RGB, input_shape=RGB)),
     "colouring": lambda: config_of(UNet(X2, input_shape=(32, 32, 1), features=4, levels=2)),
     "to grey": lambda: config_of(Enlarger(GREY, input_shape=RGB)),
-    "instance norm": lambda: config_of(ResNet(RGB, input_shape=RGB, features=4, num_blocks=1)),
+    "of all": lambda: config_of(OfAll(RGB, input_shape=RGB)),
     "one size": lambda: config_of(OfOneSize(X2, input_shape=RGB)),
     "filling": lambda: config_of(Enlarger(RGB, input_shape=(16, 16, 4)), Masked()),
     "classes": lambda: config_of(Enlarger(RGB, input_shape=RGB, num_classes=3)),
@@ -317,11 +325,11 @@ def test_parts_are_the_whole(translate, caplog, model: str) -> None:
 def test_a_network_that_looks_at_all_is_not_cut_unless_asked(translate, caplog, monkeypatch) -> None:
     monkeypatch.setattr("ganjax.using.translating._SIDE", 32)
     pixels = save("in/a.png", noise(40, 48))
-    assert translate("instance norm", "--inputs", "in", "--out", "whole") == 0
+    assert translate("of all", "--inputs", "in", "--out", "whole") == 0
     (line,) = lines(caplog)
     assert "larger ones are worked through as a whole; --tile N cuts them all the same" in line
-    close(opened("whole/a.png"), made_bytes("instance norm", pixels))
-    assert translate("instance norm", "--inputs", "in", "--out", "parts", "--tile", "32") == 0
+    close(opened("whole/a.png"), made_bytes("of all", pixels))
+    assert translate("of all", "--inputs", "in", "--out", "parts", "--tile", "32") == 0
     (line,) = lines(caplog)
     assert "parts of 32 x 32 pixels differ by up to" in line
     assert opened("parts/a.png").shape == (40, 48, 3)
