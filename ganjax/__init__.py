@@ -4,10 +4,10 @@
 
 Each folder is a wing that answers one question, and imports only from those below it, from the top: ``cli.py`` and
 ``verbs/`` (what does a person ask for?), ``recipes.py`` (what do the experiments of a paper share?), ``runs/`` (what is
-a run, in time and on disk?), ``evaluation/`` (how good are the images?), ``interchange/`` (how do weights come and
-go?), ``compiling/`` (how is a step compiled, and what does it cost?), ``algorithms/`` (what is learned?), ``models/``
-and ``augment/`` (of which networks, through which augmentations?), ``data/`` (which images, in which order?),
-``platform/`` (where does it run?), ``ground/``.
+a run, in time and on disk?), ``using/`` (what can be done with a generator?), ``evaluation/`` (how good are the
+images?), ``interchange/`` (how do weights come and go?), ``compiling/`` (how is a step compiled, and what does it
+cost?), ``algorithms/`` (what is learned?), ``models/`` and ``augment/`` (of which networks, through which
+augmentations?), ``data/`` (which images, in which order?), ``platform/`` (where does it run?), ``ground/``.
 """
 
 import sys

@@ -34,6 +34,7 @@ WINGS = [
     "models",
     "platform",
     "recipes",
+    "using",
 ]
 hook = install_import_hook([f"ganjax.{wing}" for wing in WINGS], "beartype.beartype")
 import ganjax  # noqa: E402, F401

@@ -16,23 +16,29 @@ SPEAKS_TO: dict[str, tuple[str, ...]] = {
     "runs/train.py": ("train", "bench"),
     "runs/launches.py": ("train", "bench"),
     "runs/inputs.py": ("train", "bench"),
-    "runs/classes.py": ("sample",),
-    "runs/conditions.py": ("sample",),
+    "runs/classes.py": ("sample", "translate"),
+    "runs/conditions.py": ("sample", "translate"),
     "runs/forecast.py": ("train", "bench"),
     "runs/identity.py": ("train",),
     "runs/monitor.py": ("train",),
     "runs/ownership.py": ("train",),
-    "runs/workdir.py": ("train", "sample", "evaluate"),
-    "runs/sampling.py": ("sample", "evaluate"),
+    "runs/translating.py": ("translate",),
+    "runs/workdir.py": ("train", "sample", "translate", "evaluate"),
+    "runs/sampling.py": ("sample", "translate", "evaluate"),
     "runs/subjects.py": ("evaluate",),
     "evaluation/classifier.py": ("evaluate",),
     "evaluation/measure.py": ("evaluate",),
     "evaluation/preconditions.py": ("evaluate",),
     "platform/distributed.py": ("train",),
+    "using/films.py": ("translate",),
+    "using/translating.py": ("translate",),
 }
-# What a file says to some of its verbs alone: a workdir is claimed by `train` only.
-SAYS_TO: dict[tuple[str, str], tuple[str, ...]] = {("runs/workdir.py", "--run.total-images"): ("train",)}
-ARGUMENTS = {verb: [verb, "--help"] for verb in ("sample", "evaluate", "import")} | {
+# What a file says to some of its verbs alone: a workdir is claimed by `train` only, and `translate` truncates nothing.
+SAYS_TO: dict[tuple[str, str], tuple[str, ...]] = {
+    ("runs/workdir.py", "--run.total-images"): ("train",),
+    ("runs/sampling.py", "--truncation"): ("sample", "evaluate"),
+}
+ARGUMENTS = {verb: [verb, "--help"] for verb in ("sample", "translate", "evaluate", "import")} | {
     "train": ["train", "r3gan_folder", "--help"],
     "bench": ["bench", "r3gan_folder", "--help"],
     "plan": ["plan", "r3gan_folder", "--help"],

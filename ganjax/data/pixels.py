@@ -21,7 +21,12 @@ _GREY_STEPS = {"1": 255, "L;2": 85, "L;4": 17}
 
 
 def decode_pixels(data: bytes, *, channels: int) -> Image.Image:
-    """Decodes a file's bytes, upright, to mode "L" or "RGB", with transparency laid over white.
+    """As ``decode_upright``, in mode "L" or "RGB", with transparency laid over white."""
+    return to_plain_mode(decode_upright(data), channels=channels)
+
+
+def decode_upright(data: bytes) -> Image.Image:
+    """Decodes a file's bytes, upright, to pixels of 8 bits a channel, with transparency as it is.
 
     Of several frames the first counts. The orientation of EXIF is applied. 16-bit grey is scaled to 8 bits and rounded,
     16-bit colour keeps its high byte, other depths up to 16 bits are scaled by their largest value. 32-bit integers are
@@ -46,7 +51,7 @@ def decode_pixels(data: bytes, *, channels: int) -> Image.Image:
             image = _with_alpha(image, _differs(image, _low_bytes(data), key))
         elif raw in _GREY_STEPS and isinstance(key, int):
             image = _with_alpha(image.convert("L"), np.asarray(image.convert("L")) != key * _GREY_STEPS[raw])
-    return to_plain_mode(image, channels=channels)
+    return image
 
 
 def to_plain_mode(image: Image.Image, *, channels: int) -> Image.Image:

@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
+import numpy as np
+from jaxtyping import UInt8
+
 from ganjax.data.annotations import annotate_files, list_images
 from ganjax.data.files import AnyPath, any_path, open_files
 from ganjax.data.folder import FolderSource
 from ganjax.data.images import read_shape
 from ganjax.data.npz import Npz, is_npz
 from ganjax.data.parallel import parallel_map
-from ganjax.data.source import Source
+from ganjax.data.source import ArraySource, Source
 from ganjax.ground.errors import UserError
 
 
 def open_stored(path: str | AnyPath) -> Source:
     """Opens a folder or a .zip of images of one size and kind, or a file of arrays; which it is, its content says.
 
+    Arrays are uint8, or, as `ganjax translate` writes them, floats in [0, 1], which are rounded to 255ths.
+
     Raises:
         UserError: there is nothing there, a file is no image, or one differs from the first.
     """
-    return Npz(path).open() if is_npz(any_path(path)) else _open_folder(path)
+    if not is_npz(any_path(path)):
+        return _open_folder(path)
+    floats = _unit_floats(any_path(path))
+    return Npz(path).open() if floats is None else ArraySource(floats, name=str(path))
+
+
+def _unit_floats(path: AnyPath) -> UInt8[np.ndarray, "records height width channels"] | None:
+    """The ``images`` of an .npz as bytes, rounded to the nearest, where they are floats in [0, 1]; else None."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            images = archive["images"]
+    except Exception:  # which is for ``Npz`` to tell
+        return None
+    if images.dtype.kind != "f" or images.ndim != 4 or images.size == 0 or images.shape[3] not in (1, 3):
+        return None
+    if not (images.min() >= 0 and images.max() <= 1):  # NaN is neither
+        return None
+    return np.rint(images.astype(np.float64) * 255).astype(np.uint8)
 
 
 def _open_folder(path: str | AnyPath) -> FolderSource:

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int, Int32, UInt8
 
 from ganjax.evaluation.distances import Estimate
 from ganjax.evaluation.features import FeatureNetwork
+from ganjax.evaluation.pairs import Pairs
 
 PathLength = Callable[[FeatureNetwork], Estimate]
 
@@ -20,11 +21,13 @@ class Chunk(NamedTuple):
         images: of one size.
         labels: in the order of the reals' classes; None where there are none to be had.
         given: what the generator was given, in the order of its own classes; None where it takes none.
+        records: of the reals for which they were made; None where they were made for none.
     """
 
     images: UInt8[np.ndarray, "num height width channels"]
     labels: Int32[np.ndarray, " num"] | None
     given: Int32[np.ndarray, " num"] | None = None
+    records: Int[np.ndarray, " num"] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,8 @@ class Fakes:
         label_note: what a person should know of the labels, if anything.
         path_length: of their generator, where it has one.
         pathless: why it has none.
+        pairs: each of them with the real that it should be like, where there is one.
+        unpaired: why there is none.
     """
 
     chunks: Callable[[int], Iterator[Chunk]]
@@ -52,3 +57,5 @@ class Fakes:
     label_note: str = ""
     path_length: PathLength | None = None
     pathless: str = "images on disk have none; measure a run"
+    pairs: Pairs | None = None
+    unpaired: str = "these have none: measure images on disk, or a run whose generator starts from images"

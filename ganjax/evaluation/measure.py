@@ -1,8 +1,9 @@
 """From images to numbers: one pass over generated images, and the metrics made of what it kept."""
 
 import contextlib
+import functools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,12 +16,22 @@ from ganjax.evaluation.estimates import Estimates, estimate
 from ganjax.evaluation.fakes import Fakes
 from ganjax.evaluation.features import Features, feature_function
 from ganjax.evaluation.kept import Kept
+from ganjax.evaluation.pairs import Compared, measure_pairs
 from ganjax.evaluation.preconditions import check_classes, unmet, unmet_by
-from ganjax.evaluation.protocol import METRICS, Result, Role, Stamp
+from ganjax.evaluation.protocol import METRICS, Result, Role, Stamp, is_paired
 from ganjax.evaluation.reference import Extract, Reals, Reference
 from ganjax.ground.errors import UserError
 
 _logger = logging.getLogger("ganjax")
+
+
+class _Pixels:
+    """What a stamp says where no network is asked."""
+
+    name, fingerprint, resize = "none", "", "none"
+
+
+PIXELS = _Pixels()
 
 
 class Measured(NamedTuple):
@@ -83,9 +94,10 @@ class Evaluator:
         """
         refused: dict[str, str] = {}
         for name in self.metrics:
-            network = self.networks.get(METRICS[name].role)
+            role = METRICS[name].role
+            network = None if role is None else self.networks.get(role)
             reason = unmet(name, fakes, self._reals, num=self.num)
-            if reason is None:
+            if reason is None and role is not None:
                 reason = "has no network" if network is None else unmet_by(network, name, fakes.image_shape)
             if reason is None:
                 with _noted(name, refused):
@@ -98,6 +110,8 @@ class Evaluator:
     def _statistics(self, name: str, fakes: Fakes) -> None:
         """Computes those of the reals that a metric needs, unless they are in the cache."""
         metric = METRICS[name]
+        if metric.role is None:
+            return
         if metric.reals == "moments":
             self.reference(metric.role).moments()
         elif metric.reals == "features":
@@ -134,16 +148,25 @@ class Evaluator:
                 refused[name] = reason
         metrics = [name for name in self.metrics if name not in refused]
         kept = self._pass(fakes, [name for name in metrics if METRICS[name].keeps])
+        compared = functools.cache(lambda: self._compared(fakes, tuple(filter(is_paired, metrics))))
         results: list[Result] = []
         for name in metrics:
+            role = METRICS[name].role
             with _noted(name, refused):
-                results += self._results(name, fakes, kept.get(METRICS[name].role))
+                results += self._results(name, fakes, None if role is None else kept.get(role), compared)
         return Measured(results, refused)
 
-    def _results(self, name: str, fakes: Fakes, kept: Kept | None) -> list[Result]:
-        metric, network = METRICS[name], self.networks[METRICS[name].role]
-        if metric.keeps:
+    def _results(self, name: str, fakes: Fakes, kept: Kept | None, compared: Callable[[], Compared]) -> list[Result]:
+        metric = METRICS[name]
+        network: Any = PIXELS if metric.role is None else self.networks[metric.role]
+        if is_paired(name):
+            assert fakes.pairs is not None
+            num_fake = len(compared().values[name])
+            settings = {"border": fakes.pairs.border}
+            found = Estimates((compared().mean(name),), num_real=num_fake, settings=settings)
+        elif metric.keeps:
             assert kept is not None
+            assert metric.role is not None
             reference = None if self._reals is None else self.reference(metric.role)
             found = estimate(name, kept, network, reference, num=self.num, seed=self._seed)
             num_fake = kept.count
@@ -153,17 +176,16 @@ class Evaluator:
             found, num_fake = Estimates((length.mean,), deviation=length.deviation), self.num
         if not np.isfinite([*found.values, found.deviation or 0.0]).all():
             raise UserError(f"came out as {', '.join(map(str, found.values))}, which is no number to go by")
-        self._warn(name, fakes, *(found.of_smallest_class or (num_fake, found.num_real)))
-        compared = self._reals if metric.reals else None
+        self._warn(name, network, fakes, *(found.of_smallest_class or (num_fake, found.num_real)))
+        reals = fakes.pairs if is_paired(name) else self._reals if metric.reals else None
+        dataset = dict.fromkeys(("dataset", "dataset_sha256", "split")) if reals is None else reals.stamp
         mark = Stamp(
             **fakes.stamp,
+            **dataset,
             network=network.name,
             network_sha256=network.fingerprint,
             classifier_accuracy=getattr(network, "accuracy", None),
             resize=network.resize,
-            dataset=compared.source.name if compared else None,
-            dataset_sha256=compared.content.sha256 if compared else None,
-            split=compared.split if compared else None,
             num_real=found.num_real,
             num_fake=num_fake,
             seed=self._seed,
@@ -180,9 +202,15 @@ class Evaluator:
             for index, (result, value) in enumerate(zip(metric.results, found.values, strict=True))
         ]
 
-    def _warn(self, name: str, fakes: Fakes, num_fake: int, num_real: int | None) -> None:
+    def _compared(self, fakes: Fakes, names: tuple[str, ...]) -> Compared:
+        """All pairs, by all measures of pairs that are asked for."""
+        assert fakes.pairs is not None
+        asked = any(METRICS[name].role for name in names)
+        features = functools.partial(self.features, role="network") if asked else None
+        return measure_pairs(names, fakes.pairs, num=self.num, features=features)
+
+    def _warn(self, name: str, network: Any, fakes: Fakes, num_fake: int, num_real: int | None) -> None:
         """Tells what the number does not, once for all evaluations."""
-        network = self.networks[METRICS[name].role]
         lines = cautions(name, network, num_fake=num_fake, num_real=num_real, fakes=fakes, reals=self._reals)
         for line in lines:
             if line not in self._warned:

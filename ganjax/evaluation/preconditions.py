@@ -10,7 +10,8 @@ from jaxtyping import Int32
 from ganjax.evaluation.fakes import Fakes
 from ganjax.evaluation.features import FeatureNetwork
 from ganjax.evaluation.labels import name_some
-from ganjax.evaluation.protocol import METRICS
+from ganjax.evaluation.pairs import too_small
+from ganjax.evaluation.protocol import METRICS, is_paired
 from ganjax.evaluation.reference import Reals
 from ganjax.ground.errors import UserError
 
@@ -25,6 +26,10 @@ def unmet(name: str, fakes: Fakes, reals: Reals | None, *, num: int) -> str | No
         num: how many are to be measured, and at most compared with.
     """
     metric = METRICS[name]
+    if is_paired(name):
+        if fakes.pairs is None:
+            return f"compares each image with a real of its own, and {fakes.unpaired}"
+        return too_small(name, fakes.pairs)
     if not metric.keeps and fakes.path_length is None:
         return f"moves through a generator's latents alone, and {fakes.pathless}"
     if metric.labels and fakes.label_counts is None:
@@ -64,7 +69,7 @@ def unmet_by(network: FeatureNetwork, name: str, image_shape: tuple[int, int, in
         return str(error)
     if metric.keeps in ("probabilities", "predictions") and found.probabilities is None:
         return f"needs the classes of a network, and {network.name} has none; take inception or classifier"
-    if not metric.keeps and not hasattr(network, "outputs"):
+    if not metric.keeps and not is_paired(name) and not hasattr(network, "outputs"):
         return f"needs features of unrounded pixels, and {network.name} takes none; take inception or classifier"
     return None
 

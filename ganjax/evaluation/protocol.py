@@ -23,16 +23,17 @@ class Metric(NamedTuple):
 
     Attributes:
         results: the names of its numbers.
-        role: whose features.
+        role: whose features; None where pixels are compared.
         keeps: what is kept of them: ``moments``, ``features``, ``probabilities``, ``predictions``.
-        reals: which statistics of the reals it compares with, if any: ``moments``, ``features``, ``labels``.
+        reals: which statistics of the reals it compares with, if any: ``moments``, ``features``, ``labels``;
+            ``pairs``: no statistics, but each image with the real that it should be like.
         labels: whether the generated images must have labels.
         better: whether lower or higher values of its first number are better.
         fewest: how many images it needs of either set, and where it needs labels of both, of each class.
     """
 
     results: tuple[str, ...]
-    role: Role
+    role: Role | None
     keeps: str | None
     reals: str | None
     labels: bool = False
@@ -59,11 +60,21 @@ METRICS: dict[str, Metric] = {
     "modes": Metric(("modes", "modes-kl"), "classifier", "predictions", "labels", better="higher", fewest=1),
     "accuracy": Metric(("accuracy",), "classifier", "predictions", None, labels=True, better="higher", fewest=1),
     "ppl": Metric(("ppl",), "network", None, None),
+    **{
+        name: Metric((name,), None, None, "pairs", better="higher", fewest=1)
+        for name in ("psnr", "psnr-y", "ssim", "ssim-y", "ms-ssim")
+    },
+    "feature-distance": Metric(("feature-distance",), "network", None, "pairs", fewest=1),
 }
 RESULTS: dict[str, Literal["lower", "higher"]] = {
     name: "lower" if name == "modes-kl" else metric.better for metric in METRICS.values() for name in metric.results
 }
 """Every number that there can be, and which values of it are better."""
+
+
+def is_paired(name: str) -> bool:
+    """Whether a metric compares each image with a real of its own."""
+    return METRICS[name].reals == "pairs"
 
 
 def parse_metrics(text: str) -> tuple[str, ...]:
@@ -89,7 +100,7 @@ class Stamp:
     """How a number came about. Two numbers may be compared when nothing but what was measured differs.
 
     Attributes:
-        network: whose features, or the classifier's name.
+        network: whose features, or the classifier's name; ``none`` where pixels are compared.
         network_sha256: of its weights.
         classifier_accuracy: on held-out reals, where the network is a classifier of the dataset.
         resize: how images came to the network's size.

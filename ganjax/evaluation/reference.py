@@ -48,6 +48,11 @@ class Reals:
     content: Content
     split: str
 
+    @property
+    def stamp(self) -> dict[str, Any]:
+        """What a stamp says of them."""
+        return {"dataset": self.source.name, "dataset_sha256": self.content.sha256, "split": self.split}
+
 
 class Reference:
     """What one network says of a dataset: computed when it is asked for, then kept in the cache."""

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 
-from ganjax.evaluation.protocol import SUBJECT, Result, differences
+from ganjax.evaluation.protocol import SUBJECT, Result, Stamp, differences
 
 
 def result_lines(results: Sequence[Result], refused: Mapping[str, str]) -> list[str]:
@@ -19,7 +19,7 @@ def result_lines(results: Sequence[Result], refused: Mapping[str, str]) -> list[
         accuracy = "" if stamp.classifier_accuracy is None else f", {stamp.classifier_accuracy:.2%} right"
         lines += [
             f"{stamp.num_fake:,} images of {stamp.fake}{compared and f' against {compared}'}, seed {stamp.seed};",
-            f"network {stamp.network}{accuracy}; resize {stamp.resize}",
+            f"network {stamp.network}{accuracy}; resize {stamp.resize}" if stamp.network != "none" else _border(stamp),
         ]
     return lines
 
@@ -62,6 +62,11 @@ def _plus_or_minus() -> str:
     except UnicodeEncodeError:
         return "+/-"
     return "±"
+
+
+def _border(stamp: Stamp) -> str:
+    border = stamp.settings.get("border", 0)
+    return f"pixel by pixel{f', {border} at each edge not counted' if border else ''}"
 
 
 def _short(text: str) -> str:

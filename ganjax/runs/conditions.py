@@ -110,13 +110,8 @@ def given_conditions(
     Raises:
         UserError: something that the model takes is missing, or something is given that it does not take.
     """
-    num_classes, num_attributes, input_shape = condition_sizes(gan.generator)
-    if (attributes is None) != (num_attributes == 0) or (attributes and len(attributes) != num_attributes):
-        given = "not given" if attributes is None else " ".join(map(str, attributes))
-        wanted = f"{num_attributes} numbers" if num_attributes else "none, for this model takes no attributes"
-        raise UserError(f"--attributes is {given}; expected {wanted}")
-    if attributes and not all(map(math.isfinite, attributes)):
-        raise UserError(f"--attributes is {' '.join(map(str, attributes))}; expected finite numbers")
+    num_classes, _, input_shape = condition_sizes(gan.generator)
+    check_attributes(gan, attributes)
     if (inputs is None) != (input_shape is None):
         given = "not given" if inputs is None else inputs
         wanted = "none, for this model does not start from images"
@@ -130,6 +125,17 @@ def given_conditions(
         None if attributes is None else np.tile(np.array(attributes, np.float32), (num, 1)),
         None if starts is None else starts[np.arange(num) % len(starts)],
     )
+
+
+def check_attributes(gan: Model, attributes: Sequence[float] | None) -> None:
+    """Raises ``UserError`` unless there are as many numbers as the generator takes, all of them finite."""
+    num_attributes = condition_sizes(gan.generator)[1]
+    if (attributes is None) != (num_attributes == 0) or (attributes and len(attributes) != num_attributes):
+        given = "not given" if attributes is None else " ".join(map(str, attributes))
+        wanted = f"{num_attributes} numbers" if num_attributes else "none, for this model takes no attributes"
+        raise UserError(f"--attributes is {given}; expected {wanted}")
+    if attributes and not all(map(math.isfinite, attributes)):
+        raise UserError(f"--attributes is {' '.join(map(str, attributes))}; expected finite numbers")
 
 
 def _read_inputs(path: str, input_shape: tuple[int, int, int]) -> np.ndarray:

@@ -73,6 +73,14 @@ class Sampler:
         place = sharding or (None if mesh is None else replicated(mesh))
         return _compute(self, mesh, state, *jax.device_put((indices, condition), place))
 
+    def images(
+        self, state: State, indices: Int32[Array, " batch"], condition: Condition
+    ) -> Float[Array, "batch height width channels"]:
+        """Samples of these numbers before they are rounded, in [-1, 1] or close to it."""
+        keys = jax.vmap(lambda index: jax.random.fold_in(jax.random.key(self.seed), index))(indices)
+        condition = condition._replace(inputs=None if condition.inputs is None else as_float(condition.inputs))
+        return sample(self.gan, state, self.latents(keys), condition, weights=self.weights)
+
     def latents(self, keys: Key[Array, " batch"]) -> Float[Array, "batch latent"]:
         """The latents that the keys stand for, truncated if asked."""
         if self.truncation is not None and self.truncation_mode == "resample":
@@ -84,9 +92,7 @@ class Sampler:
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _compute(sampler: Sampler, mesh: Mesh | None, state: State, indices: Array, condition: Condition) -> Array:
     whole = (lambda tree: tree) if mesh is None else functools.partial(gathered, mesh=mesh)
-    keys = jax.vmap(lambda index: jax.random.fold_in(jax.random.key(sampler.seed), index))(indices)
-    condition = condition._replace(inputs=None if condition.inputs is None else as_float(condition.inputs))
-    images = sample(sampler.gan, whole(state), sampler.latents(keys), condition, weights=sampler.weights)
+    images = sampler.images(whole(state), indices, condition)
     return whole(jnp.clip(jnp.round((images + 1) * 127.5), 0, 255).astype(jnp.uint8))
 
 

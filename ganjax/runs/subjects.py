@@ -1,5 +1,6 @@
 """What is measured, and with what: samples of a run or images on disk, the reals, and the networks."""
 
+import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,10 +25,11 @@ from ganjax.evaluation.preconditions import unmet
 from ganjax.evaluation.protocol import METRICS, Role
 from ganjax.evaluation.reference import Reals
 from ganjax.ground.errors import UserError
-from ganjax.models.condition import Condition
+from ganjax.models.condition import Condition, condition_sizes
 from ganjax.platform.distributed import any_problem
 from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
 from ganjax.runs.conditions import conditions_of, on_host, takes_more_than_labels
+from ganjax.runs.pairs import record_pairs
 from ganjax.runs.sampling import Sampler, filled_up
 
 BATCH_SIZE_OF_A_DEVICE = 64
@@ -88,7 +90,8 @@ def open_evaluator(
         if reason:
             refused[name] = reason
     networks: dict[Role, FeatureNetwork] = {}
-    roles: list[Role] = list(dict.fromkeys(METRICS[name].role for name in metrics if name not in refused))
+    asked = [METRICS[name].role for name in metrics if name not in refused]
+    roles: list[Role] = [role for role in dict.fromkeys(asked) if role is not None]
     for role in roles:
         try:
             if role == "classifier" or network == "classifier":
@@ -181,26 +184,26 @@ def generated(
         frequencies = np.array(reals.content.label_counts)[matched.numbers]
     of_records = takes_more_than_labels(gan)
 
-    def conditions(count: int) -> Iterator[Condition]:
-        """Of a batch each, the last with fewer rows."""
+    def conditions(count: int) -> Iterator[tuple[Condition, np.ndarray | None]]:
+        """Of a batch each, the last with fewer rows; and which records they are of, where they are of some."""
         given = _given(frequencies, num_classes, count, seed=sampler.seed)
         for first in range(0, count, batch_size):
             rows = np.arange(first, min(first + batch_size, count))
             if not of_records:
-                yield on_host(given[rows])
+                yield on_host(given[rows]), None
                 continue
             assert reals is not None
             records = order(num_records=len(reals.source), seed=sampler.seed, start=first, stop=int(rows[-1]) + 1)
-            yield conditions_of(gan, reals.source, records)
+            yield conditions_of(gan, reals.source, records), records
 
     def chunks(count: int) -> Iterator[Chunk]:
         assert state is not None
-        for index, condition in enumerate(conditions(count)):
+        for index, (condition, records) in enumerate(conditions(count)):
             padded = jax.tree.map(lambda leaf: filled_up(leaf, batch_size), condition)
             images = sampler(state, padded, first=index * batch_size, sharding=sharding)
             part = np.asarray(condition.labels)
             labels = None if matched.numbers is None else matched.numbers[part]
-            yield Chunk(_fetch(images)[: len(part)], labels, part if num_classes else None)
+            yield Chunk(_fetch(images)[: len(part)], labels, part if num_classes else None, records)
 
     counts = None
     if matched.numbers is not None and reals is not None and of_records:
@@ -209,7 +212,7 @@ def generated(
         labels = matched.numbers[_given(frequencies, num_classes, num, seed=sampler.seed)]
         counts = tuple(np.bincount(labels, minlength=reals.source.num_classes if reals else num_classes).tolist())
     truncation = None if sampler.truncation is None else f"{sampler.truncation_mode} {sampler.truncation}"
-    return Fakes(
+    fakes = Fakes(
         chunks=chunks,
         num=num,
         image_shape=gan.generator.image_shape,
@@ -225,7 +228,11 @@ def generated(
         label_note=matched.note,
         path_length=None if of_records else functools.partial(_path_length, sampler, state, num),
         pathless="this one draws for attributes or inputs as well",
+        unpaired="this generator starts from no image",
     )
+    if reals is None or condition_sizes(gan.generator)[2] is None:
+        return fakes
+    return dataclasses.replace(fakes, pairs=record_pairs(fakes, reals))
 
 
 def stored(source: Source, *, name: str, seed: int, batch_size: int, reals: Reals | None = None) -> Fakes:

@@ -8,13 +8,13 @@ from typing import Literal, NamedTuple
 
 from etils import epath
 
-from ganjax.evaluation.protocol import METRICS, parse_metrics
+from ganjax.evaluation.protocol import METRICS, is_paired, parse_metrics
 from ganjax.evaluation.results import is_device
 from ganjax.ground.checks import check_number, check_seed
 from ganjax.ground.errors import UserError
 from ganjax.runs.outputs import given_path
 
-_MOST_IMAGES, _LARGEST_BATCH = 10_000_000, 2**16
+_MOST_IMAGES, _LARGEST_BATCH, _WIDEST_BORDER = 10_000_000, 2**16, 2**16
 _PATHS = ("workdir", "config", "real", "fake", "out")
 
 
@@ -27,9 +27,12 @@ class EvaluateOptions:
     Example: ganjax evaluate --fake samples.npz --config configs/r3gan_cifar10.py --metrics fid -- --data.split test
     Example: ganjax evaluate --compare one.json other.json
 
-    Metrics: fid, kid, is, prdc (precision, recall, density, coverage), class-fid, modes, accuracy, ppl. Every number
-    carries its protocol; those of a run are kept in its folder, under evaluation/. A metric that cannot be computed is
-    named beside the others' numbers; the exit code is 2 only when there is no number at all.
+    Metrics: fid, kid, is, prdc (precision, recall, density, coverage), class-fid, modes, accuracy, ppl; and of each
+    image beside the real that it should be like, psnr, ssim, psnr-y and ssim-y (of luma alone), ms-ssim,
+    feature-distance (Euclidean, of a network's features): reals of the same names, of the same places in an .npz, or
+    of the records that a run's generator starts from. Every number carries its protocol; those of a run are kept in
+    its folder, under evaluation/. A metric that cannot be computed is named beside the others' numbers; the exit code
+    is 2 only when there is no number at all.
 
     Attributes:
         workdir: a run's folder: its checkpoint is measured, against its dataset.
@@ -39,6 +42,7 @@ class EvaluateOptions:
         fake: a folder, .zip or .npz to measure, instead of a run's samples; `real` measures the reals themselves.
         metrics: what to measure, separated by commas.
         num: how many generated images, and of reals where they are compared one by one.
+        border: pixels at each edge that are left out where an image is compared with its real.
         network: whose features. The classifier is trained on the dataset itself, which must have labels.
         resize: how images come to a published network's size: legacy as in most published values, clean as in
             clean-fid.
@@ -61,6 +65,7 @@ class EvaluateOptions:
     fake: str | None = None
     metrics: str = "fid"
     num: int = 50_000
+    border: int = 0
     network: Literal["inception", "dinov2", "classifier"] = "inception"
     resize: Literal["legacy", "pytorch", "clean"] | None = None
     download: bool = False
@@ -134,6 +139,7 @@ def check_options(options: EvaluateOptions, given: Collection[str], config_flags
     if options.compare is None:
         metrics = parse_metrics(options.metrics)
         check_number("--num", options.num, at_least=2, at_most=_MOST_IMAGES, example=50_000)
+        check_number("--border", options.border, at_least=0, at_most=_WIDEST_BORDER, example=4)
         check_number("--batch-size", options.batch_size, at_least=1, at_most=_LARGEST_BATCH, example=64)
         check_number("--step", options.step, at_least=0, example=1000)
         # Far beyond, float32 has no numbers for what a network makes of such latents.
@@ -173,6 +179,7 @@ def _rules(options: EvaluateOptions) -> list[_Rule]:
         return [_Rule(names, False, "--compare only reads two files; leave it out")]
     metrics = parse_metrics(options.metrics)
     roles = {METRICS[name].role for name in metrics}
+    asked = "always asks the dataset's own classifier" if "classifier" in roles else "asks no network"
     of_samples = ("step", "weights", "truncation", "truncation_mode", "pictures")
     return [
         _Rule(of_samples, options.of_run, "it is for a run's samples, and --fake names images; leave one of them out"),
@@ -187,16 +194,23 @@ def _rules(options: EvaluateOptions) -> list[_Rule]:
         _Rule(
             ("network",),
             "network" in roles or options.network == "classifier",
-            f"{options.metrics} always asks the dataset's own classifier; leave it out",
+            f"{options.metrics} {asked}; leave it out",
         ),
         _Rule(
             ("resize", "download"),
             "network" in roles and options.network != "classifier",
-            "it is for a published network, and the dataset's own classifier is asked; leave it out",
+            "it is for a published network, and "
+            + ("no network" if roles == {None} else "the dataset's own classifier")
+            + " is asked; leave it out",
+        ),
+        _Rule(
+            ("border",),
+            any(is_paired(name) for name in metrics),
+            f"{options.metrics} compares no image with its own real; leave it out",
         ),
         _Rule(
             ("batch_size",),
-            options.pictures or any(METRICS[name].keeps for name in metrics),
+            options.pictures or any(METRICS[name].keeps or (is_paired(name) and options.of_run) for name in metrics),
             f"{options.metrics} has batches of its own; leave it out",
         ),
     ]

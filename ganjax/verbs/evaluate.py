@@ -1,5 +1,6 @@
 """Measures a run's newest checkpoint, or a folder of images, against a dataset: FID and others, with protocols."""
 
+import dataclasses
 import logging
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -10,7 +11,8 @@ from etils import epath
 from ganjax.algorithms.gan import GAN
 from ganjax.evaluation.fakes import Fakes
 from ganjax.evaluation.measure import Evaluator
-from ganjax.evaluation.protocol import parse_metrics
+from ganjax.evaluation.pairs import Pairs
+from ganjax.evaluation.protocol import METRICS, is_paired, parse_metrics
 from ganjax.evaluation.reference import Reals
 from ganjax.evaluation.results import keep_results, read_results, to_json, write_results
 from ganjax.evaluation.tables import compare, refusal_lines, result_lines
@@ -22,6 +24,7 @@ from ganjax.runs.conditions import takes_more_than_labels
 from ganjax.runs.config import Config, load_config
 from ganjax.runs.identity import changes_since
 from ganjax.runs.outputs import given_path
+from ganjax.runs.pairs import Side, pairs_alone, side_at, side_of, stored_pairs
 from ganjax.runs.sampling import Sampler, restore_state
 from ganjax.runs.subjects import (
     BATCH_SIZE_OF_A_DEVICE,
@@ -90,15 +93,50 @@ def run_evaluate(
 def _evaluate_images(options: EvaluateOptions, config: Config | None, out: epath.Path | None) -> None:
     """Measures images on disk."""
     assert options.fake is not None
+    metrics = parse_metrics(options.metrics)
+    if all(map(is_paired, metrics)) and "network" not in {METRICS[name].role for name in metrics}:
+        images, pairs = _open_pairs(options, config, None)
+        _finish(options, config, pairs_alone(images, pairs), None, out)
+        return
     measured = None if options.fake == "real" else open_images(options.fake)
     reals = _open_reals(options, config)
     source = measured if reals is None or measured is not None else reals.source
     if source is None:
         raise UserError("--fake real measures the real images; name them: --real FOLDER or --config CONFIG")
     fakes = stored(source, name=options.fake, seed=options.seed, batch_size=_batch_size(options), reals=reals)
+    if any(map(is_paired, metrics)) and options.fake != "real":
+        try:
+            fakes = dataclasses.replace(fakes, pairs=_open_pairs(options, config, reals)[1])
+        except UserError as error:  # which is no reason against the other metrics
+            fakes = dataclasses.replace(fakes, unpaired=f"there is none for each: {error}")
+    _finish(options, config, fakes, reals, out)
+
+
+def _finish(
+    options: EvaluateOptions, config: Config | None, fakes: Fakes, reals: Reals | None, out: epath.Path | None
+) -> None:
     evaluator, refused = _open_evaluator(options, config, fakes, reals)
     results, more = evaluator(fakes)
     _report(results, refused | more, options, out)
+
+
+def _open_pairs(options: EvaluateOptions, config: Config | None, reals: Reals | None) -> tuple[Side, Pairs]:
+    """The images to measure, and each of them with its real."""
+    assert options.fake is not None
+    if options.fake == "real":
+        raise UserError(
+            f"--fake real measures the reals themselves, and {options.metrics} compares with these; name images"
+        )
+    if options.real is None and config is None:
+        raise UserError(f"{options.metrics} compares with real images; name them: --real, --config or --workdir")
+    images, stamp = side_at(options.fake), None
+    if options.real is not None:
+        others = side_at(options.real)
+    else:
+        reals = reals or _open_reals(options, config)
+        assert reals is not None
+        others, stamp = side_of(reals.source), reals.stamp
+    return images, stored_pairs(images, others, border=options.border, stamp=stamp)
 
 
 def _evaluate_run(options: EvaluateOptions, config: Config, workdir: epath.Path, out: epath.Path | None) -> None:
@@ -130,6 +168,8 @@ def _evaluate_run(options: EvaluateOptions, config: Config, workdir: epath.Path,
         num=options.num,
         class_names=class_names(workdir, config.gan.generator.num_classes) or None,
     )
+    if fakes.pairs is not None:
+        fakes = dataclasses.replace(fakes, pairs=dataclasses.replace(fakes.pairs, border=options.border))
     evaluator, refused = _open_evaluator(options, config, fakes, reals)
     results, more = evaluator(fakes)
     refused |= more
