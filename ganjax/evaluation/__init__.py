@@ -6,5 +6,6 @@ what a metric lacks, and what its number does not tell; ``labels.py`` which clas
 reals, ``results.py`` the JSON, ``tables.py`` and ``pictures.py`` what a person sees.
 ``features.py`` says what a feature network is; ``inception.py``, ``dinov2.py`` and ``classifier.py`` are three.
 ``statistics.py`` accumulates moments, ``distances.py`` and ``neighbours.py`` compare two sets of features,
-``path_length.py`` measures a generator: each is usable alone, on plain arrays.
+``path_length.py`` measures a generator, ``paired.py`` images beside their own reals (``pairs.py``): each is usable
+alone, on plain arrays.
 """

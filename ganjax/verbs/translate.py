@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import jax
+from etils import epath
 from tqdm import tqdm
 
 from ganjax.ground.checks import check_number, check_seed
@@ -110,12 +111,12 @@ def run_translate(options: TranslateOptions) -> None:
                     progress=bar.update,
                 )
                 work = Work(inputs, fitting, translator, codec=options.codec)
-                if is_file and out.suffix.lower() != ARRAYS:
-                    work.to_file(place, out.suffix)
-                elif is_file:
+                if isinstance(place, epath.Path):
+                    work.to_folder(place, names)
+                elif out.suffix.lower() == ARRAYS:
                     work.to_arrays(place)
                 else:
-                    work.to_folder(place, names)
+                    work.to_file(place, out.suffix)
     made = "1 input" if len(inputs.all) == 1 else f"{len(inputs.all)} inputs"
     print(f"made of {made} by the generator at {int(state.step) * config.run.batch_size:,} images: {out}")
     if work.failed:
