@@ -38,7 +38,7 @@ def of_all(pictures: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 
 def picture(height: int, width: int, channels: int = 3) -> np.ndarray:
     rng = np.random.default_rng(0)
-    smooth = zoom(rng.random((1, -(-height // 8), -(-width // 8), channels)), (1, 8, 8, 1), order=1)
+    smooth: Any = zoom(rng.random((1, -(-height // 8), -(-width // 8), channels)), (1, 8, 8, 1), order=1)
     return (smooth[:, :height, :width] * 255).astype(np.uint8)
 
 

@@ -10,13 +10,13 @@ _FEW = 100  # images, with which no share or mean is known to more than a tenth
 
 
 def cautions(
-    name: str, network: FeatureNetwork, *, num_fake: int, num_real: int | None, fakes: Fakes, reals: Reals | None
+    name: str, network: FeatureNetwork | None, *, num_fake: int, num_real: int | None, fakes: Fakes, reals: Reals | None
 ) -> list[str]:
     """Lines for a person, none where there is nothing to be said.
 
     Args:
         name: of ``METRICS``.
-        network: whose features.
+        network: whose features; None where the metric looks at pixels.
         num_fake: images that were measured; of the smallest class where each is compared by itself.
         num_real: and compared with.
         fakes: what was measured.
@@ -26,7 +26,7 @@ def cautions(
     counts = {"images": num_fake, "reals": num_real}
     which = " in a class" if metric.labels and metric.reals else ""
     for kind, count in counts.items():
-        if count is None or not metric.keeps:
+        if count is None or not metric.keeps or network is None:
             continue
         if name in ("fid", "class-fid") and count <= network.num_features:
             lines.append(
@@ -36,7 +36,7 @@ def cautions(
         elif count < _FEW:
             lines.append(f"{name} of {count} {kind}{which}: so few say little; use more")
     accuracy = getattr(network, "accuracy", None)
-    if accuracy is not None and accuracy < 0.5:
+    if network is not None and accuracy is not None and accuracy < 0.5:
         lines.append(
             f"{network.name} is wrong on most images that were held out of its training ({accuracy:.2%} right): what "
             "its features and classes say means little"

@@ -176,9 +176,16 @@ class Evaluator:
             found, num_fake = Estimates((length.mean,), deviation=length.deviation), self.num
         if not np.isfinite([*found.values, found.deviation or 0.0]).all():
             raise UserError(f"came out as {', '.join(map(str, found.values))}, which is no number to go by")
-        self._warn(name, network, fakes, *(found.of_smallest_class or (num_fake, found.num_real)))
+        self._warn(
+            name,
+            None if metric.role is None else network,
+            fakes,
+            *(found.of_smallest_class or (num_fake, found.num_real)),
+        )
         reals = fakes.pairs if is_paired(name) else self._reals if metric.reals else None
-        dataset = dict.fromkeys(("dataset", "dataset_sha256", "split")) if reals is None else reals.stamp
+        dataset: dict[str, Any] = dict.fromkeys(("dataset", "dataset_sha256", "split"))
+        if reals is not None:
+            dataset = reals.stamp
         mark = Stamp(
             **fakes.stamp,
             **dataset,

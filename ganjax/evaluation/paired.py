@@ -28,7 +28,7 @@ SMALLEST = {"psnr": 1, "ssim": _WINDOW, "ms-ssim": (_WINDOW - 1) * 2 ** (len(_WE
 """How many pixels a side, without the border, each measure needs."""
 
 
-def cropped(images: Images, border: int) -> Images:
+def cropped(images: Images, border: int) -> Num[Array, "batch new_height new_width channels"]:
     """Without so many pixels at each edge."""
     return images[:, border : images.shape[1] - border, border : images.shape[2] - border]
 
@@ -38,19 +38,24 @@ def luma(images: Images) -> Float[Array, "batch height width 1"]:
 
     A grey image is taken for one whose three colours are alike.
     """
+    return 16.0 + _weighted_colors(images.astype(jnp.float32))
+
+
+def psnr(images: Images, reals: Images, *, of_luma: bool = False) -> Float[Array, " batch"]:
+    """10 log10(255^2 / E (x - y)^2), in decibels, of the colours or their luma; infinite for images that are alike."""
+    return 10 * jnp.log10(_RANGE**2 / squared_error(images, reals, of_luma=of_luma))
+
+
+def squared_error(images: Images, reals: Images, *, of_luma: bool = False) -> Float[Array, " batch"]:
+    """E (x - y)^2 over pixels, and over colours or of their luma."""
+    differences = images.astype(jnp.float32) - reals.astype(jnp.float32)
+    # Of the differences, which are small and exact, and not the difference of two lumas, which are rounded.
+    return _mean((_weighted_colors(differences) if of_luma else differences) ** 2)
+
+
+def _weighted_colors(images: Float[Array, "batch height width channels"]) -> Float[Array, "batch height width 1"]:
     weights = jnp.array(_LUMA, jnp.float32) if images.shape[-1] == 3 else jnp.array([sum(_LUMA)], jnp.float32)
-    products = images.astype(jnp.float32) * (weights / _RANGE)[None, None, None, :]
-    return 16.0 + jnp.sum(products, axis=-1, keepdims=True)
-
-
-def psnr(images: Images, reals: Images) -> Float[Array, " batch"]:
-    """10 log10(255^2 / E (x - y)^2), in decibels; infinite for images that are alike."""
-    return 10 * jnp.log10(_RANGE**2 / squared_error(images, reals))
-
-
-def squared_error(images: Images, reals: Images) -> Float[Array, " batch"]:
-    """E (x - y)^2 over pixels and colours."""
-    return _mean((images.astype(jnp.float32) - reals.astype(jnp.float32)) ** 2)
+    return jnp.sum(images * (weights / _RANGE)[None, None, None, :], axis=-1, keepdims=True)
 
 
 def decibels(squared_errors: Float[Array, " batch"]) -> Float[np.ndarray, " batch"]:
@@ -143,7 +148,9 @@ def _weighted(maps: Float[Array, "*batch height width channels"]) -> Float[Array
     for axis in (-3, -2):
         count = maps.shape[axis] - _WINDOW + 1
         parts = [jax.lax.slice_in_dim(maps, shift, shift + count, axis=maps.ndim + axis) for shift in range(_WINDOW)]
-        maps = sum((tap * part for tap, part in zip(taps[1:], parts[1:], strict=True)), taps[0] * parts[0])
+        maps = taps[0] * parts[0]
+        for tap, part in zip(taps[1:], parts[1:], strict=True):
+            maps = maps + tap * part
     return maps
 
 

@@ -20,7 +20,7 @@ Features = Callable[[UInt8[np.ndarray, "num height width channels"]], Float[np.n
 
 _MEASURES: dict[str, Callable[[Array, Array], Array]] = {
     "psnr": squared_error,
-    "psnr-y": lambda images, reals: squared_error(luma(images), luma(reals)),
+    "psnr-y": functools.partial(squared_error, of_luma=True),
     "ssim": ssim,
     "ssim-y": lambda images, reals: ssim(luma(images), luma(reals)),
     "ms-ssim": ms_ssim,

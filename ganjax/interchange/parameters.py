@@ -91,7 +91,8 @@ def _shapes(network: Any) -> dict[str, tuple[int, ...]]:
     condition = as_argument(network, example_condition(network, 1))
     latents = jnp.zeros((1, network.latent_size), jnp.float32)
     shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), latents, condition, train=False))["params"]
-    return {name: leaf.shape for name, leaf in flax.traverse_util.flatten_dict(shapes, sep=".").items()}
+    leaves: dict[str, Any] = flax.traverse_util.flatten_dict(shapes, sep=".")
+    return {name: leaf.shape for name, leaf in leaves.items()}
 
 
 def _some(names: list[str]) -> str:

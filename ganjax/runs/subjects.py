@@ -90,7 +90,7 @@ def open_evaluator(
         if reason:
             refused[name] = reason
     networks: dict[Role, FeatureNetwork] = {}
-    asked = [METRICS[name].role for name in metrics if name not in refused]
+    asked: list[Role | None] = [METRICS[name].role for name in metrics if name not in refused]
     roles: list[Role] = [role for role in dict.fromkeys(asked) if role is not None]
     for role in roles:
         try:

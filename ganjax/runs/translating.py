@@ -81,7 +81,7 @@ def memory_of_host() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _check_memory(program: Any, shape: tuple[int, ...], device: jax.Device) -> None:
+def _check_memory(program: Any, shape: tuple[int, ...], device: Any) -> None:
     """Raises ``UserError`` where a compiled program takes more memory than there is."""
     used = program.memory_analysis()
     if used is None:

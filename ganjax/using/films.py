@@ -190,9 +190,9 @@ def _refusing(what: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        import av
+        from av.error import FFmpegError
 
-        if not isinstance(error, av.FFmpegError | ValueError):
+        if not isinstance(error, FFmpegError | ValueError):
             raise
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise UserError(f"{what} ({reason})") from error

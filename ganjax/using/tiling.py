@@ -161,11 +161,12 @@ def measure_overlap(
     shift = [
         max(multiple, across // 4 // multiple * multiple) if cut else 0 for across, cut in zip(tile, split, strict=True)
     ]
-    region = tile[0] + shift[0], tile[1] + shift[1]
+    moved = shift[0], shift[1]
+    region = tile[0] + moved[0], tile[1] + moved[1]
     probes = [_varied(picture, region, multiple), _noise(picture, region)]
-    outputs = network(np.stack([_cut(probe, *start, tile) for probe in probes for start in ((0, 0), shift)]))
-    common = [across - moved for across, moved in zip(tile, shift, strict=True)]
-    down, right = (int(moved * factor) for moved, factor in zip(shift, scale, strict=True))
+    outputs = network(np.stack([_cut(probe, *start, tile) for probe in probes for start in ((0, 0), moved)]))
+    common = [across - by for across, by in zip(tile, moved, strict=True)]
+    down, right = (int(by * factor) for by, factor in zip(moved, scale, strict=True))
     height, width = (int(side * factor) for side, factor in zip(common, scale, strict=True))
     differences = np.abs(outputs[0::2, down:, right:] - outputs[1::2, :height, :width]).max(axis=(0, 3))
     distances = _distances((height, width), common, split)
