@@ -1,6 +1,7 @@
 """Large pictures in parts: the whole that is made of them is what the network makes at once, or that is told."""
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
