@@ -82,7 +82,7 @@ def run_import(options: ImportOptions) -> None:
     size = sum(leaf.size for leaf in jax.tree.leaves(imported.params))
     print(f"{type(generator).__name__}, x{imported.scale}, {size:,} parameters: {workdir}")
     place = ["--workdir", str(workdir)]
-    print(f"to use it:      {shlex.join(['ganjax', 'sample', *place, '--inputs', 'FOLDER', '--out', 'FOLDER'])}")
+    print(f"to use it:      {shlex.join(['ganjax', 'translate', *place, '--inputs', 'FOLDER', '--out', 'NEW'])}")
     print(f"to train it on: {shlex.join(['ganjax', 'train', 'realesrgan', *place, *flags, '--path', 'FOLDER'])}")
 
 
