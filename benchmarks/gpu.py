@@ -293,7 +293,10 @@ def training(options: Options) -> dict[str, Any]:
             process.wait(max(1.0, options.limit - 25))
         process.send_signal(signal.SIGTERM)  # it saves, and ends
         process.wait()
-        lines = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
+        log = Path(folder) / "metrics.jsonl"
+        if not log.exists():
+            raise SystemExit("the time was over before the first step")
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
         pictures = sorted((Path(folder) / "samples").glob("*.png"))
         picture = _out(options).with_name(_out(options).name + "_samples.png")
         picture.write_bytes(pictures[-1].read_bytes())
