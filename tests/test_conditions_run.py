@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from etils import epath
 
-from ganjax.algorithms.gan import sample
+from ganjax.algorithms.gan import init, sample
 from ganjax.cli import main
 from ganjax.models import Condition
 from ganjax.runs.checkpoint import Checkpoints
@@ -63,8 +63,6 @@ def write_run(folder: Path, kind: str) -> str:
 
 def newest(workdir: Path) -> Any:
     config = load_workdir(epath.Path(workdir))
-    from ganjax import init
-
     restored = Checkpoints(epath.Path(workdir) / "checkpoints").restore(
         jax.eval_shape(lambda: init(config.gan, jax.random.key(0)))
     )
@@ -123,7 +121,11 @@ def test_what_is_missing_or_too_much_is_one_line(tmp_path: Path, capsys: pytest.
         ("none", ["--inputs", starts], f"--inputs is {starts}; expected none, for this model does not start from imag"),
         ("all", ["--inputs", starts], "--attributes is not given; expected 2 numbers"),
         ("all", ["--inputs", starts, "--attributes", "1"], "--attributes is 1.0; expected 2 numbers"),
-        ("all", ["--inputs", starts, "--attributes", "nan", "1"], "--attributes"),
+        (
+            "all",
+            ["--inputs", starts, "--attributes", "nan", "1"],
+            "parse for arguments: ['nan', '1']",
+        ),
         ("all", good, "--inputs is not given; expected a folder, .zip or .npz of images, for this model starts from"),
         ("all", [*good, "--inputs", str(tmp_path / "large.npz")], "has images of (8, 8, 3); this model starts from (4"),
         ("all", [*good, "--inputs", str(tmp_path / "no")], f"{tmp_path / 'no'}"),

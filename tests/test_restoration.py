@@ -15,7 +15,7 @@ from ganjax.models import restoration
 from ganjax.models.condition import example_condition
 from ganjax.models.layers import Mode
 from ganjax.models.rdn import RDN
-from ganjax.models.restoration import SRVGG, Convolution, RRDBNet, UNetDiscriminator
+from ganjax.models.restoration import SRVGG, Convolution, RRDBNet, UNetDiscriminator, _small_normal
 from ganjax.models.spectral import SPECTRAL, spectral_norm
 
 RNG = np.random.default_rng(0)
@@ -82,7 +82,8 @@ def test_the_published_sizes(network, count):
 def test_initial_weights_are_those_of_the_authors():
     bound, maps = 1 / np.sqrt(9 * 32), jnp.zeros((1, 4, 4, 32))
     plain, dense = (
-        Convolution(64, jnp.float32, small).init(jax.random.key(0), maps)["params"] for small in (False, True)
+        Convolution(64, jnp.float32, weights).init(jax.random.key(0), maps)["params"]
+        for weights in (None, _small_normal)
     )
     assert np.std(dense["kernel"]) == pytest.approx(0.1 * np.sqrt(2) * bound, rel=0.02)
     np.testing.assert_array_equal(dense["bias"], 0)
@@ -93,7 +94,7 @@ def test_initial_weights_are_those_of_the_authors():
 
     def note(next_function, args, kwargs, context):
         if isinstance(context.module, Convolution):
-            small_ones.add((context.module.name, context.module.small))
+            small_ones.add((context.module.name, context.module.weights is not None))
         return next_function(*args, **kwargs)
 
     with nn.intercept_methods(note):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import math
 import struct
 import zipfile
 from pathlib import Path
@@ -79,10 +80,7 @@ class _Tensor:
 
     @property
     def num_bytes(self) -> int:
-        size = 1
-        for length in self.shape:
-            size *= length
-        return size * np.dtype(TYPES[self.storage.kind]).itemsize
+        return math.prod(self.shape) * np.dtype(TYPES[self.storage.kind]).itemsize
 
 
 class _Storages:

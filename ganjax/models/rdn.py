@@ -5,18 +5,21 @@ convolution at the end, in place of the shuffled pixels. Inside, images are in [
 inputs x in [-1, 1] are taken as 127.5 (x + 1), outputs y given as y / 127.5 - 1, not bounded.
 """
 
-import flax.linen as nn
-import jax.numpy as jnp
-from jax import lax
-from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from typing import Any
 
-from ganjax.models.layers import add_bias
-from ganjax.models.restoration import Restorer, enlarge
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ganjax.models.restoration import Convolution, Restorer, enlarge
 
 __all__ = ["RDN"]
 
-_weights = nn.initializers.uniform(0.1)
+
+def _near_zero(key: Array, shape: Any, dtype: Any = jnp.float32, out_sharding: Any = None) -> Array:
+    """Between -0.05 and 0.05, as Keras begins."""
+    return jax.random.uniform(key, shape, dtype, -0.05, 0.05)
 
 
 class RDN(Restorer):
@@ -52,25 +55,4 @@ class RDN(Restorer):
         return self._layer("last", maps, channels).astype(jnp.float32) / 255
 
     def _layer(self, name: str, maps: Array, width: int, size: int = 3) -> Array:
-        return _Convolution(width, size, self.dtype, name=name)(maps)
-
-
-class _Convolution(nn.Module):
-    """Of stride one, with zeros around and a bias; its weights begin between -0.05 and 0.05."""
-
-    width: int
-    size: int
-    dtype: DTypeLike
-
-    @nn.compact
-    def __call__(self, maps: Float[Array, "batch height width channels"]) -> Float[Array, "batch height width _"]:
-        def symmetric(key: Array, shape: tuple[int, ...]) -> Array:
-            return _weights(key, shape) - 0.05
-
-        kernel = self.param("kernel", symmetric, (self.size, self.size, maps.shape[-1], self.width))
-        bias = self.param("bias", nn.initializers.zeros, (self.width,))
-        layout = ("NHWC", "HWIO", "NHWC")
-        maps = lax.conv_general_dilated(
-            maps.astype(self.dtype), kernel.astype(self.dtype), (1, 1), "SAME", dimension_numbers=layout
-        )
-        return add_bias(maps, bias)
+        return Convolution(width, self.dtype, _near_zero, size, name=name)(maps)

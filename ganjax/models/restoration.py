@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
@@ -155,9 +156,11 @@ class _Block(nn.Module):
         for part in range(3):
             grown = change
             for layer in range(4):
-                new = leaky_relu(Convolution(self.growth, self.dtype, True, name=f"dense_{part}_{layer}")(grown))
+                new = leaky_relu(
+                    Convolution(self.growth, self.dtype, _small_normal, name=f"dense_{part}_{layer}")(grown)
+                )
                 grown = jnp.concatenate([grown, new], axis=-1)
-            last = Convolution(maps.shape[-1], self.dtype, True, name=f"dense_{part}_4")(grown)
+            last = Convolution(maps.shape[-1], self.dtype, _small_normal, name=f"dense_{part}_4")(grown)
             change = change + _RESIDUAL * last
         return maps + _RESIDUAL * change, None
 
@@ -263,27 +266,29 @@ _small_normal = nn.initializers.variance_scaling(2 * 0.1**2, "fan_in", "normal")
 
 
 class Convolution(nn.Module):
-    """3 x 3, of stride one, with zeros around and a bias.
+    """Of stride one, with zeros around and a bias.
 
     Attributes:
         width: channels out.
         dtype: what it computes in.
-        small: begins with a tenth of He's weights and no bias, else with PyTorch's, uniform for both.
+        weights: what it begins with, beside a bias of zero; None: PyTorch's, uniform for both.
+        size: of the kernel along each axis.
     """
 
     width: int
     dtype: DTypeLike
-    small: bool = False
+    weights: Initializer | None = None
+    size: int = 3
 
     @nn.compact
     def __call__(self, maps: Float[Array, "batch height width channels"]) -> Float[Array, "batch height width _"]:
         def uniform_bias(key: Array, shape: tuple[int, ...]) -> Array:
-            bound = 1 / math.sqrt(9 * maps.shape[-1])
+            bound = 1 / math.sqrt(self.size**2 * maps.shape[-1])
             return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
 
-        shape = (3, 3, maps.shape[-1], self.width)
-        kernel = self.param("kernel", _small_normal if self.small else _fan_in_uniform, shape)
-        bias = self.param("bias", nn.initializers.zeros if self.small else uniform_bias, (self.width,))
+        shape = (self.size, self.size, maps.shape[-1], self.width)
+        kernel = self.param("kernel", self.weights or _fan_in_uniform, shape)
+        bias = self.param("bias", nn.initializers.zeros if self.weights else uniform_bias, (self.width,))
         return add_bias(_convolve(maps.astype(self.dtype), kernel.astype(self.dtype)), bias)
 
 

@@ -49,7 +49,7 @@ class SampleOptions:
     num: int | None = None
     seed: int = 0
     label: str | None = None
-    attributes: tuple[float, ...] | None = None
+    attributes: tuple[float, ...] = ()
     inputs: str | None = None
     weights: Literal["ema", "live"] = "ema"
     truncation: float | None = None
@@ -74,7 +74,7 @@ def run_sample(options: SampleOptions) -> None:
     if options.num:
         _check_memory(options.num, generator.image_shape)
     condition = given_conditions(
-        config.gan, options.num, label=label, attributes=options.attributes, inputs=options.inputs
+        config.gan, options.num, label=label, attributes=options.attributes or None, inputs=options.inputs
     )
     labels = np.asarray(condition.labels)
     _check_memory(len(labels), generator.image_shape)

@@ -65,7 +65,7 @@ class TranslateOptions:
     batch_size: int | None = None
     codec: str | None = None
     label: str | None = None
-    attributes: tuple[float, ...] | None = None
+    attributes: tuple[float, ...] = ()
     seed: int = 0
     weights: Literal["ema", "live"] = "ema"
     step: int | None = None
@@ -86,7 +86,7 @@ def run_translate(options: TranslateOptions) -> None:
     config = load_workdir(workdir)
     fitting = _fitting(options, config)
     label = _label(options, config, class_names(workdir, config.gan.generator.num_classes))
-    check_attributes(config.gan, options.attributes)
+    check_attributes(config.gan, options.attributes or None)
     with any_number_of_pixels():
         inputs = list_inputs(options.inputs)
         out = output_place(options.out, inputs)
@@ -102,7 +102,7 @@ def run_translate(options: TranslateOptions) -> None:
             sampler = Sampler(config.gan, seed=options.seed, weights=options.weights)
             with tqdm(total=inputs.num_pixels, unit="pixel", unit_scale=True, delay=2, desc="translating") as bar:
                 translator = Translator(
-                    RunNetwork(sampler, state, label=label, attributes=options.attributes),
+                    RunNetwork(sampler, state, label=label, attributes=options.attributes or None),
                     fitting.sizes,
                     tile=options.tile,
                     batch_size=options.batch_size,
