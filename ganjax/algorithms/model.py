@@ -24,6 +24,7 @@ from ganjax.models.network import FEATURES
 
 __all__ = [
     "Model",
+    "NetworksState",
     "Optimizer",
     "Passed",
     "Player",
@@ -91,6 +92,34 @@ class State(Protocol):
     def ema_params(self) -> PyTree: ...
     @property
     def players(self) -> Mapping[str, Player]: ...
+
+
+@no_type_check
+@flax.struct.dataclass
+class NetworksState:
+    """The state of a model of any number of networks: arrays only.
+
+    Attributes:
+        step: counts iterations.
+        players: all networks by name, ``generator`` among them.
+        averages: the averaged weights of those that are used after training, ``generator`` among them.
+        carried: what else goes from step to step, by name, as what terms carry.
+    """
+
+    step: Int[Array, ""]
+    players: dict[str, Player]
+    averages: dict[str, PyTree]
+    carried: dict[str, PyTree] = flax.struct.field(default_factory=dict)
+
+    @property
+    def generator(self) -> Player:
+        """Whose samples are looked at."""
+        return self.players["generator"]
+
+    @property
+    def ema_params(self) -> PyTree:
+        """The generator's averaged weights."""
+        return self.averages["generator"]
 
 
 def new_player(
