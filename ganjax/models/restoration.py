@@ -9,7 +9,7 @@ Inside, images are in [0, 1], as in the authors' code, and zeros around them are
 """
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -21,11 +21,11 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from ganjax.ground.errors import UserError
-from ganjax.models import network
+from ganjax.models import network, row_pairs
 from ganjax.models.condition import Condition
 from ganjax.models.layers import Mode, add_bias, leaky_relu, strided_convolution
 from ganjax.models.spectral import spectral_norm
-from ganjax.platform.forms import current_platform
+from ganjax.platform.forms import current_forms, current_platform
 
 __all__ = ["SRVGG", "RRDBNet", "Restorer", "UNetDiscriminator"]
 
@@ -122,6 +122,17 @@ class RRDBNet(Restorer):
     def restore(self, images: Array, maps: Array) -> Array:
         """See ``Restorer``."""
         first = self._layer("first", pixel_unshuffle(maps, self.size_multiple))
+        if current_forms().dense == "row_pairs" and not self.is_initializing():
+            # Where the height cannot be cut into strips and the width can, columns take the place of rows.
+            turned = row_pairs.count_strips(*first.shape[:2]) is None
+            first = jnp.swapaxes(first, 1, 2) if turned else first
+            strips = row_pairs.count_strips(*first.shape[:2])
+            if strips is not None:
+                params = {name: params for name, params in self.variables["params"].items() if name != "first"}
+                params = _turn_kernels(params) if turned else params
+                images = row_pairs.restore(first, params, strips=strips, residual=_RESIDUAL, dtype=self.dtype)
+                return jnp.swapaxes(images, 1, 2) if turned else images
+            first = jnp.swapaxes(first, 1, 2) if turned else first
         # One block in the program, however many there are; but on the CPU a convolution in a loop is slow.
         unrolled = not self.is_initializing() and current_platform() == "cpu"
         blocks = nn.scan(
@@ -140,6 +151,11 @@ class RRDBNet(Restorer):
 
     def _layer(self, name: str, maps: Array, width: int | None = None) -> Array:
         return Convolution(width or self.features, self.dtype, name=name)(maps)
+
+
+def _turn_kernels(params: Any) -> Any:
+    """Of layers on maps whose rows are columns."""
+    return jax.tree.map(lambda leaf: jnp.swapaxes(leaf, -4, -3) if leaf.ndim >= 4 else leaf, params)
 
 
 class _Block(nn.Module):

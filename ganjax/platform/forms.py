@@ -43,6 +43,7 @@ class Forms:
       sampling: bilinear sampling of small images (``ganjax.augment``) by ``gather``, or as matrix ``products``.
       penalties: the derivatives of R1 and R2 go through a discriminator four times where it is ``homogeneous`` (see
         ``ganjax/algorithms/homogeneous.py``), or six times as in the ``plain`` statement.
+      dense: RRDBNet layer by layer, as it is ``plain``, or on ``row_pairs`` (see ``ganjax/models/row_pairs.py``).
       kernel_memory: whether ``kernel_memory`` has an effect, or all is left to the compiler.
     """
 
@@ -54,6 +55,7 @@ class Forms:
     product_pixels: int = 0
     sampling: Literal["gather", "products"] = "gather"
     penalties: Literal["homogeneous", "plain"] = "homogeneous"
+    dense: Literal["plain", "row_pairs"] = "plain"
     kernel_memory: bool = False
 
 
@@ -68,6 +70,7 @@ FORMS = {
         pointwise="convolution",
         product_pixels=64,
         sampling="products",
+        dense="row_pairs",
         kernel_memory=True,
     ),
 }

@@ -1,0 +1,269 @@
+"""RRDBNet for matrix units of 128 x 128: two rows of pixels stand beside each other in the channels.
+
+Maps of 64 channels fill half of such a unit, and layers with 32 outputs a quarter. Here maps are ``[strips, row pairs,
+width, 2 x channels]``:
+
+- A layer of 3 x 3 taps becomes one of 1 x 3, from the four rows that a pair of rows has around it to that pair. Twelve of
+  the sixteen blocks of its kernel are not zero.
+- The layers of a dense block are computed two at a time as far as their inputs are there, so that they have the outputs
+  of both; the rest of the second one is added when the first one is there. These are the sums of the plain form in
+  another order; they are kept in float32.
+- A picture is cut into strips, which stand where batches stand, because the TPU's compiler lays batches along the
+  second axis of its tiles. A strip's first and last row have their neighbours in other strips.
+
+The four rows are two selections among shifted maps, which the compiler computes inside of the convolutions, as long as
+it does not take two of them for the same and stores them: hence barriers, and two ways to write a selection.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from ganjax.models.layers import leaky_relu
+
+__all__ = ["count_strips", "restore"]
+
+_SUBLANES = 8
+_AROUND = (0, 1, 2, -1)  # the rows in the order of ``_surround``, from the pair's first
+_WITHIN = (0, 2, 1, -1)  # and of ``_fill``
+
+_Pairs = Float[Array, "strips pairs width lanes"]
+
+
+def count_strips(batch_size: int, height: int) -> int | None:
+    """Into how many strips each picture is cut, so that there are eight in all; None where its height is not enough."""
+    strips = _SUBLANES // math.gcd(batch_size, _SUBLANES) if batch_size < _SUBLANES else 1
+    return None if height % (2 * strips) or height < 4 * strips else strips
+
+
+def restore(
+    maps: Float[Array, "batch height width channels"],
+    params: Mapping[str, Any],
+    *,
+    strips: int,
+    residual: float,
+    dtype: DTypeLike,
+) -> Float[Array, "batch 4*height 4*width new_channels"]:
+    """What ``RRDBNet`` makes of its first layer's maps.
+
+    Args:
+        maps: that layer's outputs.
+        params: of the network.
+        strips: see ``count_strips``.
+        residual: what is multiplied with the blocks' outputs before they are added to their inputs.
+        dtype: of what is multiplied; sums are float32.
+    """
+    form = _Form(strips, dtype)
+    first = fold(maps, strips).astype(jnp.float32)
+    kernels = [_dense_kernels(params["blocks"], part, maps.shape[-1], dtype) for part in range(3)]
+
+    def block(maps: _Pairs, kernels: list[dict[str, Array]]) -> tuple[_Pairs, None]:
+        change = maps
+        for part in kernels[:-1]:
+            change = lax.optimization_barrier(change + residual * form.dense(change, part))
+        change = change + residual * form.dense(change, kernels[-1])
+        return maps + residual * change, None
+
+    maps, _ = lax.scan(block, first, kernels)
+    maps = (first + form.layer(maps, params["trunk"])).astype(dtype)
+    for stage in range(2):
+        maps = leaky_relu(form.enlarge(maps, params[f"up_{stage}"])).astype(dtype)
+    maps = leaky_relu(form.layer(maps, params["detail"])).astype(dtype)
+    return unfold(form.layer(maps, params["last"]).astype(dtype), strips)
+
+
+def fold(maps: Float[Array, "batch height width channels"], strips: int) -> _Pairs:
+    """Two rows beside each other in the channels, the first one first, and each picture in strips."""
+    batch, height, width, channels = maps.shape
+    pairs = maps.reshape(batch * strips, height // strips // 2, 2, width, channels)
+    return pairs.transpose(0, 1, 3, 2, 4).reshape(*pairs.shape[:2], width, 2 * channels)
+
+
+def unfold(maps: _Pairs, strips: int) -> Float[Array, "batch height width channels"]:
+    """The inverse of ``fold``."""
+    batch, pairs, width, lanes = maps.shape
+    rows = maps.reshape(batch, pairs, width, 2, lanes // 2).transpose(0, 1, 3, 2, 4)
+    return rows.reshape(batch // strips, strips * 2 * pairs, width, lanes // 2)
+
+
+class _Form:
+    """Layers on pairs of rows."""
+
+    def __init__(self, strips: int, dtype: DTypeLike) -> None:
+        self._strips, self._dtype = strips, dtype
+
+    def dense(self, maps: _Pairs, kernels: Mapping[str, Array]) -> _Pairs:
+        """The last layer's outputs of a dense block; its inputs, and those of its layers, are not rounded."""
+        lanes = maps.shape[-1]
+        biases = kernels["biases"]
+        pair = 2 * (kernels["first"].shape[-1] // 4)  # lanes of a row in maps of two layers
+        own = np.arange(2 * pair) % pair < pair // 2  # those of the first of the two
+
+        def first(sums: Array, number: int) -> _Pairs:
+            """Two layers, the second of which is not complete."""
+            sums = sums + biases[number, : 2 * pair]
+            return lax.optimization_barrier(jnp.where(own, leaky_relu(sums), sums))
+
+        def second(maps: _Pairs, kernel: Array, number: int) -> _Pairs:
+            """The same, complete."""
+            sums = self._multiply(self._fill(maps, own), kernel) + maps + biases[number, : 2 * pair]
+            return lax.optimization_barrier(jnp.where(own, maps, leaky_relu(sums)))
+
+        edges = self._edges(maps, (lanes, 0))
+        half = first(self._around(maps, edges, kernels["first"]), 0)
+        later = lax.optimization_barrier(self._around(maps, edges, kernels["first_later"], other=True))
+        new = second(half, kernels["second"], 1)
+        edges = self._edges(new, (2 * pair, 0))
+        half = first(self._around(new, edges, kernels["third"]) + later[..., : 2 * pair], 2)
+        later = lax.optimization_barrier(
+            self._around(new, edges, kernels["third_later"], other=True) + later[..., 2 * pair :]
+        )
+        new = second(half, kernels["fourth"], 3)
+        edges = self._edges(new, (2 * pair, 0))
+        return self._around(new, edges, kernels["fifth"]) + later + biases[4, :lanes]
+
+    def layer(self, maps: _Pairs, params: Mapping[str, Array]) -> _Pairs:
+        """A convolution of 3 x 3 with its bias."""
+        kernel = _band(params["kernel"].astype(self._dtype), _AROUND)
+        edges = self._edges(maps, (maps.shape[-1], 0))
+        return self._around(maps, edges, kernel) + jnp.tile(params["bias"], 2)
+
+    def enlarge(self, maps: _Pairs, params: Mapping[str, Array]) -> _Pairs:
+        """The same after an enlargement by two in which each pixel becomes a square: on the small maps.
+
+        Of three taps that meet two equal pixels, two are added: each of the four pixels of a square has 2 x 2 taps.
+        """
+        kernel = params["kernel"]
+        for axis in (0, 1):
+            before, here, after = (lax.index_in_dim(kernel, tap, axis, keepdims=False) for tap in range(3))
+            none = jnp.zeros_like(here)
+            phases = ((before, here + after, none), (none, before + here, after))
+            kernel = jnp.stack([jnp.stack(taps, axis=axis) for taps in phases], axis=-2)
+        # [3, 3, in, row, column, out], rounded as they are: to be the column, the row, and so the pair of rows
+        channels, width = kernel.shape[2], kernel.shape[-1]
+        kernel = jnp.swapaxes(kernel, 3, 4).reshape(3, 3, channels, 4 * width)
+        edges = self._edges(maps, (maps.shape[-1], 0))
+        sums = self._around(maps, edges, _band(kernel.astype(self._dtype), _AROUND)) + jnp.tile(params["bias"], 8)
+        strips, pairs, columns, _ = maps.shape
+        parts = sums.astype(self._dtype).reshape(strips, pairs, columns, 2, 2, 2 * width).transpose(0, 1, 3, 2, 4, 5)
+        return parts.reshape(strips, 2 * pairs, 2 * columns, 2 * width)
+
+    def _around(self, maps: _Pairs, edges: Array | None, kernel: Array, *, other: bool = False) -> _Pairs:
+        return self._multiply(self._surround(maps, edges, other), kernel)
+
+    def _multiply(self, maps: _Pairs, kernel: Array) -> _Pairs:
+        return lax.conv_general_dilated(
+            maps.astype(self._dtype),
+            kernel,
+            (1, 1),
+            ((0, 0), (1, 1)),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            preferred_element_type=jnp.float32,
+        )
+
+    def _edges(self, maps: _Pairs, place: tuple[int, int]) -> Array | None:
+        """The rows next to a strip, in other strips: that below for the lanes of a pair's first row, else that above."""
+        if self._strips == 1:
+            return None
+        lanes = maps.shape[-1]
+        places = maps.reshape(-1, self._strips, *maps.shape[1:])
+
+        def rows(start: int, shift: tuple[int, int]) -> Array:
+            part = lax.slice_in_dim(places, start, start + 1, axis=2)
+            return _pad(part, {1: shift, 4: place}).reshape(-1, 1, maps.shape[2], lanes + sum(place))
+
+        first = np.arange(lanes + sum(place)) < place[0] + lanes // 2
+        edges = jnp.where(first, rows(0, (-1, 1)), rows(maps.shape[1] - 1, (1, -1)))
+        return lax.optimization_barrier(edges)
+
+    def _beside(self, maps: _Pairs, edges: Array | None, place: tuple[int, int], other: bool) -> _Pairs:
+        """The row below each pair, for the lanes of the pair's first row, and for the others that above."""
+        lanes = maps.shape[-1]
+        first = np.arange(lanes + sum(place)) < place[0] + lanes // 2
+        below, above = (_pad(maps, {1: shift, 3: place}) for shift in ((-1, 1), (1, -1)))
+        rows = jnp.where(~first, above, below) if other else jnp.where(first, below, above)
+        if edges is None:
+            return rows
+        pair = lax.broadcasted_iota(jnp.int32, rows.shape, 1)
+        last = np.where(first, maps.shape[1] - 1, 0)
+        edges = jnp.broadcast_to(edges, rows.shape)
+        return jnp.where(pair != last, rows, edges) if other else jnp.where(pair == last, edges, rows)
+
+    def _surround(self, maps: _Pairs, edges: Array | None, other: bool) -> _Pairs:
+        """A pair's two rows, the row below and the row above."""
+        lanes = maps.shape[-1]
+        here = _pad(maps, {3: (0, lanes)})
+        beside = self._beside(maps, edges, (lanes, 0), other)
+        own = np.arange(2 * lanes) < lanes
+        return jnp.where(~own, beside, here) if other else jnp.where(own, here, beside)
+
+    def _fill(self, maps: _Pairs, own: np.ndarray) -> _Pairs:
+        """Of the first of two layers, a pair's two rows; in the second's places, of the first the rows beside."""
+        place = (maps.shape[-1] // 4, -(maps.shape[-1] // 4))
+        return jnp.where(own, maps, self._beside(maps, self._edges(maps, place), place, False))
+
+
+def _pad(maps: Array, widths: Mapping[int, tuple[int, int]]) -> Array:
+    """Zeros before and behind, or less, along some axes; one operation, which the compiler moves into others."""
+    edges = [(*widths.get(axis, (0, 0)), 0) for axis in range(maps.ndim)]
+    return lax.pad(maps, jnp.zeros((), maps.dtype), edges)
+
+
+def _band(kernel: Float[Array, "*layers 3 3 channels width"], rows: tuple[int, ...]) -> Float[Array, "*layers 1 3 _ _"]:
+    """Of pairs of rows, from ``rows`` relative to the first of a pair."""
+    none = jnp.zeros_like(kernel[..., 0, :, :, :])
+
+    def taps(row: int, output: int) -> Array:
+        return kernel[..., row - output + 1, :, :, :] if 0 <= row - output + 1 < 3 else none
+
+    blocks = jnp.stack([jnp.stack([taps(row, output) for output in (0, 1)], axis=-2) for row in rows], axis=-4)
+    *layers, _, _, channels, width = kernel.shape
+    return blocks.reshape(*layers, 1, 3, len(rows) * channels, 2 * width)
+
+
+def _dense_kernels(params: Mapping[str, Any], part: int, channels: int, dtype: DTypeLike) -> dict[str, Array]:
+    """All kernels of the ``part``-th dense blocks, as ``_Form.dense`` takes them; the first axis is the block."""
+    layers = [params[f"dense_{part}_{layer}"] for layer in range(5)]
+    kernels = [layer["kernel"].astype(dtype) for layer in layers]
+    growth = kernels[0].shape[-1]
+    ends = [0, channels, channels + growth, channels + 2 * growth, channels + 3 * growth, channels + 4 * growth]
+
+    def taps(layer: int, start: int, stop: int) -> Array:
+        return kernels[layer][..., ends[start] : ends[stop], :]
+
+    def two(layer: int, start: int, stop: int) -> Array:
+        return jnp.concatenate([taps(layer, start, stop), taps(layer + 1, start, stop)], axis=-1)
+
+    def rest(layer: int) -> Array:
+        kernel = taps(layer, layer, layer + 1)
+        return _band(jnp.concatenate([jnp.zeros_like(kernel), kernel], axis=-1), _WITHIN)
+
+    last = taps(4, 0, 1), taps(4, 1, 3), taps(4, 3, 5)
+    zeros = jnp.zeros_like(layers[0]["bias"])
+    biases = [
+        (layers[0]["bias"], zeros),
+        (zeros, layers[1]["bias"]),
+        (layers[2]["bias"], zeros),
+        (zeros, layers[3]["bias"]),
+        (layers[4]["bias"],),
+    ]
+    rows = [jnp.concatenate([*row, *row], axis=-1) for row in biases]
+    lanes = max(row.shape[-1] for row in rows)
+    return {
+        "first": _band(two(0, 0, 1), _AROUND),
+        "first_later": jnp.concatenate([_band(two(2, 0, 1), _AROUND), _band(last[0], _AROUND)], axis=-1),
+        "second": rest(1),
+        "third": _band(two(2, 1, 3), _AROUND),
+        "third_later": _band(last[1], _AROUND),
+        "fourth": rest(3),
+        "fifth": _band(last[2], _AROUND),
+        "biases": jnp.stack([_pad(row, {1: (0, lanes - row.shape[-1])}) for row in rows], axis=1),
+    }
+
+
