@@ -1,5 +1,6 @@
 """The networks of Real-ESRGAN and their kin: statements in NumPy, sizes of the papers, and how they are run."""
 
+import dataclasses
 from typing import Any
 
 import flax.linen as nn
@@ -16,7 +17,9 @@ from ganjax.models.condition import example_condition
 from ganjax.models.layers import Mode
 from ganjax.models.rdn import RDN
 from ganjax.models.restoration import SRVGG, Convolution, RRDBNet, UNetDiscriminator, _small_normal
+from ganjax.models.row_pairs import count_strips
 from ganjax.models.spectral import SPECTRAL, spectral_norm
+from ganjax.platform.forms import FORMS, target_forms
 
 RNG = np.random.default_rng(0)
 
@@ -161,6 +164,44 @@ def test_rrdbnet_is_its_statement(scale):
     found = run(network, params, inputs)
     assert found.shape == (2, 8 * scale, 12 * scale, 3)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.ptp(expected))
+
+
+@pytest.mark.parametrize(
+    ("batch", "height", "width", "scale"),
+    [
+        (1, 32, 4, 4),  # eight strips
+        (1, 4, 32, 4),  # the same, of columns
+        (2, 32, 4, 2),  # four strips each, of 16 rows
+        (8, 4, 6, 4),  # no strips
+        (1, 5, 4, 4),  # nothing that can be cut
+    ],
+)
+def test_pairs_of_rows_are_the_plain_form(batch, height, width, scale):
+    network = RRDBNet(
+        (height * scale, width * scale, 3), input_shape=(height, width, 3), features=8, num_blocks=1, growth=4
+    )
+    params = params_of(network)
+    inputs = jnp.asarray(RNG.uniform(-1, 1, (batch, height, width, 3)), jnp.float32)
+
+    def all_of(form: Any) -> Any:
+        def images(params, inputs):
+            with target_forms(dataclasses.replace(FORMS["cpu"], dense=form)):
+                return network.apply({"params": params}, jnp.zeros((batch, 0)), Condition(inputs=inputs), train=False)
+
+        def loss(params, inputs):
+            return jnp.sum(jnp.sin(images(params, inputs)))
+
+        return jax.jit(lambda *given: (images(*given), jax.grad(loss, (0, 1))(*given)))(params, inputs)
+
+    found, expected = all_of("row_pairs"), all_of("plain")
+    for a, e in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, e, rtol=0, atol=1e-5 * np.abs(e).max())
+
+
+def test_pictures_are_cut_into_eight_strips_in_all_or_not():
+    cut = [count_strips(batch, 256) for batch in (1, 2, 3, 4, 6, 8, 12)]
+    assert cut == [8, 4, 8, 2, 4, 1, 1]
+    assert [count_strips(1, height) for height in (16, 32, 40, 48)] == [None, 8, None, 8]
 
 
 @pytest.mark.parametrize(("scale", "shuffle"), [(1, None), (2, None), (3, None), (4, None), (2, 4), (3, 4)])

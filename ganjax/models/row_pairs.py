@@ -3,8 +3,8 @@
 Maps of 64 channels fill half of such a unit, and layers with 32 outputs a quarter. Here maps are ``[strips, row pairs,
 width, 2 x channels]``:
 
-- A layer of 3 x 3 taps becomes one of 1 x 3, from the four rows that a pair of rows has around it to that pair. Twelve of
-  the sixteen blocks of its kernel are not zero.
+- A layer of 3 x 3 taps becomes one of 1 x 3, from the four rows that a pair of rows has around it to that pair.
+  Six of the eight blocks of its kernel are not zero.
 - The layers of a dense block are computed two at a time as far as their inputs are there, so that they have the outputs
   of both; the rest of the second one is added when the first one is there. These are the sums of the plain form in
   another order; they are kept in float32.
@@ -25,7 +25,7 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from ganjax.models.layers import leaky_relu
+from ganjax.models.layers import add_bias, leaky_relu
 
 __all__ = ["count_strips", "restore"]
 
@@ -73,7 +73,7 @@ def restore(
     maps, _ = lax.scan(block, first, kernels)
     maps = (first + form.layer(maps, params["trunk"])).astype(dtype)
     for stage in range(2):
-        maps = leaky_relu(form.enlarge(maps, params[f"up_{stage}"])).astype(dtype)
+        maps = form.enlarge(maps, params[f"up_{stage}"])
     maps = leaky_relu(form.layer(maps, params["detail"])).astype(dtype)
     return unfold(form.layer(maps, params["last"]).astype(dtype), strips)
 
@@ -103,16 +103,16 @@ class _Form:
         lanes = maps.shape[-1]
         biases = kernels["biases"]
         pair = 2 * (kernels["first"].shape[-1] // 4)  # lanes of a row in maps of two layers
-        own = np.arange(2 * pair) % pair < pair // 2  # those of the first of the two
+        own = _lanes(2 * pair) % pair < pair // 2  # those of the first of the two
 
         def first(sums: Array, number: int) -> _Pairs:
             """Two layers, the second of which is not complete."""
-            sums = sums + biases[number, : 2 * pair]
+            sums = add_bias(sums, biases[number, : 2 * pair])
             return lax.optimization_barrier(jnp.where(own, leaky_relu(sums), sums))
 
         def second(maps: _Pairs, kernel: Array, number: int) -> _Pairs:
             """The same, complete."""
-            sums = self._multiply(self._fill(maps, own), kernel) + maps + biases[number, : 2 * pair]
+            sums = add_bias(self._multiply(self._fill(maps, own), kernel) + maps, biases[number, : 2 * pair])
             return lax.optimization_barrier(jnp.where(own, maps, leaky_relu(sums)))
 
         edges = self._edges(maps, (lanes, 0))
@@ -126,16 +126,16 @@ class _Form:
         )
         new = second(half, kernels["fourth"], 3)
         edges = self._edges(new, (2 * pair, 0))
-        return self._around(new, edges, kernels["fifth"]) + later + biases[4, :lanes]
+        return add_bias(self._around(new, edges, kernels["fifth"]) + later, biases[4, :lanes])
 
     def layer(self, maps: _Pairs, params: Mapping[str, Array]) -> _Pairs:
         """A convolution of 3 x 3 with its bias."""
         kernel = _band(params["kernel"].astype(self._dtype), _AROUND)
         edges = self._edges(maps, (maps.shape[-1], 0))
-        return self._around(maps, edges, kernel) + jnp.tile(params["bias"], 2)
+        return add_bias(self._around(maps, edges, kernel), jnp.tile(params["bias"], 2))
 
     def enlarge(self, maps: _Pairs, params: Mapping[str, Array]) -> _Pairs:
-        """The same after an enlargement by two in which each pixel becomes a square: on the small maps.
+        """The same and its activation after an enlargement by two, each pixel a square: on the small maps.
 
         Of three taps that meet two equal pixels, two are added: each of the four pixels of a square has 2 x 2 taps.
         """
@@ -149,10 +149,11 @@ class _Form:
         channels, width = kernel.shape[2], kernel.shape[-1]
         kernel = jnp.swapaxes(kernel, 3, 4).reshape(3, 3, channels, 4 * width)
         edges = self._edges(maps, (maps.shape[-1], 0))
-        sums = self._around(maps, edges, _band(kernel.astype(self._dtype), _AROUND)) + jnp.tile(params["bias"], 8)
+        sums = self._around(maps, edges, _band(kernel.astype(self._dtype), _AROUND))
+        made = leaky_relu(add_bias(sums, jnp.tile(params["bias"], 8))).astype(self._dtype)
         strips, pairs, columns, _ = maps.shape
-        parts = sums.astype(self._dtype).reshape(strips, pairs, columns, 2, 2, 2 * width).transpose(0, 1, 3, 2, 4, 5)
-        return parts.reshape(strips, 2 * pairs, 2 * columns, 2 * width)
+        parts = lax.optimization_barrier(made).reshape(strips, pairs, columns, 2, 2, 2 * width)
+        return parts.transpose(0, 1, 3, 2, 4, 5).reshape(strips, 2 * pairs, 2 * columns, 2 * width)
 
     def _around(self, maps: _Pairs, edges: Array | None, kernel: Array, *, other: bool = False) -> _Pairs:
         return self._multiply(self._surround(maps, edges, other), kernel)
@@ -168,24 +169,24 @@ class _Form:
         )
 
     def _edges(self, maps: _Pairs, place: tuple[int, int]) -> Array | None:
-        """The rows next to a strip, in other strips: that below for the lanes of a pair's first row, else that above."""
+        """The rows next to a strip: that below for the lanes of a pair's first row, for the others that above."""
         if self._strips == 1:
             return None
         lanes = maps.shape[-1]
         places = maps.reshape(-1, self._strips, *maps.shape[1:])
 
-        def rows(start: int, shift: tuple[int, int]) -> Array:
-            part = lax.slice_in_dim(places, start, start + 1, axis=2)
-            return _pad(part, {1: shift, 4: place}).reshape(-1, 1, maps.shape[2], lanes + sum(place))
+        def row(start: int, shift: tuple[int, int]) -> Array:
+            only = (-start, start + 1 - maps.shape[1])
+            return _pad(places, {1: shift, 2: only, 4: place}).reshape(len(maps), 1, maps.shape[2], -1)
 
-        first = np.arange(lanes + sum(place)) < place[0] + lanes // 2
-        edges = jnp.where(first, rows(0, (-1, 1)), rows(maps.shape[1] - 1, (1, -1)))
+        first = _lanes(lanes + sum(place)) < place[0] + lanes // 2
+        edges = jnp.where(first, row(0, (-1, 1)), row(maps.shape[1] - 1, (1, -1)))
         return lax.optimization_barrier(edges)
 
     def _beside(self, maps: _Pairs, edges: Array | None, place: tuple[int, int], other: bool) -> _Pairs:
         """The row below each pair, for the lanes of the pair's first row, and for the others that above."""
         lanes = maps.shape[-1]
-        first = np.arange(lanes + sum(place)) < place[0] + lanes // 2
+        first = _lanes(lanes + sum(place)) < place[0] + lanes // 2
         below, above = (_pad(maps, {1: shift, 3: place}) for shift in ((-1, 1), (1, -1)))
         rows = jnp.where(~first, above, below) if other else jnp.where(first, below, above)
         if edges is None:
@@ -200,13 +201,17 @@ class _Form:
         lanes = maps.shape[-1]
         here = _pad(maps, {3: (0, lanes)})
         beside = self._beside(maps, edges, (lanes, 0), other)
-        own = np.arange(2 * lanes) < lanes
+        own = _lanes(2 * lanes) < lanes
         return jnp.where(~own, beside, here) if other else jnp.where(own, here, beside)
 
     def _fill(self, maps: _Pairs, own: np.ndarray) -> _Pairs:
         """Of the first of two layers, a pair's two rows; in the second's places, of the first the rows beside."""
         place = (maps.shape[-1] // 4, -(maps.shape[-1] // 4))
         return jnp.where(own, maps, self._beside(maps, self._edges(maps, place), place, False))
+
+
+def _lanes(count: int) -> np.ndarray:
+    return np.arange(count)[None, None, None]
 
 
 def _pad(maps: Array, widths: Mapping[int, tuple[int, int]]) -> Array:
@@ -222,9 +227,8 @@ def _band(kernel: Float[Array, "*layers 3 3 channels width"], rows: tuple[int, .
     def taps(row: int, output: int) -> Array:
         return kernel[..., row - output + 1, :, :, :] if 0 <= row - output + 1 < 3 else none
 
-    blocks = jnp.stack([jnp.stack([taps(row, output) for output in (0, 1)], axis=-2) for row in rows], axis=-4)
-    *layers, _, _, channels, width = kernel.shape
-    return blocks.reshape(*layers, 1, 3, len(rows) * channels, 2 * width)
+    bands = [jnp.concatenate([taps(row, output) for output in (0, 1)], axis=-1) for row in rows]
+    return jnp.concatenate(bands, axis=-2)[..., None, :, :, :]
 
 
 def _dense_kernels(params: Mapping[str, Any], part: int, channels: int, dtype: DTypeLike) -> dict[str, Array]:
@@ -265,5 +269,3 @@ def _dense_kernels(params: Mapping[str, Any], part: int, channels: int, dtype: D
         "fifth": _band(last[2], _AROUND),
         "biases": jnp.stack([_pad(row, {1: (0, lanes - row.shape[-1])}) for row in rows], axis=1),
     }
-
-
