@@ -2,7 +2,7 @@
 
     pip install '.[bench]' && python benchmarks/enlarging.py
     python benchmarks/enlarging.py --only "animevideov3 640x360" --rounds 9
-    python benchmarks/enlarging.py --plan v5e:1x1        # no measurement: the TPU compiler's estimate
+    python benchmarks/enlarging.py --plan v5e:1x1        # the TPU compiler's estimate; --write keeps it
 
 x4plus is RRDBNet with 23 blocks, animevideov3 the compact SRVGG with 16 layers; the weights are random, which costs the
 same. A picture at a time, whole, from float32 in memory to float32 in memory; bfloat16 on accelerators on both sides.
@@ -46,6 +46,8 @@ class Options:
         rounds: of each side, in turn.
         seconds: of a round, about; at least a picture.
         plan: estimates for this TPU slice, such as v5e:1x1, in place of measuring.
+        write: with ``plan``: the results' file, too.
+        form: with ``plan``: the networks', in place of the TPU's own (see ``Forms.dense``).
         worker: which side this process is; set by the process that starts it.
         device: ``cpu`` or ``cuda``; by default what PyTorch finds.
     """
@@ -54,6 +56,8 @@ class Options:
     rounds: int = 5
     seconds: float = 4.0
     plan: str | None = None
+    write: bool = False
+    form: Literal["plain", "row_pairs"] | None = None
     worker: str | None = None
     device: str | None = None
 
@@ -63,8 +67,12 @@ def main() -> None:
     options = tyro.cli(Options, description=__doc__)
     names = [options.only] if options.only else list(WORKS)
     if options.plan:
+        rows = []
         for name in names:
-            print(json.dumps({"name": name, **plan(WORKS[name], options.plan)}), flush=True)
+            rows.append({"name": name, **plan(WORKS[name], options.plan, options.form)})
+            print(json.dumps(rows[-1]), flush=True)
+            if options.write:
+                write_plans(rows)
         return
     import torch
 
@@ -92,6 +100,26 @@ def main() -> None:
             },
             note="Medians of rounds that alternate, with the lowest and the highest in brackets.",
         )
+
+
+def write_plans(rows: list[dict[str, Any]]) -> None:
+    """The table of what was planned."""
+    write(
+        "enlarging_tpu",
+        title="Enlarging pictures fourfold on TPUs, by their compiler's estimate",
+        command=f"python {' '.join(sys.argv)}",
+        rows=rows,
+        columns={
+            "network and input": lambda row: row["name"],
+            "slice": lambda row: row["topology"],
+            "form": lambda row: row["form"],
+            "cycles": lambda row: f"{row['cycles']:.3g}",
+            "pictures/s": lambda row: f"{row['pictures_per_second']:.3g}",
+            "MFU": lambda row: f"{row['mfu']:.1%}",
+            "to compile, s": lambda row: f"{row['compile_seconds']:.0f}",
+        },
+        note="One picture in bfloat16 on one chip; nothing was run. MFU counts the FLOPs of the layers as defined.",
+    )
 
 
 def generator(work: Work, dtype: Any) -> Any:
@@ -157,7 +185,7 @@ def torch_side(work: Work, device: str) -> Callable[[int], None]:
     return pictures
 
 
-def plan(work: Work, topology: str) -> dict[str, Any]:
+def plan(work: Work, topology: str, form: Literal["plain", "row_pairs"] | None) -> dict[str, Any]:
     """What the TPU compiler says of a picture on one chip, in bfloat16; for a slice of a single chip."""
     import jax
 
@@ -182,7 +210,8 @@ def plan(work: Work, topology: str) -> dict[str, Any]:
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated(mesh)), shapes
     )
     began = time.perf_counter()
-    with target_platform("tpu"), target_forms(FORMS["tpu"]):
+    forms = dataclasses.replace(FORMS["tpu"], dense=form or FORMS["tpu"].dense)
+    with target_platform("tpu"), target_forms(forms):
         compiled = jax.jit(lambda variables, inputs: enlarge(network, variables, inputs)).lower(variables, inputs)
         compiled = compiled.compile()
     found = costs(compiled.as_text() or "")
@@ -193,6 +222,7 @@ def plan(work: Work, topology: str) -> dict[str, Any]:
     seconds = found.cycles / chip.clock_hertz
     return {
         "topology": topology,
+        "form": forms.dense,
         "cycles": found.cycles,
         "pictures_per_second": mesh.size / seconds,
         "flops_per_picture": flops / mesh.size,

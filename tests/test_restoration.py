@@ -167,19 +167,20 @@ def test_rrdbnet_is_its_statement(scale):
 
 
 @pytest.mark.parametrize(
-    ("batch", "height", "width", "scale"),
+    ("family", "batch", "height", "width", "scale"),
     [
-        (1, 32, 4, 4),  # eight strips
-        (1, 4, 32, 4),  # the same, of columns
-        (2, 32, 4, 2),  # four strips each, of 16 rows
-        (8, 4, 6, 4),  # no strips
-        (1, 5, 4, 4),  # nothing that can be cut
+        (RRDBNet, 1, 32, 4, 4),  # eight strips
+        (RRDBNet, 1, 4, 32, 4),  # the same, of columns
+        (RRDBNet, 2, 32, 4, 2),  # four strips each, of 16 rows
+        (RRDBNet, 8, 4, 6, 4),  # no strips
+        (RRDBNet, 1, 5, 4, 4),  # nothing that can be cut
+        (SRVGG, 1, 32, 5, 2),
+        (SRVGG, 1, 4, 32, 3),
     ],
 )
-def test_pairs_of_rows_are_the_plain_form(batch, height, width, scale):
-    network = RRDBNet(
-        (height * scale, width * scale, 3), input_shape=(height, width, 3), features=8, num_blocks=1, growth=4
-    )
+def test_pairs_of_rows_are_the_plain_form(family, batch, height, width, scale):
+    sizes = {"image_shape": (height * scale, width * scale, 3), "input_shape": (height, width, 3)}
+    network = family(**sizes, features=8, num_blocks=1, **({"growth": 4} if family is RRDBNet else {}))
     params = params_of(network)
     inputs = jnp.asarray(RNG.uniform(-1, 1, (batch, height, width, 3)), jnp.float32)
 

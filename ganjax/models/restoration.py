@@ -9,6 +9,7 @@ Inside, images are in [0, 1], as in the authors' code, and zeros around them are
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -83,6 +84,24 @@ class Restorer(network.Generator):
         outputs = self.restore(images, jnp.concatenate([images, *planes], axis=-1))
         return 2 * outputs[:, : self.scale * height, : self.scale * width].astype(jnp.float32) - 1
 
+    def _restore_row_pairs(
+        self, maps: Float[Array, "batch height width channels"], restore: Callable[..., Array], **options: Any
+    ) -> Float[Array, "batch new_height new_width new_channels"] | None:
+        """What ``restore`` of ``row_pairs`` makes of maps; None where it is not the form, or does not fit them."""
+        if current_forms().dense != "row_pairs" or self.is_initializing():
+            return None
+        params = self.variables["params"]
+        # Where the height cannot be cut into strips and the width can, columns take the place of rows.
+        turned = row_pairs.count_strips(*maps.shape[:2]) is None
+        if turned:
+            maps = jnp.swapaxes(maps, 1, 2)
+            params = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, -4, -3) if leaf.ndim >= 4 else leaf, params)
+        strips = row_pairs.count_strips(*maps.shape[:2])
+        if strips is None:
+            return None
+        restored = restore(maps, params, strips=strips, dtype=self.dtype, **options)
+        return jnp.swapaxes(restored, 1, 2) if turned else restored
+
     def restore(
         self, images: Float[Array, "batch height width channels"], maps: Float[Array, "batch height width more"]
     ) -> Float[Array, "batch new_height new_width new_channels"]:
@@ -122,17 +141,9 @@ class RRDBNet(Restorer):
     def restore(self, images: Array, maps: Array) -> Array:
         """See ``Restorer``."""
         first = self._layer("first", pixel_unshuffle(maps, self.size_multiple))
-        if current_forms().dense == "row_pairs" and not self.is_initializing():
-            # Where the height cannot be cut into strips and the width can, columns take the place of rows.
-            turned = row_pairs.count_strips(*first.shape[:2]) is None
-            first = jnp.swapaxes(first, 1, 2) if turned else first
-            strips = row_pairs.count_strips(*first.shape[:2])
-            if strips is not None:
-                params = {name: params for name, params in self.variables["params"].items() if name != "first"}
-                params = _turn_kernels(params) if turned else params
-                images = row_pairs.restore(first, params, strips=strips, residual=_RESIDUAL, dtype=self.dtype)
-                return jnp.swapaxes(images, 1, 2) if turned else images
-            first = jnp.swapaxes(first, 1, 2) if turned else first
+        restored = self._restore_row_pairs(first, row_pairs.restore_dense, residual=_RESIDUAL)
+        if restored is not None:
+            return restored
         # One block in the program, however many there are; but on the CPU a convolution in a loop is slow.
         unrolled = not self.is_initializing() and current_platform() == "cpu"
         blocks = nn.scan(
@@ -151,11 +162,6 @@ class RRDBNet(Restorer):
 
     def _layer(self, name: str, maps: Array, width: int | None = None) -> Array:
         return Convolution(width or self.features, self.dtype, name=name)(maps)
-
-
-def _turn_kernels(params: Any) -> Any:
-    """Of layers on maps whose rows are columns."""
-    return jax.tree.map(lambda leaf: jnp.swapaxes(leaf, -4, -3) if leaf.ndim >= 4 else leaf, params)
 
 
 class _Block(nn.Module):
@@ -211,11 +217,8 @@ class SRVGG(Restorer):
 
     def restore(self, images: Array, maps: Array) -> Array:
         """See ``Restorer``."""
-        for layer in range(self.num_blocks + 1):
-            maps = Convolution(self.features, self.dtype, name=f"layer_{layer}")(maps)
-            slopes = self.param(f"slopes_{layer}", nn.initializers.constant(0.25), (self.features,))
-            maps = jnp.maximum(maps, 0) + slopes.astype(maps.dtype)[None, None, None] * jnp.minimum(maps, 0)
-        maps = Convolution(self.image_shape[2] * self.factor**2, self.dtype, name="last")(maps)
+        restored = self._restore_row_pairs(maps, row_pairs.restore_compact, num_layers=self.num_blocks + 1)
+        maps = self._restore_plain(maps) if restored is None else restored
         outputs = pixel_shuffle(maps.astype(jnp.float32), self.factor) + enlarge(images, self.factor)
         if self.factor == self.scale:
             return outputs
@@ -223,6 +226,13 @@ class SRVGG(Restorer):
         for axis, size in enumerate(sizes, start=1):
             outputs = _shrink_axis(outputs, size, axis)
         return outputs
+
+    def _restore_plain(self, maps: Array) -> Array:
+        for layer in range(self.num_blocks + 1):
+            maps = Convolution(self.features, self.dtype, name=f"layer_{layer}")(maps)
+            slopes = self.param(f"slopes_{layer}", nn.initializers.constant(0.25), (self.features,))
+            maps = row_pairs.parametric_relu(maps, slopes)
+        return Convolution(self.image_shape[2] * self.factor**2, self.dtype, name="last")(maps)
 
 
 class UNetDiscriminator(network.Discriminator):

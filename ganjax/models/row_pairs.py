@@ -1,4 +1,4 @@
-"""RRDBNet for matrix units of 128 x 128: two rows of pixels stand beside each other in the channels.
+"""RRDBNet and SRVGG for matrix units of 128 x 128: two rows of pixels stand beside each other in the channels.
 
 Maps of 64 channels fill half of such a unit, and layers with 32 outputs a quarter. Here maps are ``[strips, row pairs,
 width, 2 x channels]``:
@@ -27,7 +27,7 @@ from jaxtyping import Array, Float
 
 from ganjax.models.layers import add_bias, leaky_relu
 
-__all__ = ["count_strips", "restore"]
+__all__ = ["count_strips", "parametric_relu", "restore_compact", "restore_dense"]
 
 _SUBLANES = 8
 _AROUND = (0, 1, 2, -1)  # the rows in the order of ``_surround``, from the pair's first
@@ -42,7 +42,7 @@ def count_strips(batch_size: int, height: int) -> int | None:
     return None if height % (2 * strips) or height < 4 * strips else strips
 
 
-def restore(
+def restore_dense(
     maps: Float[Array, "batch height width channels"],
     params: Mapping[str, Any],
     *,
@@ -76,6 +76,30 @@ def restore(
         maps = form.enlarge(maps, params[f"up_{stage}"])
     maps = leaky_relu(form.layer(maps, params["detail"])).astype(dtype)
     return unfold(form.layer(maps, params["last"]).astype(dtype), strips)
+
+
+def restore_compact(
+    maps: Float[Array, "batch height width channels"],
+    params: Mapping[str, Any],
+    *,
+    strips: int,
+    num_layers: int,
+    dtype: DTypeLike,
+) -> Float[Array, "batch height width new_channels"]:
+    """What the layers of ``SRVGG`` make of its inputs; see ``restore_dense``."""
+    form, maps = _Form(strips, dtype), fold(maps, strips).astype(dtype)
+    for layer in range(num_layers):
+        sums = form.layer(maps, params[f"layer_{layer}"])
+        maps = parametric_relu(sums, jnp.tile(params[f"slopes_{layer}"], 2)).astype(dtype)
+        maps = lax.optimization_barrier(maps)
+    return unfold(form.layer(maps, params["last"]).astype(dtype), strips)
+
+
+def parametric_relu(
+    maps: Float[Array, "batch height width channels"], slopes: Float[Array, " channels"]
+) -> Float[Array, "batch height width channels"]:
+    """The values where positive, elsewhere times their channel's slope (He et al., arXiv 1502.01852)."""
+    return jnp.maximum(maps, 0) + slopes.astype(maps.dtype)[None, None, None] * jnp.minimum(maps, 0)
 
 
 def fold(maps: Float[Array, "batch height width channels"], strips: int) -> _Pairs:

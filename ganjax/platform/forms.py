@@ -43,7 +43,7 @@ class Forms:
       sampling: bilinear sampling of small images (``ganjax.augment``) by ``gather``, or as matrix ``products``.
       penalties: the derivatives of R1 and R2 go through a discriminator four times where it is ``homogeneous`` (see
         ``ganjax/algorithms/homogeneous.py``), or six times as in the ``plain`` statement.
-      dense: RRDBNet layer by layer, as it is ``plain``, or on ``row_pairs`` (see ``ganjax/models/row_pairs.py``).
+      dense: RRDBNet and SRVGG as they are stated, ``plain``, or on ``row_pairs`` (see ``ganjax/models/row_pairs.py``).
       kernel_memory: whether ``kernel_memory`` has an effect, or all is left to the compiler.
     """
 
