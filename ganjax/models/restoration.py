@@ -219,7 +219,8 @@ class SRVGG(Restorer):
         """See ``Restorer``."""
         restored = self._restore_row_pairs(maps, row_pairs.restore_compact, num_layers=self.num_blocks + 1)
         maps = self._restore_plain(maps) if restored is None else restored
-        outputs = pixel_shuffle(maps.astype(jnp.float32), self.factor) + enlarge(images, self.factor)
+        repeated = jnp.repeat(images, self.factor**2, axis=-1)  # each pixel as a square, once that is shuffled
+        outputs = pixel_shuffle(maps.astype(jnp.float32) + repeated, self.factor)
         if self.factor == self.scale:
             return outputs
         sizes = (self.scale * size for size in images.shape[1:3])
@@ -352,8 +353,10 @@ def pixel_shuffle(
 ) -> Float[Array, "batch new_height new_width channels"]:
     """Channels as squares of pixels (Shi et al., arXiv 1609.05158), numbered by (channel, row, column)."""
     batch, height, width, channels = maps.shape
-    parts = maps.reshape(batch, height, width, channels // factor**2, factor, factor).transpose(0, 1, 4, 2, 5, 3)
-    return parts.reshape(batch, height * factor, width * factor, -1)
+    parts = maps.reshape(batch, height, width, channels // factor**2, factor, factor)
+    if current_forms().dense == "row_pairs":
+        return row_pairs.spread_columns(parts).reshape(batch, height * factor, width * factor, -1)
+    return parts.transpose(0, 1, 4, 2, 5, 3).reshape(batch, height * factor, width * factor, -1)
 
 
 def pixel_unshuffle(

@@ -27,7 +27,7 @@ from jaxtyping import Array, Float
 
 from ganjax.models.layers import add_bias, leaky_relu
 
-__all__ = ["count_strips", "parametric_relu", "restore_compact", "restore_dense"]
+__all__ = ["count_strips", "parametric_relu", "restore_compact", "restore_dense", "spread_columns"]
 
 _SUBLANES = 8
 _AROUND = (0, 1, 2, -1)  # the rows in the order of ``_surround``, from the pair's first
@@ -75,7 +75,7 @@ def restore_dense(
     for stage in range(2):
         maps = form.enlarge(maps, params[f"up_{stage}"])
     maps = leaky_relu(form.layer(maps, params["detail"])).astype(dtype)
-    return unfold(form.layer(maps, params["last"]).astype(dtype), strips)
+    return form.last(maps, params["last"])
 
 
 def restore_compact(
@@ -158,6 +158,19 @@ class _Form:
         edges = self._edges(maps, (maps.shape[-1], 0))
         return add_bias(self._around(maps, edges, kernel), jnp.tile(params["bias"], 2))
 
+    def last(self, maps: _Pairs, params: Mapping[str, Array]) -> Float[Array, "batch height width channels"]:
+        """The same for few channels, on rows as they were: four columns at a time, which have more."""
+        count = math.gcd(4, maps.shape[2])
+        kernel, width = params["kernel"].astype(self._dtype), params["kernel"].shape[-1]
+        columns = [_pad(kernel, {1: (column, count - 1 - column)}) for column in range(count)]
+        around = self._surround(maps, self._edges(maps, (maps.shape[-1], 0)), False)
+        sums = self._multiply(around, _band(jnp.concatenate(columns, axis=-1), _AROUND), stride=count)
+        sums = add_bias(sums, jnp.tile(params["bias"], 2 * count)).astype(self._dtype)
+        strips, pairs, places, _ = sums.shape
+        parts = sums.reshape(strips // self._strips, self._strips * pairs, places, 2, count, width)
+        rows = spread_columns(parts.transpose(0, 1, 2, 5, 3, 4))
+        return rows.reshape(len(rows), -1, maps.shape[2], width)
+
     def enlarge(self, maps: _Pairs, params: Mapping[str, Array]) -> _Pairs:
         """The same and its activation after an enlargement by two, each pixel a square: on the small maps.
 
@@ -182,11 +195,11 @@ class _Form:
     def _around(self, maps: _Pairs, edges: Array | None, kernel: Array, *, other: bool = False) -> _Pairs:
         return self._multiply(self._surround(maps, edges, other), kernel)
 
-    def _multiply(self, maps: _Pairs, kernel: Array) -> _Pairs:
+    def _multiply(self, maps: _Pairs, kernel: Array, *, stride: int = 1) -> _Pairs:
         return lax.conv_general_dilated(
             maps.astype(self._dtype),
             kernel,
-            (1, 1),
+            (1, stride),
             ((0, 0), (1, 1)),
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
             preferred_element_type=jnp.float32,
@@ -232,6 +245,19 @@ class _Form:
         """Of the first of two layers, a pair's two rows; in the second's places, of the first the rows beside."""
         place = (maps.shape[-1] // 4, -(maps.shape[-1] // 4))
         return jnp.where(own, maps, self._beside(maps, self._edges(maps, place), place, False))
+
+
+def spread_columns(
+    parts: Float[Array, "batch height places channels rows columns"],
+) -> Float[Array, "batch height rows width channels"]:
+    """Columns that are channels side by side, as a product with a permutation.
+
+    TPUs are slow at moving numbers between columns, and fast at products: each of these sums has one number but zeros.
+    """
+    places, columns = parts.shape[2], parts.shape[5]
+    moved = jnp.eye(places * columns, dtype=parts.dtype).reshape(places, columns, -1)
+    exact = lax.Precision.DEFAULT if parts.dtype == jnp.bfloat16 else lax.Precision.HIGHEST
+    return jnp.einsum("bhwcrk,wkx->bhrxc", parts, moved, precision=exact)
 
 
 def _lanes(count: int) -> np.ndarray:
