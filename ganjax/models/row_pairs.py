@@ -33,8 +33,6 @@ _SUBLANES = 8
 _AROUND = (0, 1, 2, -1)  # the rows in the order of ``_surround``, from the pair's first
 _WITHIN = (0, 2, 1, -1)  # and of ``_fill``
 
-_Pairs = Float[Array, "strips pairs width lanes"]
-
 
 def count_strips(batch_size: int, height: int) -> int | None:
     """Into how many strips each picture is cut, so that there are eight in all; None where its height is not enough."""
@@ -63,7 +61,9 @@ def restore_dense(
     first = fold(maps, strips).astype(jnp.float32)
     kernels = [_dense_kernels(params["blocks"], part, maps.shape[-1], dtype) for part in range(3)]
 
-    def block(maps: _Pairs, kernels: list[dict[str, Array]]) -> tuple[_Pairs, None]:
+    def block(
+        maps: Float[Array, "strips pairs width lanes"], kernels: list[dict[str, Array]]
+    ) -> tuple[Float[Array, "strips pairs width lanes"], None]:
         change = maps
         for part in kernels[:-1]:
             change = lax.optimization_barrier(change + residual * form.dense(change, part))
@@ -102,14 +102,14 @@ def parametric_relu(
     return jnp.maximum(maps, 0) + slopes.astype(maps.dtype)[None, None, None] * jnp.minimum(maps, 0)
 
 
-def fold(maps: Float[Array, "batch height width channels"], strips: int) -> _Pairs:
+def fold(maps: Float[Array, "batch height width channels"], strips: int) -> Float[Array, "strips pairs width lanes"]:
     """Two rows beside each other in the channels, the first one first, and each picture in strips."""
     batch, height, width, channels = maps.shape
     pairs = maps.reshape(batch * strips, height // strips // 2, 2, width, channels)
     return pairs.transpose(0, 1, 3, 2, 4).reshape(*pairs.shape[:2], width, 2 * channels)
 
 
-def unfold(maps: _Pairs, strips: int) -> Float[Array, "batch height width channels"]:
+def unfold(maps: Float[Array, "strips pairs width lanes"], strips: int) -> Float[Array, "batch height width channels"]:
     """The inverse of ``fold``."""
     batch, pairs, width, lanes = maps.shape
     rows = maps.reshape(batch, pairs, width, 2, lanes // 2).transpose(0, 1, 3, 2, 4)
@@ -122,19 +122,23 @@ class _Form:
     def __init__(self, strips: int, dtype: DTypeLike) -> None:
         self._strips, self._dtype = strips, dtype
 
-    def dense(self, maps: _Pairs, kernels: Mapping[str, Array]) -> _Pairs:
+    def dense(
+        self, maps: Float[Array, "strips pairs width lanes"], kernels: Mapping[str, Array]
+    ) -> Float[Array, "strips pairs width lanes"]:
         """The last layer's outputs of a dense block; its inputs, and those of its layers, are not rounded."""
         lanes = maps.shape[-1]
         biases = kernels["biases"]
         pair = 2 * (kernels["first"].shape[-1] // 4)  # lanes of a row in maps of two layers
         own = _lanes(2 * pair) % pair < pair // 2  # those of the first of the two
 
-        def first(sums: Array, number: int) -> _Pairs:
+        def first(sums: Array, number: int) -> Float[Array, "strips pairs width lanes"]:
             """Two layers, the second of which is not complete."""
             sums = add_bias(sums, biases[number, : 2 * pair])
             return lax.optimization_barrier(jnp.where(own, leaky_relu(sums), sums))
 
-        def second(maps: _Pairs, kernel: Array, number: int) -> _Pairs:
+        def second(
+            maps: Float[Array, "strips pairs width lanes"], kernel: Array, number: int
+        ) -> Float[Array, "strips pairs width lanes"]:
             """The same, complete."""
             sums = add_bias(self._multiply(self._fill(maps, own), kernel) + maps, biases[number, : 2 * pair])
             return lax.optimization_barrier(jnp.where(own, maps, leaky_relu(sums)))
@@ -152,13 +156,17 @@ class _Form:
         edges = self._edges(new, (2 * pair, 0))
         return add_bias(self._around(new, edges, kernels["fifth"]) + later, biases[4, :lanes])
 
-    def layer(self, maps: _Pairs, params: Mapping[str, Array]) -> _Pairs:
+    def layer(
+        self, maps: Float[Array, "strips pairs width lanes"], params: Mapping[str, Array]
+    ) -> Float[Array, "strips pairs width lanes"]:
         """A convolution of 3 x 3 with its bias."""
         kernel = _band(params["kernel"].astype(self._dtype), _AROUND)
         edges = self._edges(maps, (maps.shape[-1], 0))
         return add_bias(self._around(maps, edges, kernel), jnp.tile(params["bias"], 2))
 
-    def last(self, maps: _Pairs, params: Mapping[str, Array]) -> Float[Array, "batch height width channels"]:
+    def last(
+        self, maps: Float[Array, "strips pairs width lanes"], params: Mapping[str, Array]
+    ) -> Float[Array, "batch height width channels"]:
         """The same for few channels, on rows as they were: four columns at a time, which have more."""
         count = math.gcd(4, maps.shape[2])
         kernel, width = params["kernel"].astype(self._dtype), params["kernel"].shape[-1]
@@ -171,7 +179,9 @@ class _Form:
         rows = spread_columns(parts.transpose(0, 1, 2, 5, 3, 4))
         return rows.reshape(len(rows), -1, maps.shape[2], width)
 
-    def enlarge(self, maps: _Pairs, params: Mapping[str, Array]) -> _Pairs:
+    def enlarge(
+        self, maps: Float[Array, "strips pairs width lanes"], params: Mapping[str, Array]
+    ) -> Float[Array, "strips pairs width lanes"]:
         """The same and its activation after an enlargement by two, each pixel a square: on the small maps.
 
         Of three taps that meet two equal pixels, two are added: each of the four pixels of a square has 2 x 2 taps.
@@ -192,10 +202,14 @@ class _Form:
         parts = lax.optimization_barrier(made).reshape(strips, pairs, columns, 2, 2, 2 * width)
         return parts.transpose(0, 1, 3, 2, 4, 5).reshape(strips, 2 * pairs, 2 * columns, 2 * width)
 
-    def _around(self, maps: _Pairs, edges: Array | None, kernel: Array, *, other: bool = False) -> _Pairs:
+    def _around(
+        self, maps: Float[Array, "strips pairs width lanes"], edges: Array | None, kernel: Array, *, other: bool = False
+    ) -> Float[Array, "strips pairs width lanes"]:
         return self._multiply(self._surround(maps, edges, other), kernel)
 
-    def _multiply(self, maps: _Pairs, kernel: Array, *, stride: int = 1) -> _Pairs:
+    def _multiply(
+        self, maps: Float[Array, "strips pairs width lanes"], kernel: Array, *, stride: int = 1
+    ) -> Float[Array, "strips pairs width lanes"]:
         return lax.conv_general_dilated(
             maps.astype(self._dtype),
             kernel,
@@ -205,7 +219,7 @@ class _Form:
             preferred_element_type=jnp.float32,
         )
 
-    def _edges(self, maps: _Pairs, place: tuple[int, int]) -> Array | None:
+    def _edges(self, maps: Float[Array, "strips pairs width lanes"], place: tuple[int, int]) -> Array | None:
         """The rows next to a strip: that below for the lanes of a pair's first row, for the others that above."""
         if self._strips == 1:
             return None
@@ -220,7 +234,9 @@ class _Form:
         edges = jnp.where(first, row(0, (-1, 1)), row(maps.shape[1] - 1, (1, -1)))
         return lax.optimization_barrier(edges)
 
-    def _beside(self, maps: _Pairs, edges: Array | None, place: tuple[int, int], other: bool) -> _Pairs:
+    def _beside(
+        self, maps: Float[Array, "strips pairs width lanes"], edges: Array | None, place: tuple[int, int], other: bool
+    ) -> Float[Array, "strips pairs width lanes"]:
         """The row below each pair, for the lanes of the pair's first row, and for the others that above."""
         lanes = maps.shape[-1]
         first = _lanes(lanes + sum(place)) < place[0] + lanes // 2
@@ -233,7 +249,9 @@ class _Form:
         edges = jnp.broadcast_to(edges, rows.shape)
         return jnp.where(pair != last, rows, edges) if other else jnp.where(pair == last, edges, rows)
 
-    def _surround(self, maps: _Pairs, edges: Array | None, other: bool) -> _Pairs:
+    def _surround(
+        self, maps: Float[Array, "strips pairs width lanes"], edges: Array | None, other: bool
+    ) -> Float[Array, "strips pairs width lanes"]:
         """A pair's two rows, the row below and the row above."""
         lanes = maps.shape[-1]
         here = _pad(maps, {3: (0, lanes)})
@@ -241,7 +259,9 @@ class _Form:
         own = _lanes(2 * lanes) < lanes
         return jnp.where(~own, beside, here) if other else jnp.where(own, here, beside)
 
-    def _fill(self, maps: _Pairs, own: np.ndarray) -> _Pairs:
+    def _fill(
+        self, maps: Float[Array, "strips pairs width lanes"], own: np.ndarray
+    ) -> Float[Array, "strips pairs width lanes"]:
         """Of the first of two layers, a pair's two rows; in the second's places, of the first the rows beside."""
         place = (maps.shape[-1] // 4, -(maps.shape[-1] // 4))
         return jnp.where(own, maps, self._beside(maps, self._edges(maps, place), place, False))
