@@ -43,6 +43,7 @@ NARROW = {
     "vae_fashion_mnist": ["--features", "4"],
     "mlp_digits": ["--width", "8"],
     "pix2pix_cifar10": ["--features", "4"],
+    "dcgan": ["--features", "4", "--size", "16"],
     "dcgan_fashion_mnist": ["--features", "4"],
     "pix2pix": ["--start", "edges", "--features", "4", "--size", "64", "--crop-from", "None"],
     "realesrgan": ["--features", "4", "--num-blocks", "1", "--growth", "4", "--size", "32"],
