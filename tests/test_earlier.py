@@ -7,7 +7,7 @@
 import functools
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import numpy as np
@@ -67,7 +67,7 @@ def test_a_first_moment_that_is_not_kept_any_more_is_left_unread(tmp_path: Path)
 
     params = jax.random.normal(jax.random.key(0), (512, 512))
     written = Tiny(params, optax.adam(1e-3).init(params), jax.numpy.arange(3.0))
-    moments, *rest = written.opt_state  # pyright: ignore[reportGeneralTypeIssues]
+    moments, *rest = cast(tuple, written.opt_state)
     moments = moments._replace(mu=params, nu=params + 1)
     written = written._replace(opt_state=(moments, *rest))
     with Checkpoints(tmp_path) as checkpoints:

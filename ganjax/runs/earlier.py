@@ -60,7 +60,8 @@ def _with_first_moments(like: Any) -> Layout:
         kept = [leaf for leaf in jax.tree.leaves(found) if leaf is not _UNREAD]
         return jax.tree.unflatten(jax.tree.structure(like), kept)
 
-    return Layout(*(jax.tree.map(make, like, is_leaf=_lacks_first_moment) for make in (written, wanted)), as_now)
+    structure, unread = (jax.tree.map(make, like, is_leaf=_lacks_first_moment) for make in (written, wanted))
+    return Layout(structure, unread, as_now)
 
 
 def _with_augmentation(like: Any, later: Layout) -> Layout:
