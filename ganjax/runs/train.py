@@ -34,6 +34,7 @@ from ganjax.runs.monitor import TrainingEvaluation
 from ganjax.runs.observer import Launched, Observer
 from ganjax.runs.ownership import owned
 from ganjax.runs.pictures import Pictures
+from ganjax.runs.profile import Profile
 from ganjax.runs.report import Report
 from ganjax.runs.rollback import Rollbacks
 from ganjax.runs.saver import Saver
@@ -131,15 +132,19 @@ def _train(config: Config, workdir: epath.Path, origin: Start | None) -> State:
         saver = Saver(run, workdir / "checkpoints", keep_for_good=keeps, before=sound)
         evaluations = Evaluations(run, evaluation, watch=watch, report=report, saver=saver)
         stop = StopRequests(run, report=report, saver=saver)
-        observers: list[Observer] = [watch, Forecast(run, report), pictures, evaluations, saver, stop]
+        profile = Profile(run, workdir, first_step=step, lengths=lengths, report=report)
+        # Last, the profile: what the others do after its first step is no part of it, and after its last one it is.
+        observers: list[Observer] = [watch, Forecast(run, report), pictures, evaluations, saver, stop, profile]
         try:
-            with report, pictures, stop, saver, feed.iterate(step, lengths, skipped=rollbacks.skipped) as inputs:
+            batches = feed.iterate(step, lengths, skipped=rollbacks.skipped)
+            with report, pictures, stop, saver, profile, batches as inputs:
                 rollbacks.tell(report, step)
                 if step == 0:
                     pictures.draw(launched)
                 for length in lengths:
                     launch_inputs = next_of(inputs)
-                    with jax.transfer_guard("disallow"):
+                    marked = jax.profiler.StepTraceAnnotation("train", step_num=launched.step)
+                    with marked, jax.transfer_guard("disallow"):
                         state, metrics = programs[length].run(launched.state, feed.arrays, launch_inputs, key)
                     launched = Launched(launched.step + length, state, metrics)
                     saver.hold(launched)
