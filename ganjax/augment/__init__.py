@@ -12,4 +12,16 @@ from ganjax.augment.degradation import Degraded, Sharpened
 from ganjax.augment.diffaugment import DiffAugment
 from ganjax.augment.draws import Draws
 
-__all__ = ["Ada", "AdaptiveState", "AdaptiveStrength", "Degraded", "DiffAugment", "Draws", "Sharpened", "apply", "bgc", "inputs", "r3gan"]
+__all__ = [
+    "Ada",
+    "AdaptiveState",
+    "AdaptiveStrength",
+    "Degraded",
+    "DiffAugment",
+    "Draws",
+    "Sharpened",
+    "apply",
+    "bgc",
+    "inputs",
+    "r3gan",
+]

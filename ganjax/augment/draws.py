@@ -173,7 +173,7 @@ def draw_one(
 
 
 def normal(uniform: Array) -> Array:
-    """Standard normal numbers, from multiples of 2^-23 in [0, 1) by way of the middles of their intervals: never infinite."""
+    """Standard normals, from multiples of 2^-23 in [0, 1) by way of the middles of their intervals: never infinite."""
     return math.sqrt(2) * jax.lax.erf_inv(2 * (uniform + 2**-24) - 1)
 
 

@@ -2,8 +2,8 @@
 
     GAN(inputs=Degraded(4), generator_terms=(RealDistance(1.0, target=Sharpened()),), ...)
 
-Each part is a file: ``kernels``, ``blurring``, ``resizing``, ``noise``, ``jpeg``, ``sharpening``; ``pipeline`` puts them
-in order. They work on one image, channels first and in [0, 1].
+Each part is a file: ``kernels``, ``blurring``, ``resizing``, ``noise``, ``jpeg``, ``sharpening``; ``pipeline`` has
+their order. They work on one image, channels first and in [0, 1].
 """
 
 from ganjax.augment.degradation.kernels import Blur

@@ -1,7 +1,7 @@
 """What is linear along an axis, as a matrix: resampling, reflection, blocks of a transform.
 
 An image is held in planes, channels first, so that both axes are those of matrix products. Its size can be a number of
-run time: it then lies in the corner of a buffer of the largest size that can come, and what is beyond it does not count.
+run time: it then lies in the corner of a buffer of the largest size that can come, and nothing beyond it counts.
 """
 
 import jax
@@ -21,7 +21,7 @@ def apply_along(
     return jnp.einsum("xw,cyw->cyx", columns, planes, precision=jax.lax.Precision.HIGHEST)
 
 
-def within(size: Size, buffer: tuple[int, int]) -> Bool[Array, "height width"]:
+def within(size: Size, buffer: tuple[int, ...]) -> Bool[Array, "height width"]:
     """Which pixels of a buffer are the image's."""
     height, width = size
     return (jnp.arange(buffer[0]) < height)[:, None] & (jnp.arange(buffer[1]) < width)

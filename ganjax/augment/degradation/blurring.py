@@ -42,15 +42,11 @@ def _of_products(bordered: Planes, kernel: Float[Array, "side side"]) -> Planes:
     step = max(_STRIPE - side + 1, 1)
     count = -(-width // step)
     filled = jnp.pad(bordered, ((0, 0), (0, 0), (0, count * step - width)))
-    stripes = jnp.stack(
-        [filled[:, :, index * step : index * step + step + side - 1] for index in range(count)], axis=1
-    )
+    stripes = jnp.stack([filled[:, :, index * step : index * step + step + side - 1] for index in range(count)], axis=1)
     place = np.arange(step + side - 1)[:, None] - np.arange(step)
     bands = jnp.where((place >= 0) & (place < side), kernel[:, np.clip(place, 0, side - 1)], 0.0)
     total = sum(
-        jnp.einsum(
-            "cnhj,ji->chni", stripes[:, :, row : row + height], bands[row], precision=jax.lax.Precision.HIGHEST
-        )
+        jnp.einsum("cnhj,ji->chni", stripes[:, :, row : row + height], bands[row], precision=jax.lax.Precision.HIGHEST)
         for row in range(side)
     )
     return total.reshape(*total.shape[:2], count * step)[:, :, :width]  # pyright: ignore

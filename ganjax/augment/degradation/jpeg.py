@@ -79,13 +79,14 @@ def compress(planes: Planes, quality: Float[Array, ""], size: Size, *, rounding:
     black = jnp.where(within(size, (height, width)), planes * 255, 0.0)
     filled = jnp.pad(black, ((0, 0), (0, shape[0] - height), (0, shape[1] - width)))
     factor = jnp.where(quality < 50, 50 / quality, 2 - quality / 50)
+    for_luma, for_chroma = (jnp.array(table, jnp.float32) * factor for table in (_LUMA_TABLE, _CHROMA_TABLE))
     if channels == 1:
-        levels = _coded(filled - 128, _LUMA_TABLE * factor, 1, rounding) + 128
+        levels = _coded(filled - 128, for_luma, 1, rounding) + 128
     else:
         colours = jnp.array([LUMA, *_TO_CHROMAS], jnp.float32)
         luma, *chromas = jnp.einsum("dc,chw->dhw", colours, filled, precision=jax.lax.Precision.HIGHEST)
-        luma = _coded(luma[None] - 128, _LUMA_TABLE * factor, 1, rounding) + 128
-        chromas = _coded(jnp.stack(chromas), _CHROMA_TABLE * factor, 2, rounding)
+        luma = _coded(luma[None] - 128, for_luma, 1, rounding) + 128
+        chromas = _coded(jnp.stack(chromas), for_chroma, 2, rounding)
         coded = jnp.concatenate([luma, chromas])
         back = jnp.array(_FROM_YCBCR, jnp.float32)
         levels = jnp.einsum("dc,chw->dhw", back, coded, precision=jax.lax.Precision.HIGHEST)

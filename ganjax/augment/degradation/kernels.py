@@ -8,12 +8,11 @@ cut-off ripples are ringing. All sum to 1.
 
 import dataclasses
 import math
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int
 
 from ganjax.ground.checks import check_number, check_range
 from ganjax.ground.errors import UserError
@@ -92,6 +91,7 @@ class Blur:
     cutoff: float = math.pi / 3
     large_cutoff: float = math.pi / 5
     large: int = 13
+    num_numbers: ClassVar[int] = 9
 
     def __post_init__(self) -> None:
         for name in ("probability", "sinc"):
@@ -115,9 +115,8 @@ class Blur:
     def _frequencies(self) -> list[float]:
         return [getattr(self, name) for name in KINDS[:-1]]
 
-    def draw(self, key: Key[Array, ""]) -> KernelDraw:
-        """One kernel."""
-        numbers = jax.random.uniform(key, (9,))
+    def draw(self, numbers: Float[Array, " 9"]) -> KernelDraw:
+        """One kernel, of numbers that are uniform between 0 and 1."""
         smallest, largest = self.sizes
         size = smallest + 2 * jnp.floor(numbers[0] * ((largest - smallest) // 2 + 1)).astype(jnp.int32)
         bounds = np.cumsum(self._frequencies()) / sum(self._frequencies())

@@ -1,4 +1,4 @@
-"""Gaussian and Poisson noise, in colour or grey, each from a field of uniform numbers: one a pixel, or pixel and channel.
+"""Gaussian and Poisson noise, in colour or grey, from uniform numbers: one for each pixel, or pixel and channel.
 
 Poisson's counts come from those numbers by the inverse of its distribution, without a loop whose length depends on
 them. Below a mean of 8 the probabilities are added up. From there it is Giles' expansion about the normal distribution
@@ -6,12 +6,11 @@ them. Below a mean of 8 the probabilities are added up. From there it is Giles' 
 """
 
 import dataclasses
-import math
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 
 from ganjax.augment.degradation.axes import Planes, Size, within
 from ganjax.augment.degradation.kernels import between
@@ -55,6 +54,7 @@ class Noise:
     sigma: tuple[float, float] = (1.0, 30.0)
     poisson: tuple[float, float] = (0.05, 3.0)
     grey: float = 0.4
+    num_numbers: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         for name in ("gaussian", "grey"):
@@ -62,15 +62,14 @@ class Noise:
         check_range("Noise's sigma", self.sigma, at_least=0, example=(1.0, 30.0))
         check_range("Noise's poisson", self.poisson, at_least=0, example=(0.05, 3.0))
 
-    def draw(self, key: Key[Array, ""], shape: tuple[int, int, int]) -> NoiseDraw:
-        """The noise of an image in a buffer of (channels, height, width)."""
-        numbers = jax.random.uniform(jax.random.fold_in(key, 0), (3,))
+    def draw(self, numbers: Float[Array, " 3"], field: Planes) -> NoiseDraw:
+        """The noise of an image, of numbers that are uniform between 0 and 1; the field has them for each pixel."""
         gaussian = numbers[0] < self.gaussian
         return NoiseDraw(
             gaussian=gaussian.astype(jnp.float32),
             strength=jnp.where(gaussian, between(self.sigma, numbers[1]), between(self.poisson, numbers[1])),
             grey=(numbers[2] < self.grey).astype(jnp.float32),
-            uniform=jax.random.uniform(jax.random.fold_in(key, 1), shape),
+            uniform=field,
         )
 
 

@@ -1,17 +1,18 @@
-"""The degradation of Real-ESRGAN (Wang et al., arXiv 2107.10833, section 3): what small pictures suffer before they meet
-the network, twice over."""
+"""What pictures suffer on their way, twice over, as Real-ESRGAN has it (Wang et al., arXiv 2107.10833, section 3)."""
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from ganjax.augment.degradation.axes import Planes, Size
 from ganjax.augment.degradation.blurring import blur
 from ganjax.augment.degradation.jpeg import Rounding, compress, rounded
-from ganjax.augment.degradation.kernels import KINDS, Blur, KernelDraw, between, kernel
+from ganjax.augment.degradation.kernels import Blur, KernelDraw, between, kernel
 from ganjax.augment.degradation.noise import Noise, NoiseDraw, add_noise
 from ganjax.augment.degradation.resizing import Resizing, ResizingDraw, draw_way, resize, scaled
 from ganjax.augment.degradation.sharpening import Sharpened
@@ -53,23 +54,37 @@ class Round:
         quality: of JPEG, the least and the greatest; any real number between them.
     """
 
-    blur: Blur = Blur()
-    resizing: Resizing = Resizing()
-    noise: Noise = Noise()
+    blur: Blur = dataclasses.field(default_factory=Blur)
+    resizing: Resizing = dataclasses.field(default_factory=Resizing)
+    noise: Noise = dataclasses.field(default_factory=Noise)
     quality: tuple[float, float] = (30.0, 95.0)
 
     def __post_init__(self) -> None:
         check_range("Round's quality", self.quality, at_least=1, at_most=100, example=(30.0, 95.0))
 
-    def draw(self, key: Key[Array, ""], shape: tuple[int, int, int]) -> RoundDraw:
-        """One image's; its noise is for a buffer of (channels, height, width)."""
-        keys = jax.random.split(key, 4)
+    def draw(self, numbers: Float[Array, " numbers"], field: Planes) -> RoundDraw:
+        """One image's, of numbers that are uniform between 0 and 1; the field has them for each pixel of its buffer."""
+        blur, resizing, noise, quality = jnp.split(numbers, np.cumsum(self._num_numbers)[:-1])
         return RoundDraw(
-            kernel=self.blur.draw(keys[0]),
-            resizing=self.resizing.draw(keys[1]),
-            noise=self.noise.draw(keys[2], shape),
-            quality=between(self.quality, jax.random.uniform(keys[3])),
+            kernel=self.blur.draw(blur),
+            resizing=self.resizing.draw(resizing),
+            noise=self.noise.draw(noise, field),
+            quality=between(self.quality, quality[0]),
         )
+
+    def buffer(self, shape: tuple[int, ...], *, scale: int) -> tuple[int, int, int]:
+        """Channels, height and width of what holds an image after its resizing from its part by ``scale``."""
+        channels, height, width = shape
+        return channels, self.resizing.buffer(height, scale=scale), self.resizing.buffer(width, scale=scale)
+
+    @property
+    def num_numbers(self) -> int:
+        """How many ``draw`` takes."""
+        return sum(self._num_numbers)
+
+    @property
+    def _num_numbers(self) -> list[int]:
+        return [self.blur.num_numbers, self.resizing.num_numbers, self.noise.num_numbers, 1]
 
 
 SECOND = Round(
@@ -120,7 +135,7 @@ class Degraded:
     sinc_sizes: tuple[int, int] = (7, 21)
     sinc_cutoff: float = Blur.cutoff
     jpeg_first: float = 0.5
-    sharpened: Sharpened | None = Sharpened()
+    sharpened: Sharpened | None = dataclasses.field(default_factory=Sharpened)
     rounding: Rounding = "exact"
 
     def __post_init__(self) -> None:
@@ -156,19 +171,17 @@ class Degraded:
 
     def draw(self, key: Key[Array, ""], shape: tuple[int, ...]) -> DegradedDraw:
         """What one image of (channels, height, width) suffers."""
-        channels, height, width = shape
-        keys = jax.random.split(key, 4)
-        numbers = jax.random.uniform(keys[3], (2,))
-        first, second = (
-            round.draw(key, (channels, round.resizing.buffer(height, scale=by), round.resizing.buffer(width, scale=by)))
-            for round, key, by in ((self.first, keys[0], 1), (self.second, keys[1], self.scale))
-        )
+        fields = self.first.buffer(shape, scale=1), self.second.buffer(shape, scale=self.scale)
+        counts = [self.first.num_numbers, self.second.num_numbers, self._last.num_numbers, 2, *map(math.prod, fields)]
+        # All from one call: each takes a second to compile.
+        numbers = jax.random.uniform(key, (sum(counts),))
+        first, second, sinc, rest, *noise = jnp.split(numbers, np.cumsum(counts)[:-1])
         return DegradedDraw(
-            first=first,
-            second=second,
-            sinc=self._last.draw(keys[2]),
-            way=draw_way(numbers[0]),
-            jpeg_first=(numbers[1] < self.jpeg_first).astype(jnp.float32),
+            first=self.first.draw(first, noise[0].reshape(fields[0])),
+            second=self.second.draw(second, noise[1].reshape(fields[1])),
+            sinc=self._last.draw(sinc),
+            way=draw_way(rest[0]),
+            jpeg_first=(rest[1] < self.jpeg_first).astype(jnp.float32),
         )
 
     def degrade(self, planes: Planes, draw: DegradedDraw) -> Planes:
@@ -198,7 +211,7 @@ class Degraded:
             size,
             (height, width),
             draw.resizing.way,
-            buffer=draw.noise.uniform.shape[1:],  # pyright: ignore[reportArgumentType]
+            buffer=draw.noise.uniform.shape[1:],
             factor=factor if scale == 1 else None,
         )
         return add_noise(planes, draw.noise, (height, width)), (height, width)

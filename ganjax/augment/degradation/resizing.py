@@ -7,11 +7,10 @@ a = -3/4 on the four nearest pixels.
 
 import dataclasses
 import math
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int
 
 from ganjax.augment.degradation.axes import Planes, Size, apply_along
 from ganjax.augment.degradation.kernels import between
@@ -40,6 +39,7 @@ class Resizing:
     up: float = 0.2
     down: float = 0.7
     factors: tuple[float, float] = (0.15, 1.5)
+    num_numbers: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         for name in ("up", "down"):
@@ -49,9 +49,8 @@ class Resizing:
         check_number("the first of Resizing's factors", self.factors[0], at_most=1, example=0.15)
         check_number("the second of Resizing's factors", self.factors[1], at_least=1, example=1.5)
 
-    def draw(self, key: Key[Array, ""]) -> ResizingDraw:
-        """One factor and way."""
-        numbers = jax.random.uniform(key, (3,))
+    def draw(self, numbers: Float[Array, " 3"]) -> ResizingDraw:
+        """One factor and way, of numbers that are uniform between 0 and 1."""
         smallest, largest = self.factors
         up, down = between((1.0, largest), numbers[1]), between((smallest, 1.0), numbers[1])
         factor = jnp.where(numbers[0] < self.up, up, jnp.where(numbers[0] < self.up + self.down, down, 1.0))
@@ -78,7 +77,7 @@ def resize(
     new_size: Size,
     way: Int[Array, ""],
     *,
-    buffer: tuple[int, int],
+    buffer: tuple[int, ...],
     factor: Float[Array, ""] | None = None,
 ) -> Planes:
     """The image in a new size and a new buffer, which is zero beyond it.
