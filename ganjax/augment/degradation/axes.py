@@ -9,13 +9,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 Planes = Float[Array, "channels height width"]
+Resampled = Float[Array, "channels new_height new_width"]
 Size = tuple[Int[Array, ""], Int[Array, ""]]
 """Height and width in pixels."""
 
 
 def apply_along(
     planes: Planes, rows: Float[Array, "new_height height"], columns: Float[Array, "new_width width"]
-) -> Float[Array, "channels new_height new_width"]:
+) -> Resampled:
     """A matrix down the columns of an image and one along its rows, in full float32."""
     planes = jnp.einsum("yh,chw->cyw", rows, planes, precision=jax.lax.Precision.HIGHEST)
     return jnp.einsum("xw,cyw->cyx", columns, planes, precision=jax.lax.Precision.HIGHEST)
@@ -24,7 +25,7 @@ def apply_along(
 def within(size: Size, buffer: tuple[int, ...]) -> Bool[Array, "height width"]:
     """Which pixels of a buffer are the image's."""
     height, width = size
-    return (jnp.arange(buffer[0]) < height)[:, None] & (jnp.arange(buffer[1]) < width)
+    return (jnp.arange(buffer[0]) < height)[:, None] & (jnp.arange(buffer[1]) < width)[None]
 
 
 def reflecting(size: Int[Array, ""], buffer: int, reach: int) -> Float[Array, "buffer_and_borders buffer"]:
@@ -36,4 +37,4 @@ def reflecting(size: Int[Array, ""], buffer: int, reach: int) -> Float[Array, "b
     place = jnp.arange(buffer + 2 * reach) - reach
     folded = jnp.mod(place, period)
     source = jnp.where(size > 1, jnp.minimum(folded, period - folded), 0)
-    return (source[:, None] == jnp.arange(buffer)).astype(jnp.float32)
+    return (source[:, None] == jnp.arange(buffer)[None]).astype(jnp.float32)

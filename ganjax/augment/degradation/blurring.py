@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ganjax.augment.degradation.axes import Planes, Size, apply_along, reflecting
+from ganjax.augment.degradation.axes import Planes, Resampled, Size, apply_along, reflecting
 from ganjax.platform.forms import current_forms
 
 _STRIPE = 128
@@ -24,11 +24,11 @@ def blur(planes: Planes, kernel: Float[Array, "side side"], size: Size) -> Plane
     return _of_products(bordered, kernel) if current_forms().blurring == "products" else _of_shifts(bordered, kernel)
 
 
-def _of_shifts(bordered: Planes, kernel: Float[Array, "side side"]) -> Planes:
+def _of_shifts(bordered: Planes, kernel: Float[Array, "side side"]) -> Resampled:
     side = kernel.shape[0]
     height, width = (length - side + 1 for length in bordered.shape[1:])
 
-    def add_row(index: Array, total: Planes) -> Planes:
+    def add_row(index: Array, total: Resampled) -> Resampled:
         rows = jax.lax.dynamic_slice_in_dim(bordered, index, height, axis=1)
         shifted = [kernel[index, column] * rows[:, :, column : column + width] for column in range(side)]
         return total + sum(shifted)  # pyright: ignore[reportReturnType]
@@ -36,7 +36,7 @@ def _of_shifts(bordered: Planes, kernel: Float[Array, "side side"]) -> Planes:
     return jax.lax.fori_loop(0, side, add_row, jnp.zeros((bordered.shape[0], height, width), jnp.float32))
 
 
-def _of_products(bordered: Planes, kernel: Float[Array, "side side"]) -> Planes:
+def _of_products(bordered: Planes, kernel: Float[Array, "side side"]) -> Resampled:
     side = kernel.shape[0]
     height, width = (length - side + 1 for length in bordered.shape[1:])
     step = max(_STRIPE - side + 1, 1)
@@ -44,7 +44,7 @@ def _of_products(bordered: Planes, kernel: Float[Array, "side side"]) -> Planes:
     filled = jnp.pad(bordered, ((0, 0), (0, 0), (0, count * step - width)))
     stripes = jnp.stack([filled[:, :, index * step : index * step + step + side - 1] for index in range(count)], axis=1)
     place = np.arange(step + side - 1)[:, None] - np.arange(step)
-    bands = jnp.where((place >= 0) & (place < side), kernel[:, np.clip(place, 0, side - 1)], 0.0)
+    bands = jnp.where(((place >= 0) & (place < side))[None], kernel[:, np.clip(place, 0, side - 1)], 0.0)
     total = sum(
         jnp.einsum("cnhj,ji->chni", stripes[:, :, row : row + height], bands[row], precision=jax.lax.Precision.HIGHEST)
         for row in range(side)

@@ -76,7 +76,7 @@ def compress(planes: Planes, quality: Float[Array, ""], size: Size, *, rounding:
     """
     channels, height, width = planes.shape
     shape = tuple(-(-side // _UNIT) * _UNIT for side in (height, width))
-    black = jnp.where(within(size, (height, width)), planes * 255, 0.0)
+    black = jnp.where(within(size, (height, width))[None], planes * 255, 0.0)
     filled = jnp.pad(black, ((0, 0), (0, shape[0] - height), (0, shape[1] - width)))
     factor = jnp.where(quality < 50, 50 / quality, 2 - quality / 50)
     for_luma, for_chroma = (jnp.array(table, jnp.float32) * factor for table in (_LUMA_TABLE, _CHROMA_TABLE))
@@ -96,7 +96,7 @@ def compress(planes: Planes, quality: Float[Array, ""], size: Size, *, rounding:
 def _coded(planes: Planes, table: Float[Array, "8 8"], subsampling: int, rounding: Rounding) -> Planes:
     """Transformed, rounded in units of the table, and back."""
     rows, columns = (_blocks(side, subsampling) for side in planes.shape[1:])
-    steps = jnp.tile(table, (rows.shape[0] // _BLOCK, columns.shape[0] // _BLOCK))
+    steps = jnp.tile(table, (rows.shape[0] // _BLOCK, columns.shape[0] // _BLOCK))[None]
     coefficients = rounded(apply_along(planes, jnp.asarray(rows), jnp.asarray(columns)) / steps, rounding) * steps
     # The transform is orthonormal, and what repeats pixels is the transpose of what averages them, times their number.
     return apply_along(coefficients, jnp.asarray(rows.T * subsampling), jnp.asarray(columns.T * subsampling))

@@ -148,8 +148,9 @@ def _around_one(bounds: tuple[float, float], side: Float[Array, ""], number: Flo
 def kernel(draw: KernelDraw, side: int) -> Float[Array, "{side} {side}"]:
     """The kernel in the middle of a square of ``side`` pixels, an odd number."""
     offsets = jnp.arange(side) - side // 2
-    x, y = jnp.meshgrid(offsets.astype(jnp.float32), offsets.astype(jnp.float32))
-    inside = jnp.maximum(jnp.abs(x), jnp.abs(y)) <= draw.size // 2
+    columns, rows = jnp.meshgrid(offsets, offsets)
+    inside = jnp.maximum(jnp.abs(columns), jnp.abs(rows)) <= draw.size // 2
+    x, y = columns.astype(jnp.float32), rows.astype(jnp.float32)
     isotropic = draw.kind % 2 == 0
     along = x * jnp.cos(draw.angle) + y * jnp.sin(draw.angle)
     across = y * jnp.cos(draw.angle) - x * jnp.sin(draw.angle)
@@ -163,12 +164,12 @@ def kernel(draw: KernelDraw, side: int) -> Float[Array, "{side} {side}"]:
     return jnp.where(draw.applied > 0, values, jnp.where((x == 0) & (y == 0), 1.0, 0.0))
 
 
-def _low_pass(cutoff: Float[Array, ""], radius: Float[Array, "..."]) -> Float[Array, "..."]:
+def _low_pass(cutoff: Float[Array, ""], radius: Float[Array, "side side"]) -> Float[Array, "side side"]:
     """2 J1(w r) / (w r), which is the low-pass but for a factor; 1 at the centre.
 
     J1 by Bessel's integral, the mean of cos(t - z sin t) over t in 0 ... pi.
     """
     argument = cutoff * jnp.where(radius > 0, radius, 1.0)
     nodes = jnp.asarray((np.arange(_NODES) + 0.5) * np.pi / _NODES, jnp.float32)
-    bessel = jnp.mean(jnp.cos(nodes - argument[..., None] * jnp.sin(nodes)), axis=-1)
+    bessel = jnp.mean(jnp.cos(nodes[:, None, None] - argument[None] * jnp.sin(nodes)[:, None, None]), axis=0)
     return jnp.where(radius > 0, 2 * bessel / argument, 1.0)

@@ -85,7 +85,7 @@ def _poisson_noise(planes: Planes, uniform: Planes, grey: Float[Array, ""], size
     """(P(v x) - v x) / v of 8-bit values x, v being the next power of two to how many of them the image has."""
     if len(planes) == len(LUMA):
         luma = jnp.einsum("c,chw->hw", jnp.array(LUMA, jnp.float32), planes, precision=jax.lax.Precision.HIGHEST)
-        planes = jnp.where(grey > 0, luma, planes)
+        planes = jnp.where(grey > 0, luma[None], planes)
     levels = jax.lax.stop_gradient(jnp.clip(jnp.round(planes * 255), 0, 255))
     count = num_distinct(levels.astype(jnp.int32), size)
     scale = (2 ** jnp.ceil(jnp.log2(count.astype(jnp.float32)) - 1e-4)).round()
@@ -95,7 +95,7 @@ def _poisson_noise(planes: Planes, uniform: Planes, grey: Float[Array, ""], size
 
 def num_distinct(levels: Array, size: Size) -> Array:
     """How many of the numbers 0 ... 255 there are in an image."""
-    inside = within(size, levels.shape[1:])
+    inside = within(size, levels.shape[1:])[None]
     bits = jnp.where(inside, jnp.left_shift(jnp.uint32(1), (levels % 32).astype(jnp.uint32)), jnp.uint32(0))
     words = [jnp.where(levels // 32 == word, bits, jnp.uint32(0)) for word in range(8)]
     present = [jax.lax.reduce(word, jnp.uint32(0), jax.lax.bitwise_or, tuple(range(word.ndim))) for word in words]

@@ -12,7 +12,7 @@ from typing import ClassVar, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ganjax.augment.degradation.axes import Planes, Size, apply_along
+from ganjax.augment.degradation.axes import Planes, Resampled, Size, apply_along
 from ganjax.augment.degradation.kernels import between
 from ganjax.ground.checks import check_number, check_range
 
@@ -79,7 +79,7 @@ def resize(
     *,
     buffer: tuple[int, ...],
     factor: Float[Array, ""] | None = None,
-) -> Planes:
+) -> Resampled:
     """The image in a new size and a new buffer, which is zero beyond it.
 
     Args:
@@ -107,23 +107,24 @@ def resampling(
     factor: Float[Array, ""] | None = None,
 ) -> Float[Array, "new_buffer buffer"]:
     """What each new pixel is made of, along one axis."""
-    pixels, new_pixels = jnp.arange(buffer), jnp.arange(new_buffer)[:, None]
+    pixels, new_pixels = jnp.arange(buffer)[None], jnp.arange(new_buffer)[:, None]
     ratio = size / new_size if factor is None else 1 / factor
-    centre = ratio * (new_pixels + 0.5) - 0.5
+    centre = ratio * (new_pixels.astype(jnp.float32) + 0.5) - 0.5
+    last = (size - 1).astype(jnp.float32)
     first = (new_pixels * size) // new_size
     end = ((new_pixels + 1) * size + new_size - 1) // new_size
-    area = jnp.where((pixels >= first) & (pixels < end), 1 / (end - first), 0.0)
-    bilinear = jnp.maximum(1 - jnp.abs(jnp.clip(centre, 0, size - 1) - pixels), 0.0)
+    area = jnp.where((pixels >= first) & (pixels < end), 1 / (end - first).astype(jnp.float32), 0.0)
+    bilinear = jnp.maximum(1 - jnp.abs(jnp.clip(centre, 0.0, last) - pixels.astype(jnp.float32)), 0.0)
     nearest = jnp.floor(centre)
     bicubic = jnp.zeros_like(bilinear)
     for tap in (-1, 0, 1, 2):
-        place = jnp.clip(nearest + tap, 0, size - 1).astype(jnp.int32)
+        place = jnp.clip(nearest + tap, 0.0, last).astype(jnp.int32)
         bicubic += jnp.where(place == pixels, _cubic(centre - nearest - tap), 0.0)
     matrix = jnp.where(way == 0, area, jnp.where(way == 1, bilinear, bicubic))
     return jnp.where(new_pixels < new_size, matrix, 0.0)
 
 
-def _cubic(distance: Float[Array, "..."], a: float = -0.75) -> Float[Array, "..."]:
+def _cubic(distance: Float[Array, "*shape"], a: float = -0.75) -> Float[Array, "*shape"]:
     distance = jnp.abs(distance)
     near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
     far = ((distance - 5) * distance + 8) * a * distance - 4 * a
