@@ -191,7 +191,8 @@ def test_resizing_is_interpolation_without_antialiasing(way, before, after, fact
     place = jnp.int32(WAYS.index(way))
     made = resized(in_corner(image, 24, 32), size(*before), size(*after), place, buffer=(32, 48), factor=scale)
     np.testing.assert_allclose(made[:, : after[0], : after[1]], expected, rtol=0, atol=2e-5)
-    assert not np.any(made[:, after[0] :]) and not np.any(made[:, :, after[1] :])
+    assert not np.any(made[:, after[0] :])
+    assert not np.any(made[:, :, after[1] :])
 
 
 def test_factors_come_as_often_as_they_should():
@@ -202,7 +203,8 @@ def test_factors_come_as_often_as_they_should():
     np.testing.assert_allclose(found, [0.2, 0.7, 0.1], rtol=0, atol=0.01)
     assert factor[factor > 1].mean() == pytest.approx(1.25, abs=0.01)
     assert factor[factor < 1].mean() == pytest.approx(0.575, abs=0.01)
-    assert factor.max() < 1.5 and factor.min() >= 0.15
+    assert factor.max() < 1.5
+    assert factor.min() >= 0.15
     np.testing.assert_allclose(np.bincount(draw.way, minlength=3) / num, 1 / 3, rtol=0, atol=0.01)
 
 
@@ -346,6 +348,13 @@ def test_jpeg_of_a_coloured_picture_is_libjpegs_but_for_its_rounding(quality, bo
     assert np.abs(np.asarray(made) * 255 - expected).mean() < bound
 
 
+def test_jpeg_of_the_best_quality_only_rounds():
+    """As in libjpeg, no step is smaller than 1."""
+    image = planes(1, 16, 16)
+    made = compressed(jnp.asarray(image), jnp.float32(100), size(16, 16))
+    assert 0 < np.abs(np.asarray(made) - image).max() * 255 < 2
+
+
 def test_jpegs_derivatives():
     image, size_ = jnp.asarray(planes(3, 16, 16)), size(16, 16)
     weights, change = (np.random.default_rng(seed).standard_normal((3, 16, 16)) for seed in (1, 2))
@@ -357,7 +366,8 @@ def test_jpegs_derivatives():
     weights = jnp.asarray(weights, jnp.float32)
     assert not gradient("exact").any()
     for rounding in ("straight_through", "cubic"):
-        assert np.isfinite(gradient(rounding)).all() and gradient(rounding).any()
+        assert np.isfinite(gradient(rounding)).all()
+        assert gradient(rounding).any()
     # Without rounding all is linear but for the mean of chroma: its derivative is that of the identity in luma.
     values = [
         np.vdot(weights, compress(image + step * change.astype(np.float32), jnp.float32(60), size_, rounding="cubic"))

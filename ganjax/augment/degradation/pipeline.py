@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from ganjax.augment.degradation.axes import Planes, Size
+from ganjax.augment.degradation.axes import Planes, Resampled, Size
 from ganjax.augment.degradation.blurring import blur
 from ganjax.augment.degradation.jpeg import Rounding, compress, rounded
 from ganjax.augment.degradation.kernels import Blur, KernelDraw, between, kernel
@@ -184,7 +184,7 @@ class Degraded:
             jpeg_first=(rest[1] < self.jpeg_first).astype(jnp.float32),
         )
 
-    def degrade(self, planes: Planes, draw: DegradedDraw) -> Planes:
+    def degrade(self, planes: Planes, draw: DegradedDraw) -> Resampled:
         """An image in [0, 1], channels first, as the draw says: 8-bit values in [0, 1]."""
         height, width = planes.shape[1:]
         size, final = _size(height, width), _size(height // self.scale, width // self.scale)
@@ -201,7 +201,7 @@ class Degraded:
 
     def _round(
         self, planes: Planes, size: Size, draw: RoundDraw, round: Round, *, full: tuple[int, int], scale: int = 1
-    ) -> tuple[Planes, Size]:
+    ) -> tuple[Resampled, Size]:
         """Blur, resizing and noise, and the size that comes of it."""
         planes = blur(planes, kernel(draw.kernel, round.blur.sizes[1]), size)
         factor = draw.resizing.factor
