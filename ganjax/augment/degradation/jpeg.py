@@ -1,8 +1,8 @@
 """What JPEG leaves of an image (ITU-T T.81, with JFIF's colours), but for its coding, which loses nothing.
 
 Luma and, averaged over squares of two pixels, both chromas are transformed in blocks of 8 x 8, divided by tables that
-the quality scales, down to 1, rounded, and brought back; chroma by repetition. The tables are those of the standard's annex K.
-Beyond its borders an image is black up to the next multiple of 16.
+the quality scales, down to 1, rounded, and brought back; chroma by repetition. The tables are those of the standard's
+annex K. Beyond its borders an image is black up to the next multiple of 16.
 
 This is how Real-ESRGAN does it, too, but for its table of luma, where the frequencies of rows and columns are
 exchanged. It and libjpeg differ in that a file has tables of whole numbers, pixels rounded to 8 bits, and borders
@@ -79,9 +79,8 @@ def compress(planes: Planes, quality: Float[Array, ""], size: Size, *, rounding:
     black = jnp.where(within(size, (height, width))[None], planes * 255, 0.0)
     filled = jnp.pad(black, ((0, 0), (0, shape[0] - height), (0, shape[1] - width)))
     factor = jnp.where(quality < 50, 50 / quality, 2 - quality / 50)
-    for_luma, for_chroma = (
-        jnp.maximum(jnp.array(table, jnp.float32) * factor, 1.0) for table in (_LUMA_TABLE, _CHROMA_TABLE)
-    )
+    tables = (jnp.array(table, jnp.float32) for table in (_LUMA_TABLE, _CHROMA_TABLE))
+    for_luma, for_chroma = (jnp.maximum(table * factor, 1.0) for table in tables)
     if channels == 1:
         levels = _coded(filled - 128, for_luma, 1, rounding) + 128
     else:

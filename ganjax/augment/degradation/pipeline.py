@@ -1,6 +1,7 @@
 """What pictures suffer on their way, twice over, as Real-ESRGAN has it (Wang et al., arXiv 2107.10833, section 3)."""
 
 import dataclasses
+import functools
 import math
 from typing import NamedTuple
 
@@ -161,13 +162,8 @@ class Degraded:
         if height % self.scale or width % self.scale:
             raise UserError(f"Degraded's scale is {self.scale}; expected one that divides {height} and {width}")
         if channels not in (1, 3):
-            raise UserError(f"Degraded is given images of {channels} channels; expected 1 (grey) or 3 (RGB)")
-
-        def one(image: Float[Array, "height width channels"], key: Key[Array, ""]) -> Array:
-            planes = jnp.moveaxis(image, -1, 0) * 0.5 + 0.5
-            return jnp.moveaxis(self.degrade(planes, self.draw(key, planes.shape)) * 2 - 1, 0, -1)
-
-        return jax.vmap(one)(images, keys)
+            raise UserError(f"Degraded is given images of {channels} channels; expected 1 or 3")
+        return _degraded(self, images, keys)
 
     def draw(self, key: Key[Array, ""], shape: tuple[int, ...]) -> DegradedDraw:
         """What one image of (channels, height, width) suffers."""
@@ -218,6 +214,16 @@ class Degraded:
 
     def _compressed(self, planes: Planes, draw: RoundDraw, size: Size) -> Planes:
         return compress(jnp.clip(planes, 0.0, 1.0), draw.quality, size, rounding=self.rounding)
+
+
+# Of its own, because both players' updates call it: it is traced once.
+@functools.partial(jax.jit, static_argnums=0)
+def _degraded(pipeline: Degraded, images: Images, keys: Key[Array, " batch"]) -> Array:
+    def one(image: Float[Array, "height width channels"], key: Key[Array, ""]) -> Array:
+        planes = jnp.moveaxis(image, -1, 0) * 0.5 + 0.5
+        return jnp.moveaxis(pipeline.degrade(planes, pipeline.draw(key, planes.shape)) * 2 - 1, 0, -1)
+
+    return jax.vmap(one)(images, keys)
 
 
 def _size(height: int, width: int) -> Size:
