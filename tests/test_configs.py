@@ -44,7 +44,7 @@ NARROW = {
     "mlp_digits": ["--width", "8"],
     "colouring_cifar10": ["--features", "4"],
     "dcgan_fashion_mnist": ["--features", "4"],
-    "realesrgan": ["--features", "4", "--num-blocks", "1", "--growth", "4", "--size", "32"],
+    "realesrgan": ["--features", "4", "--num-blocks", "1", "--growth", "4", "--size", "32", "--degradation", "area"],
     "r3gan_fashion_mnist": ["--width", "16", *FLOAT32],
     "r3gan_ffhq_64": ["--width", "16", *FLOAT32],
     "r3gan_ffhq_256": ["--width", "64", *FLOAT32],
