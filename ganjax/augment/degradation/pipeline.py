@@ -20,8 +20,6 @@ from ganjax.augment.degradation.sharpening import Sharpened
 from ganjax.ground.checks import check_number, check_range
 from ganjax.ground.errors import UserError
 
-__all__ = ["Degraded", "DegradedDraw", "Round", "RoundDraw"]
-
 Images = Float[Array, "batch height width channels"]
 
 

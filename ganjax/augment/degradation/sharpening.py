@@ -9,8 +9,6 @@ from jaxtyping import Array, Float
 from ganjax.augment.degradation.axes import Planes, apply_along
 from ganjax.ground.checks import check_number
 
-__all__ = ["Sharpened"]
-
 Images = Float[Array, "batch height width channels"]
 
 
