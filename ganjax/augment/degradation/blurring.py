@@ -6,7 +6,6 @@ matrix products: stripes of an image times matrices that have a row of the kerne
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from ganjax.augment.degradation.axes import Planes, Resampled, Size, apply_along, reflecting
@@ -42,11 +41,14 @@ def _of_products(bordered: Planes, kernel: Float[Array, "side side"]) -> Resampl
     step = max(_STRIPE - side + 1, 1)
     count = -(-width // step)
     filled = jnp.pad(bordered, ((0, 0), (0, 0), (0, count * step - width)))
-    stripes = jnp.stack([filled[:, :, index * step : index * step + step + side - 1] for index in range(count)], axis=1)
-    place = np.arange(step + side - 1)[:, None] - np.arange(step)
-    bands = jnp.where(((place >= 0) & (place < side))[None], kernel[:, np.clip(place, 0, side - 1)], 0.0)
+    stripes = jnp.stack([filled[:, :, index * step : (index + 1) * step + side - 1] for index in range(count)], axis=1)
+    # Element (i, j) of a row's matrix is its element j - i: repeated with a period of one more than a line is long, it
+    # moves on by one from line to line.
+    length = step + side - 1
+    repeated = jnp.tile(jnp.pad(kernel, ((0, 0), (0, step))), (1, step))
+    bands = repeated[:, : step * length].reshape(side, step, length)
     total = sum(
-        jnp.einsum("cnhj,ji->chni", stripes[:, :, row : row + height], bands[row], precision=jax.lax.Precision.HIGHEST)
+        jnp.einsum("cnhj,ij->chni", stripes[:, :, row : row + height], bands[row], precision=jax.lax.Precision.HIGHEST)
         for row in range(side)
     )
     return total.reshape(*total.shape[:2], count * step)[:, :, :width]  # pyright: ignore

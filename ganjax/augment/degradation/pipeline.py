@@ -111,8 +111,8 @@ class Degraded:
     luma: see ``jpeg.py``.
 
     Images are degraded whole. The authors' are 400 pixels a side, of which a random 256 are kept, so that few of the
-    borders' reflections are seen; here they reach 10 pixels of the image, and of what it was resized to, from each
-    border. Images smaller than a kernel are reflected more than once.
+    borders' reflections are seen. Here they reach 10 pixels from each border, of the image and of what it was resized
+    to. Images smaller than a kernel are reflected more than once.
 
     Attributes:
         scale: how many times smaller the results are.
