@@ -282,7 +282,7 @@ def tables() -> list[np.ndarray]:
     """The standard's, as libjpeg writes them at quality 50, where they are not scaled."""
     file = io.BytesIO()
     Image.new("RGB", (16, 16)).save(file, "JPEG", quality=50)
-    read = Image.open(file).quantization
+    read = Image.open(file).quantization  # pyright: ignore[reportAttributeAccessIssue]
     return [np.array(read[index], float).reshape(8, 8) for index in (0, 1)]
 
 
