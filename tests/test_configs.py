@@ -46,7 +46,7 @@ NARROW = {
     "dcgan": ["--features", "4", "--size", "16"],
     "dcgan_fashion_mnist": ["--features", "4"],
     "pix2pix": ["--start", "edges", "--features", "4", "--size", "64", "--crop-from", "None"],
-    "realesrgan": ["--features", "4", "--num-blocks", "1", "--growth", "4", "--size", "32"],
+    "realesrgan": ["--features", "4", "--num-blocks", "1", "--growth", "4", "--size", "32", "--degradation", "area"],
     "r3gan_fashion_mnist": ["--width", "16", *FLOAT32],
     "r3gan_ffhq_64": ["--width", "16", *FLOAT32],
     "r3gan_ffhq_256": ["--width", "64", *FLOAT32],
