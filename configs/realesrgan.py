@@ -3,8 +3,8 @@
     ganjax train configs/realesrgan.py --workdir runs/larger --path photos/ --num-blocks 6
     ganjax import realesrgan RealESRGAN_x4plus.pth --workdir runs/x4plus
 
-Small ones are averages of squares of pixels, made in the step. Loss and weights are the paper's, but for the perceptual
-term and for its many ways to degrade a picture.
+Small ones are averages of squares of pixels, made in the step. Loss and weights are the paper's, but for its many ways
+to degrade a picture; its perceptual term is `--perceptual 10`, for which VGG-19's weights must be there.
 """
 
 import math
@@ -13,9 +13,11 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 
-from ganjax import GAN, Adam, Config, RealDistance, Run, UserError, losses
+from ganjax import GAN, Adam, Config, PerceptualDistance, RealDistance, Run, UserError, losses
+from ganjax.algorithms.perceptual import REAL_ESRGAN_LAYERS
 from ganjax.augment.inputs import Smaller
 from ganjax.data import Folder
+from ganjax.evaluation.vgg19 import Vgg19
 from ganjax.models.rdn import RDN
 from ganjax.models.restoration import SRVGG, RRDBNet, UNetDiscriminator
 
@@ -38,6 +40,9 @@ def config(
     total_images: int = 5_000_000,
     learning_rate: float = 1e-4,
     distance: float = 5.0,
+    perceptual: float = 0.0,
+    vgg: Path | None = None,
+    download: bool = False,
     mirror: bool = True,
     num_microbatches: int = 1,
     dtype: Literal["bfloat16", "float32"] = "float32",
@@ -59,6 +64,9 @@ def config(
         total_images: images to train on.
         learning_rate: of both networks.
         distance: weight of the mean absolute difference from the real picture, beside the adversarial loss.
+        perceptual: weight of that in VGG-19's features, the paper's being 10; 0: without.
+        vgg: a file with VGG-19's weights; None: the published one, in the cache folder.
+        download: fetches that where it is not there.
         mirror: also show every image flipped left to right.
         num_microbatches: parts that a batch is worked through in, where memory is short.
         dtype: what the layers compute in; bfloat16 is for accelerators.
@@ -79,6 +87,9 @@ def config(
     for name in settings:
         if name not in NETWORKS[network].__dataclass_fields__:
             raise UserError(f"{name} is {settings[name]}, and {network} has none; leave it out")
+    terms = [RealDistance(distance)]
+    if perceptual:
+        terms.append(PerceptualDistance(perceptual, Vgg19(vgg, download=download), REAL_ESRGAN_LAYERS))
     adam = Adam(learning_rate, b1=0.9, b2=0.99)
     gan = GAN(
         generator=NETWORKS[network](large, input_shape=small, dtype=jnp.dtype(dtype), **settings),
@@ -86,7 +97,7 @@ def config(
         generator_optimizer=adam,
         discriminator_optimizer=adam,
         loss=losses.non_saturating,
-        generator_terms=(RealDistance(distance),),
+        generator_terms=tuple(terms),
         inputs=Smaller(scale),
         ema_half_life=batch_size * math.log(0.5) / math.log(0.999),  # an average of 0.999 an update
         num_microbatches=num_microbatches,
