@@ -46,7 +46,7 @@ class Loss(NamedTuple):
     generator_uses_reals: bool = False
     compares_samples: bool = False
 
-    def gathered(self, logits: Logits, axis_name: str | None) -> Logits:
+    def gathered(self, logits: Logits, axis_name: str | None) -> Float[Array, "all *patches"]:
         """The logits as the objectives take them: this device's, or those of all over the mapped axis."""
         return jax.lax.all_gather(logits, axis_name, tiled=True) if axis_name and self.compares_samples else logits
 
