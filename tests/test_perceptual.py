@@ -20,7 +20,7 @@ from ganjax import GAN, PerceptualDistance, UserError, example_batch, gradients,
 from ganjax.algorithms.perceptual import given_weights, perceptions_of, prepare
 from ganjax.cli import main
 from ganjax.data import Digits
-from ganjax.evaluation import vgg19
+from ganjax.evaluation import perception, vgg19
 from ganjax.evaluation.classifier import Classifier, Network
 from ganjax.evaluation.perception import ClassifierOf, FeaturesOf
 from ganjax.evaluation.vgg19 import Vgg19
@@ -122,7 +122,7 @@ def test_mistakes(weights: Path) -> None:
 
 def test_given_weights_take_the_place_of_the_hosts_on_any_devices(weights: Path) -> None:
     """As constants of the program, as its arguments, and over a mesh: the same numbers; and other ones are heeded."""
-    gan = gan_of(PerceptualDistance(1.0, Vgg19(weights), (("conv1_2", 1.0), ("conv3_1", 1.0))))
+    gan = gan_of(PerceptualDistance(1.0, Vgg19(weights), (("conv1_2", 1.0), ("conv2_1", 1.0))))
     (network,) = perceptions_of(gan)
     state, batch = random_state(gan), example_batch(gan, 8)
 
@@ -168,13 +168,23 @@ def test_features_of_a_network_of_evaluation(tmp_path: Path) -> None:
         jax.eval_shape(functools.partial(gradients, other), random_state(other), example_batch(other, 2), KEY)
 
 
-def test_a_classifier_is_named_by_its_dataset() -> None:
-    first, second = (FeaturesOf(ClassifierOf(Digits(size=8), total_images=256)) for _ in range(2))
+def test_a_classifier_is_named_by_its_dataset(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (FeaturesOf(ClassifierOf(Digits(size=8), seed=3, total_images=256)) for _ in range(2))
     assert first == second
     assert hash(first) == hash(second)
+    network = Network(num_classes=2, width=4, num_features=6)
+    made = Classifier({"scale": jnp.ones(2)}, network, "mine", "abc", 0.5, 2, (8, 8, 1))
+    asked = []
+
+    def cached(source: Any, **settings: Any) -> Classifier:
+        asked.append((source.image_shape, settings))
+        return made
+
+    monkeypatch.setattr(perception, "cached_classifier", cached)
     prepare(gan_of(PerceptualDistance(1.0, first, (("features", 1.0),))))
-    assert second.load().accuracy > 0
-    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(second.load()))
+    assert second.load().name == "mine"
+    assert isinstance(second.load().variables["scale"], np.ndarray)
+    assert asked == [((8, 8, 1), {"seed": 3, "total_images": 256})]
 
 
 def test_a_run(weights: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -194,6 +204,7 @@ def test_a_run(weights: Path, images: Path, tmp_path: Path, capsys: pytest.Captu
     assert lines[-1]["term/perceptual_distance"] > 0
     weights.unlink()
     vgg19._loaded.cache_clear()
-    out = ["--out", str(tmp_path / "grid.png"), "--num", "4"]
+    np.savez(images, images=np.zeros((4, 16, 16, 3), np.uint8))
+    out = ["--out", str(tmp_path / "grid.png"), "--inputs", str(images)]
     assert main(["sample", "--workdir", str(tmp_path / "run"), *out]) == 0
     assert load_config(CONFIG, [*asked, "--vgg", "gone.pth"])

@@ -127,6 +127,7 @@ relativistic_pairing = Loss(_fakes_above_reals, _reals_above_fakes, generator_us
 """Each fake against the real of the same index (R3GAN, arXiv 2501.05441, Eq. 2, in the non-saturating form)."""
 
 relativistic_average = Loss(_critic_average, _generator_average, generator_uses_reals=True, compares_samples=True)
-"""Each image against the average of the other kind (arXiv 1807.00734, Eq. 9 and 10), as ESRGAN has it (arXiv
-1809.00219, section 3.2): half the sum over both kinds, and the average is a constant to the discriminator. It is that
-of the whole batch over all devices; with microbatches, that of each of them."""
+"""Each image against the average of the other kind (arXiv 1807.00734; ESRGAN, arXiv 1809.00219, section 3.2).
+
+Half the sum over both kinds; the average is a constant to the discriminator. It is that of the whole batch over all
+devices; with microbatches, that of each of them."""

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, PyTree
 
 from ganjax.algorithms.generator_terms import Generated, Images, Kind, distance_between
 from ganjax.algorithms.terms import check_term
-from ganjax.ground.checks import check_number
+from ganjax.ground.checks import Number, check_number
 from ganjax.ground.errors import UserError
 from ganjax.ground.schedules import Schedule
 from ganjax.platform.distributed import any_problem
@@ -72,7 +72,7 @@ class PerceptualDistance:
 
     weight: Schedule
     network: Perception
-    layers: tuple[tuple[str, float], ...] = (("conv5_4", 1.0),)
+    layers: tuple[tuple[str, Number], ...] = (("conv5_4", 1.0),)
     kind: Kind = "absolute"
     every: int = 1
     target: Callable[[Images], Images] | None = None
@@ -153,4 +153,5 @@ def _weights_of(network: Perception) -> PyTree:
     if network in _given[-1]:
         return _given[-1][network]
     with jax.ensure_compile_time_eval():  # a program is being traced
-        return network.load()
+        weights = network.load()
+    return jax.tree.map(jnp.asarray, weights)
