@@ -13,6 +13,7 @@ from typing import Literal
 import jax.numpy as jnp
 
 from ganjax import GAN, Adam, Config, PerceptualDistance, RealDistance, Run, Schedule, Steps, losses
+from ganjax.algorithms.terms import Term
 from ganjax.augment.inputs import Smaller
 from ganjax.data import Npz, Tfds
 from ganjax.evaluation.perception import ClassifierOf, FeaturesOf
@@ -66,7 +67,7 @@ def config(
             return Steps((0.0,), ())
         return Steps((0.0, weight), (psnr_images,)) if psnr_images else weight
 
-    terms = [RealDistance(distance)]
+    terms: list[Term] = [RealDistance(distance)]
     if perceptual and vgg:
         terms.append(PerceptualDistance(joins(perceptual), Vgg19(vgg), ((vgg_layer, 1.0),)))
     elif perceptual:

@@ -15,6 +15,7 @@ from typing import Literal
 import jax.numpy as jnp
 
 from ganjax import GAN, Adam, Config, PerceptualDistance, RealDistance, Run, Schedule, Steps, losses
+from ganjax.algorithms.terms import Term
 from ganjax.augment.inputs import Smaller
 from ganjax.data import Folder, Tfds
 from ganjax.evaluation.vgg19 import Vgg19
@@ -75,7 +76,7 @@ def config(
     halvings = tuple(psnr_images + batch_size * updates for updates in (50_000, 100_000, 200_000, 300_000))
     rates = tuple(learning_rate / 2**halving for halving in range(5))
     adam = Adam(Steps((psnr_rate, *rates), (psnr_images, *halvings)), b1=0.9, b2=0.99)
-    terms = [RealDistance(joins(distance, 1.0) if adversarial or perceptual else 1.0)]
+    terms: list[Term] = [RealDistance(joins(distance, 1.0) if adversarial or perceptual else 1.0)]
     if perceptual:
         terms.append(PerceptualDistance(joins(perceptual), Vgg19(vgg, download=download)))
     layers = {"features": features, "num_blocks": num_blocks, "growth": growth}

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from ganjax import GAN, Adam, Config, PerceptualDistance, RealDistance, Run, UserError, losses
 from ganjax.algorithms.perceptual import REAL_ESRGAN_LAYERS
+from ganjax.algorithms.terms import Term
 from ganjax.augment.inputs import Smaller
 from ganjax.data import Folder
 from ganjax.evaluation.vgg19 import Vgg19
@@ -87,7 +88,7 @@ def config(
     for name in settings:
         if name not in NETWORKS[network].__dataclass_fields__:
             raise UserError(f"{name} is {settings[name]}, and {network} has none; leave it out")
-    terms = [RealDistance(distance)]
+    terms: list[Term] = [RealDistance(distance)]
     if perceptual:
         terms.append(PerceptualDistance(perceptual, Vgg19(vgg, download=download), REAL_ESRGAN_LAYERS))
     adam = Adam(learning_rate, b1=0.9, b2=0.99)

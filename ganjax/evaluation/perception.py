@@ -83,7 +83,8 @@ class FeaturesOf:
                 f"{weights.name} sees images of {tuple(shape)} (height, width, channels), and they are "
                 f"{images.shape[1:]}; take a network of such images"
             )
-        return dict.fromkeys(layers, weights((images + 1) * 127.5).features)
+        features: Any = weights((images + 1) * 127.5).features
+        return dict.fromkeys(layers, features)
 
 
 @flax.struct.dataclass
