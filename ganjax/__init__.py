@@ -19,12 +19,13 @@ from ganjax.algorithms.generator_terms import FeatureMatching, Generated, Judged
 from ganjax.algorithms.model import Player
 from ganjax.algorithms.optimizers import Adam
 from ganjax.algorithms.penalties import R1, R2, WGANGP, Scored
+from ganjax.algorithms.perceptual import PerceptualDistance
 from ganjax.algorithms.terms import Term
 from ganjax.algorithms.vae import VAE, VAEState, reconstruct
 from ganjax.compiling.launch import train_steps
 from ganjax.data import DeviceDataset
 from ganjax.ground.errors import Fault, UserError
-from ganjax.ground.schedules import CosineRamp, Schedule
+from ganjax.ground.schedules import CosineRamp, Schedule, Steps
 from ganjax.models import Condition
 from ganjax.runs import train
 from ganjax.runs.config import Config, Run, load_config
@@ -48,11 +49,13 @@ __all__ = [
     "Generated",
     "Judged",
     "PathLength",
+    "PerceptualDistance",
     "Player",
     "RealDistance",
     "Run",
     "Schedule",
     "Scored",
+    "Steps",
     "Term",
     "TrainState",
     "UserError",

@@ -35,6 +35,8 @@ PRESETS = {name: [] for name in CONFIGS if name not in ("r3gan_ffhq", "r3gan_ima
     for name, size in (("ffhq", 64), ("ffhq", 256), ("imagenet", 32), ("imagenet", 64))
 }
 FLOAT32 = ["--dtype", "float32"]  # bfloat16 is slow on a CPU
+ENLARGERS = ["--features", "4", "--num-blocks", "1", "--discriminator-features", "4", "--size", "32"]
+ENLARGERS += ["--perceptual", "0", "--psnr-images", "0"]  # without weights of others, and with the GAN at once
 # The smallest networks that a config's own flags allow.
 NARROW = {
     "quickstart": ["--features", "4"],
@@ -44,6 +46,9 @@ NARROW = {
     "mlp_digits": ["--width", "8"],
     "pix2pix_cifar10": ["--features", "4"],
     "dcgan": ["--features", "4", "--size", "16"],
+    "enlarging_cifar10": ["--features", "4", "--num-blocks", "1", "--adversarial", "0.05"],
+    "esrgan": [*ENLARGERS, "--growth", "4"],
+    "srgan": ENLARGERS,
     "dcgan_fashion_mnist": ["--features", "4"],
     "pix2pix": ["--start", "edges", "--features", "4", "--size", "64", "--crop-from", "None"],
     "realesrgan": ["--features", "4", "--num-blocks", "1", "--growth", "4", "--size", "32", "--degradation", "area"],

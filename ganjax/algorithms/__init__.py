@@ -3,5 +3,5 @@
 ``gan.py`` is the algorithm to read first; ``vae.py`` is another one, on the same parts. ``draws.py`` deals reals and
 noise to the updates, ``gradients.py`` averages over microbatches and devices, ``model.py`` has what all models share.
 What an algorithm is composed of: ``losses.py``; ``terms.py`` (``penalties.py`` of the discriminator, of which
-``homogeneous.py`` makes two cheap, and ``generator_terms.py``); ``optimizers.py``.
+``homogeneous.py`` makes two cheap, ``generator_terms.py`` and ``perceptual.py``); ``optimizers.py``.
 """

@@ -25,7 +25,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from ganjax.algorithms import losses
 from ganjax.algorithms.draws import Batch, Draw, Images, Shown, draw_updates
 from ganjax.algorithms.generator_terms import Generated, Judged
-from ganjax.algorithms.gradients import mean_gradients
+from ganjax.algorithms.gradients import mean_gradients, per_device
 from ganjax.algorithms.homogeneous import logits_and_gradients
 from ganjax.algorithms.model import (
     Model,
@@ -45,7 +45,7 @@ from ganjax.algorithms.terms import Carried, Term, add_terms, check_names, init_
 from ganjax.augment import AdaptiveStrength
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
-from ganjax.ground.schedules import Number, Schedule, check_schedule, value_at
+from ganjax.ground.schedules import Number, Schedule, check_schedule, rests, value_at
 from ganjax.models.condition import Condition, Labels, as_argument, condition_sizes
 from ganjax.models.layers import fit_maps
 from ganjax.platform.forms import current_forms
@@ -97,6 +97,10 @@ class GAN:
         generator_optimizer: ``Adam``, or any optax optimizer.
         discriminator_optimizer: likewise.
         loss: the adversarial objective.
+        adversarial_weight: of the objective in what the generator minimises. While it is a step of 0 (``Steps``),
+            the discriminator is not asked.
+        discriminator_weight: of the objective in what the discriminator minimises. While it is a step of 0 (``Steps``),
+            the discriminator stays as it is and costs nothing.
         penalties: terms of the discriminator's loss.
         generator_terms: terms of the generator's.
         inputs: makes what the generator starts from of the real of the same record; None: that comes with the data.
@@ -115,6 +119,8 @@ class GAN:
     generator_optimizer: Optimizer
     discriminator_optimizer: Optimizer
     loss: losses.Loss = losses.non_saturating
+    adversarial_weight: Schedule = 1.0
+    discriminator_weight: Schedule = 1.0
     penalties: tuple[Term, ...] = ()
     generator_terms: tuple[Term, ...] = ()
     inputs: InputFunction | None = None
@@ -135,6 +141,8 @@ class GAN:
             raise UserError(f"image_shape is {self.generator.image_shape!r}; expected a tuple, because a GAN is hashed")
         for name in ("discriminator_updates", "num_microbatches"):
             check_number(name, getattr(self, name), at_least=1, example=1)
+        for name in ("adversarial_weight", "discriminator_weight"):
+            check_schedule(name, getattr(self, name), at_least=0, example=1)
         check_schedule("ema_half_life", self.ema_half_life, at_least=0, example=10_000)
         check_number("ema_ramp_up", self.ema_ramp_up, at_least=0, example=0.05)
         if not isinstance(self.augmentation_strength, AdaptiveStrength):
@@ -293,13 +301,14 @@ def _iterate(
         with jax.named_scope("fakes"):
             fakes = generate(state.generator.params, state.generator.variables, draw).outputs
             fake_logits, after_fakes, fake = judge(params, after_reals, draw.show_fakes(fakes), "fake")
-        loss = gan.loss.discriminator(real_logits, fake_logits)
+        loss = gan.loss.discriminator(*(gan.loss.gathered(logits, axis_name) for logits in (real_logits, fake_logits)))
         metrics = {"d/loss": loss, "d/real": jnp.mean(real_logits), "d/fake": jnp.mean(fake_logits)}
         if adaptive:
             metrics["augment/real_sign"] = jnp.mean(jnp.sign(real_logits))
         given = (real, fake, draw.noise.penalty)
+        weighted = value_at(gan.discriminator_weight, images_seen) * loss
         with jax.named_scope("penalties"):
-            total, values, carried = add_terms(loss, gan.penalties, given, state.carried, **when)
+            total, values, carried = add_terms(weighted, gan.penalties, given, state.carried, **when)
         metrics |= {f"penalty/{name}": value for name, value in values.items()}
         return total, (after_fakes, (metrics, _of(gan.penalties, carried)))
 
@@ -315,11 +324,26 @@ def _iterate(
         passed = generate(params, variables, draw)
         fake = judged(draw.show_fakes(passed.outputs))
         real = functools.cache(lambda: judged(draw.show_reals()))
-        loss = gan.loss.generator(real().logits if gan.loss.generator_uses_reals else None, fake.logits)
-        metrics = {"g/loss": loss, "g/fake": jnp.mean(fake.logits)}
+
+        def adversary(fake: Judged, real: Callable[[], Judged]) -> tuple[Array, Array]:
+            reals = gan.loss.gathered(real().logits, axis_name) if gan.loss.generator_uses_reals else None
+            return gan.loss.generator(reals, gan.loss.gathered(fake.logits, axis_name)), jnp.mean(fake.logits)
+
+        weight = value_at(gan.adversarial_weight, images_seen)
+        if rests(gan.adversarial_weight):
+            # Judged anew within the branch; what is outside of it, the compiler leaves out unless a term looks at it.
+            ask = functools.partial(judged, draw.show_reals())
+            nothing = per_device((jnp.zeros(()), jnp.zeros(())), axis_name)
+            loss, mean_fake = jax.lax.cond(
+                weight > 0, lambda: adversary(judged(draw.show_fakes(passed.outputs)), ask), lambda: nothing
+            )
+        else:
+            loss, mean_fake = adversary(fake, real)
+        metrics = {"g/loss": loss, "g/fake": mean_fake}
         latents: Any = draw.latents
         given = Generated(passed.outputs, draw.reals, latents, again, fake, real, draw.noise.term, axis_name)
-        total, values, carried = add_terms(loss, gan.generator_terms, (given,), state.carried, **when)
+        weighted = weight * loss
+        total, values, carried = add_terms(weighted, gan.generator_terms, (given,), state.carried, **when)
         metrics |= {f"term/{name}": value for name, value in values.items()}
         return total, (passed.variables, (metrics, _of(gan.generator_terms, carried)))
 
@@ -330,10 +354,21 @@ def _iterate(
     discriminator, carried, found = state.discriminator, dict(state.carried), {}
     discriminator_metrics = {}
     for draw in discriminator_draws:
-        with jax.named_scope("discriminator"):
-            gradients, variables, (metrics, kept) = gradients_of(discriminator_loss, discriminator, draw)
-        discriminator = descend(gan.discriminator_optimizer, discriminator, gradients, variables, images_seen)
-        discriminator_metrics = {**metrics, "d/grad_norm": optax.tree.norm(gradients)}
+
+        def update(discriminator: Player = discriminator, draw: Draw = draw) -> tuple[Player, PyTree, Metrics, Carried]:
+            with jax.named_scope("discriminator"):
+                gradients, variables, (metrics, kept) = gradients_of(discriminator_loss, discriminator, draw)
+            after = descend(gan.discriminator_optimizer, discriminator, gradients, variables, images_seen)
+            return after, gradients, {**metrics, "d/grad_norm": optax.tree.norm(gradients)}, kept
+
+        if rests(gan.discriminator_weight):
+            _, *shapes, _ = jax.eval_shape(update)
+            unchanged = (discriminator, *jax.tree.map(jnp.zeros_like, shapes), _of(gan.penalties, carried))
+            acts = value_at(gan.discriminator_weight, images_seen) > 0
+            updated = jax.lax.cond(acts, update, lambda unchanged=unchanged: unchanged)
+        else:
+            updated = update()
+        discriminator, gradients, discriminator_metrics, kept = updated
         found["discriminator"], carried = gradients, carried | kept
 
     opponent = state.discriminator if gan.updates == "simultaneous" else discriminator

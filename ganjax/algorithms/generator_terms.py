@@ -17,9 +17,10 @@ from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 from ganjax.ground.schedules import Schedule
 
-__all__ = ["FeatureMatching", "Generated", "Judged", "PathLength", "RealDistance"]
+__all__ = ["FeatureMatching", "Generated", "Judged", "PathLength", "RealDistance", "distance_between"]
 
 Images = Float[Array, "batch height width channels"]
+Kind = Literal["absolute", "squared"]
 
 
 class Judged(NamedTuple):
@@ -73,7 +74,7 @@ class RealDistance:
     """
 
     weight: Schedule = 100.0
-    kind: Literal["absolute", "squared"] = "absolute"
+    kind: Kind = "absolute"
     every: int = 1
     target: Callable[[Images], Images] | None = None
     name: ClassVar[str] = "real_distance"
@@ -83,8 +84,15 @@ class RealDistance:
 
     def __call__(self, generated: Generated) -> Float[Array, ""]:
         reals = generated.reals if self.target is None else self.target(generated.reals)
-        differences = generated.images - reals
-        return jnp.mean(jnp.abs(differences) if self.kind == "absolute" else jnp.square(differences))
+        return distance_between(generated.images, reals, self.kind)
+
+
+def distance_between(
+    ours: Float[Array, "batch *shape"], theirs: Float[Array, "batch *shape"], kind: Kind
+) -> Float[Array, ""]:
+    """The mean of absolute or squared differences."""
+    differences = ours - theirs
+    return jnp.mean(jnp.abs(differences) if kind == "absolute" else jnp.square(differences))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,6 +19,7 @@ __all__ = [
     "least_squares",
     "minimax",
     "non_saturating",
+    "relativistic_average",
     "relativistic_pairing",
     "wasserstein",
 ]
@@ -36,11 +37,18 @@ class Loss(NamedTuple):
         discriminator: ``(real_logits, fake_logits) -> scalar``.
         generator: ``(real_logits, fake_logits) -> scalar``.
         generator_uses_reals: whether the generator's update needs reals of its own, scored as ``real_logits``.
+        compares_samples: whether what it says of a sample depends on the logits of others, so that under a mapped axis
+            each device needs those of all; with microbatches it is given those of one.
     """
 
     discriminator: Objective
     generator: GeneratorObjective
     generator_uses_reals: bool = False
+    compares_samples: bool = False
+
+    def gathered(self, logits: Logits, axis_name: str | None) -> Float[Array, "all *patches"]:
+        """The logits as the objectives take them: this device's, or those of all over the mapped axis."""
+        return jax.lax.all_gather(logits, axis_name, tiled=True) if axis_name and self.compares_samples else logits
 
 
 def _cross_entropy(real_logits: Logits, fake_logits: Logits) -> Float[Array, ""]:
@@ -84,6 +92,22 @@ def _reals_above_fakes(real_logits: Logits | None, fake_logits: Logits) -> Float
     return jnp.mean(jax.nn.softplus(real_logits - fake_logits))
 
 
+def _above_average(logits: Logits, others: Logits) -> Float[Array, ""]:
+    """Cross-entropy of being more real than the others are on average."""
+    return jnp.mean(jax.nn.softplus(jnp.mean(others) - logits))
+
+
+def _critic_average(real_logits: Logits, fake_logits: Logits) -> Float[Array, ""]:
+    reals, fakes = jax.lax.stop_gradient((real_logits, fake_logits))
+    return (_above_average(real_logits, fakes) + _above_average(-fake_logits, -reals)) / 2
+
+
+def _generator_average(real_logits: Logits | None, fake_logits: Logits) -> Float[Array, ""]:
+    assert real_logits is not None, "a relativistic generator needs reals"
+    reals = jax.lax.stop_gradient(real_logits)
+    return (_above_average(-reals, -fake_logits) + _above_average(fake_logits, reals)) / 2
+
+
 non_saturating = Loss(_cross_entropy, _non_saturating)
 """Cross-entropy; the generator maximises log D(G(z)) (Goodfellow et al., arXiv 1406.2661, section 3)."""
 
@@ -101,3 +125,9 @@ least_squares = Loss(_critic_squares, _generator_squares)
 
 relativistic_pairing = Loss(_fakes_above_reals, _reals_above_fakes, generator_uses_reals=True)
 """Each fake against the real of the same index (R3GAN, arXiv 2501.05441, Eq. 2, in the non-saturating form)."""
+
+relativistic_average = Loss(_critic_average, _generator_average, generator_uses_reals=True, compares_samples=True)
+"""Each image against the average of the other kind (arXiv 1807.00734; ESRGAN, arXiv 1809.00219, section 3.2).
+
+Half the sum over both kinds; the average is a constant to the discriminator. It is that of the whole batch over all
+devices; with microbatches, that of each of them."""

@@ -12,6 +12,7 @@ from etils import epath
 
 from ganjax.algorithms.gan import init
 from ganjax.algorithms.model import State
+from ganjax.algorithms.perceptual import prepare
 from ganjax.compiling.compilation import (
     Program,
     abstract_state,
@@ -63,11 +64,12 @@ def train(config: Config, workdir: epath.PathLike, *, start: Start | None = None
 
     Raises:
         UserError: the workdir belongs to another config or cannot be written, the data does not suit the models, the
-            devices cannot share the batch, or ``start`` has other networks.
+            devices cannot share the batch, ``start`` has other networks, or weights that a term needs are not there.
         Fault: the checkpoints cannot be written, or a record not read.
         Interrupted: SIGTERM or SIGINT came; the state after the step in which it came is saved.
         Diverged: training went wrong, and may not go back once more.
     """
+    prepare(config.gan)  # what is not there is said before the folder is made, or changed
     folder, origin = workdir_path(os.fspath(workdir)), config.origin if config.is_as_loaded else None
     with owned(folder), told_of(folder):
         claim(folder, origin and epath.Path(origin.file), origin.flags if origin else (), config)

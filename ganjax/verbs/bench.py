@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from ganjax.algorithms.gan import init
 from ganjax.algorithms.model import State
+from ganjax.algorithms.perceptual import prepare
 from ganjax.compiling.compilation import Program, abstract_state, compile_launch, shardings, use_compilation_cache
 from ganjax.compiling.flops import model_flops
 from ganjax.data import Feed, Field, Source
@@ -166,6 +167,7 @@ def bench(config: Config, options: BenchOptions, *, name: str) -> dict[str, Any]
     Returns:
         What ``ganjax bench --json`` prints. Rates are medians, with the lowest and the highest round beside them.
     """
+    prepare(config.gan)
     gan, run, mesh = config.gan, config.run, data_mesh()
     folder = options.profile_folder
     use_compilation_cache(run.compilation_cache)
