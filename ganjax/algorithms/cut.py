@@ -277,14 +277,14 @@ def _iterate(
         return loss, (fake.variables, metrics)
 
     def generator_loss(params: PyTree, variables: PyTree, draw: Draw):
-        def vectors(images: Images, positions: Sequence[Array], turn: Any) -> tuple[Vectors, ...]:
+        def vectors(images: Images, positions: Sequence[Array], turn: Any) -> Any:
             # The compiler sees that nothing asks for the images, and works through the encoder alone.
             shown = generate(params["generator"], variables, images, draw).features
             values = [
                 turn(maps).reshape(len(images), -1, maps.shape[3])[:, places]
                 for maps, places in zip(_compared(cut, shown), positions, strict=True)
             ]
-            return cut.heads.apply({"params": params["heads"]}, values)  # pyright: ignore[reportReturnType]
+            return cut.heads.apply({"params": params["heads"]}, values)
 
         def contrast_of(start: Images, made: Images, positions: Sequence[Array]) -> Float[Array, ""]:
             pairs = zip(vectors(made, positions, mirrored), vectors(start, positions, lambda maps: maps), strict=True)

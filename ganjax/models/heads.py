@@ -27,9 +27,7 @@ class PatchHeads(nn.Module):
         super().__post_init__()
 
     @nn.compact
-    def __call__(
-        self, features: Sequence[Float[Array, "batch positions _"]]
-    ) -> tuple[Float[Array, "batch positions width"], ...]:
+    def __call__(self, features: Sequence[Float[Array, "batch _ _"]]) -> tuple[Float[Array, "batch _ _"], ...]:
         """One array of vectors for each of features, float32."""
 
         def head(layer: int, values: Array) -> Array:
