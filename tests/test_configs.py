@@ -44,6 +44,7 @@ NARROW = {
     "mlp_digits": ["--width", "8"],
     "colouring_cifar10": ["--features", "4"],
     "dcgan_fashion_mnist": ["--features", "4"],
+    "pix2pix": ["--start", "edges", "--features", "4", "--size", "64", "--crop-from", "None"],
     "realesrgan": ["--features", "4", "--num-blocks", "1", "--growth", "4", "--size", "32"],
     "r3gan_fashion_mnist": ["--width", "16", *FLOAT32],
     "r3gan_ffhq_64": ["--width", "16", *FLOAT32],
