@@ -232,6 +232,8 @@ def generated(
     )
     if reals is None or condition_sizes(gan.generator)[2] is None:
         return fakes
+    if len(reals.source.parts) > 1:
+        return dataclasses.replace(fakes, unpaired=f"the inputs of {reals.source.name} are of none of its images")
     return dataclasses.replace(fakes, pairs=record_pairs(fakes, reals))
 
 
