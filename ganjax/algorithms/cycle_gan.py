@@ -38,6 +38,7 @@ from ganjax.ground.errors import UserError
 from ganjax.ground.schedules import Number, Schedule, check_schedule, value_at
 from ganjax.models.condition import Condition, condition_sizes
 
+Inputs = Float[Array, "batch input_height input_width input_channels"]
 _GENERATORS = ("generator", "backward_generator")
 _DISCRIMINATORS = ("discriminator", "backward_discriminator")
 _POOLS = ("pool", "backward_pool")
@@ -214,7 +215,7 @@ class _Judgement(NamedTuple):
 
     draw: Draw
     images: Images
-    inputs: Images
+    inputs: Inputs
 
 
 def _iterate(
@@ -231,7 +232,7 @@ def _iterate(
     live = {name: player.params for name, player in state.players.items()}
     others = {name: player.variables for name, player in state.players.items()}
 
-    def fakes_of(networks: _Networks, draw: Draw) -> tuple[Images, Images]:
+    def fakes_of(networks: _Networks, draw: Draw) -> tuple[Images, Inputs]:
         keys = draw.noise.generator
         return networks("generator", _inputs(draw), keys), networks("backward_generator", draw.reals, keys)
 
@@ -314,7 +315,7 @@ def _iterate(
     return NetworksState(state.step + 1, players, averages, carried), found, metrics
 
 
-def _inputs(draw: Draw) -> Images:
+def _inputs(draw: Draw) -> Inputs:
     assert draw.condition.inputs is not None, "a batch that is checked has inputs"
     return draw.condition.inputs
 
