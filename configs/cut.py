@@ -47,7 +47,7 @@ def config(
         size: pixels a side, a multiple of 4.
         crop_from: pixels a side that an image is fitted to before a box of size is cut anywhere; None: shown whole.
         features: channels after the first convolution of both networks.
-        num_blocks: residual blocks of the generator, of which the first and the fifth are compared.
+        num_blocks: residual blocks of the generator, of which the first and, if there is one, the fifth are compared.
         patch_layers: strided layers of the discriminator: 3 judge patches of 70 x 70 pixels.
         num_positions: places of each layer that are compared.
         batch_size: images of each set an update.
@@ -76,6 +76,7 @@ def config(
         contrast=10.0 if fast else 1.0,
         identity=not fast,
         mirrored=fast,
+        layers=tuple(layer for layer in (0, 1, 2, 3, 7) if layer < 3 + num_blocks),
         num_positions=num_positions,
         ema_half_life=0.0,
     )

@@ -42,7 +42,7 @@ NARROW = {
     "vae_digits": ["--features", "4"],
     "vae_fashion_mnist": ["--features", "4"],
     "mlp_digits": ["--width", "8"],
-    "cut": ["--features", "4", "--num-blocks", "5", "--num-positions", "4", "--size", "32"],
+    "cut": ["--features", "4", "--num-blocks", "1", "--num-positions", "4", "--size", "32"],
     "cycle_digits": ["--features", "4", "--num-blocks", "1"],
     "cycle_gan": ["--features", "4", "--num-blocks", "1", "--size", "32"],
     "pix2pix_cifar10": ["--features", "4"],

@@ -69,12 +69,8 @@ def one_by_one(pool: list[float], size: int, fakes: list[float], swaps: Any, pla
     return given
 
 
-@pytest.mark.parametrize(("size", "batch"), [(1, 1), (5, 1), (3, 8), (12, 8)])
-@pytest.mark.parametrize("spread", [False, True])
+@pytest.mark.parametrize(("size", "batch", "spread"), [(5, 1, False), (3, 8, False), (12, 8, True)])
 def test_the_pool_is_worked_through_image_by_image(size: int, batch: int, spread: bool) -> None:
-    if spread and batch < jax.device_count():
-        pytest.skip("fewer fakes than devices")
-
     def step(pool: Pool, fakes: Any, keys: Any) -> Any:
         return exchange(pool, fakes, keys, axis_name="data" if spread else None)
 
@@ -163,33 +159,6 @@ def test_either_average_is_kept(solo: Any) -> None:
             for leaves in (state.players[name].params, state.averages[name], start.averages[name])
         )
         assert 0 < float(jnp.linalg.norm(averaged - before)) < float(jnp.linalg.norm(live - before))
-
-
-def test_identity_terms_cross(solo: Any) -> None:
-    """That of ``generator`` weighs as the cycle of images does, and that of the way back as that of inputs."""
-    same: Any = dict(generator=Translator(IMAGES, IMAGES), backward_generator=Translator(IMAGES, IMAGES))
-    same |= dict(backward_discriminator=Judge(IMAGES), generator_optimizer=optax.sgd(1.0))
-    batch = {name: solo[2][0]["images"] for name in ("images", "inputs")}
-
-    def change(**weights: Any) -> dict[str, float]:
-        gan = linear_cycle_gan(**same, **weights)
-        start = random_state(gan)
-        state, _ = jax.jit(train_step, static_argnums=0)(gan, start, batch, jax.random.key(0))
-        base, _ = jax.jit(train_step, static_argnums=0)(
-            dataclasses.replace(gan, identity=0.0), start, batch, jax.random.key(0)
-        )
-        return {
-            name: float(
-                jnp.linalg.norm(
-                    state.players[name].params["dense"]["bias"] - base.players[name].params["dense"]["bias"]
-                )
-            )
-            for name in ("generator", "backward_generator")
-        }
-
-    moved = change(cycle=0.0, backward_cycle=2.0, identity=0.5)
-    assert moved["generator"] > 1e-2
-    assert moved["backward_generator"] == 0
 
 
 # --- from the command line ---
