@@ -1,5 +1,6 @@
 """CycleGAN and CUT against their authors' code: losses, gradients of every network, the pool, whole iterations."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -90,8 +91,8 @@ def with_weights(gan: Any, names: dict[str, str]) -> Any:
         assert given.shape == trees[name][module][leaf].shape
         trees[name][module][leaf] = given.copy()
     params = jax.tree.map(jnp.asarray, trees)
-    players = {name: player.replace(params=params[name]) for name, player in state.players.items()}
-    return state.replace(players=players)
+    players = {name: dataclasses.replace(player, params=params[name]) for name, player in state.players.items()}
+    return dataclasses.replace(state, players=players)
 
 
 def batch_of(step: int) -> dict[str, jax.Array]:

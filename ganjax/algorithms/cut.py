@@ -316,8 +316,8 @@ def _iterate(
     heads = descend(cut.heads_optimizer, players["heads"], found["heads"], {}, images_seen)
 
     after = {"generator": generator, "discriminator": opponent, "heads": heads}
-    found = found | {"discriminator": judging}
-    metrics = metrics | more
+    found = {**found, "discriminator": judging}
+    metrics = {**metrics, **more}
     for name, prefix in {"generator": "g", "discriminator": "d", "heads": "heads"}.items():
         metrics[f"{prefix}/grad_norm"] = optax.tree.norm(found[name])
         metrics[f"{prefix}/param_norm"] = optax.tree.norm(after[name].params)

@@ -122,7 +122,7 @@ class CycleGAN:
     @property
     def compares_identity(self) -> bool:
         """Whether there is an identity term at any time."""
-        return callable(self.identity) or self.identity != 0
+        return callable(self.identity) or bool(self.identity != 0)
 
 
 def _check_network(name: str, network: nn.Module, *, translates: bool) -> None:
@@ -300,7 +300,7 @@ def _iterate(
         discriminators_loss, _DISCRIMINATORS, _Judgement(draw, *shown)
     )
 
-    found, variables, metrics = found | judged, variables | judged_variables, metrics | judged_metrics
+    found, variables, metrics = {**found, **judged}, {**variables, **judged_variables}, {**metrics, **judged_metrics}
     players, averages = {}, {}
     for name, prefix in _PREFIXES.items():
         optimizer = gan.generator_optimizer if name in _GENERATORS else gan.discriminator_optimizer
