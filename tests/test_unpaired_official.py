@@ -19,7 +19,7 @@ from ganjax.models.heads import PatchHeads
 from ganjax.models.translation import PatchDiscriminator, ResNet
 
 SHAPE = (official.SIZE, official.SIZE, 3)
-ADAM = Adam(official.RATE, b1=0.5)
+ADAM = Adam(official.RATE, b1=0.5, epsilon=official.EPSILON)
 THEIRS = {  # of CycleGAN
     "generator": "netG_A",
     "backward_generator": "netG_B",
@@ -168,7 +168,7 @@ def test_three_iterations_of_cycle_gan_are_the_authors(kept: Any, monkeypatch: p
         *({name: player.params for name, player in each.players.items()} for each in (state, start)),
     )
     for called, network, module, leaf, value in leaves_of(gan, THEIRS, changes):
-        if not vanishes(network, module, leaf):  # Adam walks on rounding errors as far as on anything else
+        if not vanishes(network, module, leaf):
             assert relative_error(project(called, value), kept[f"cycle_gan/change/{called}"]) < 1e-3, called
 
 
