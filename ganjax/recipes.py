@@ -1,6 +1,7 @@
 """What the experiments of a paper share, so that a config states only what sets it apart."""
 
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import jax.numpy as jnp
 
@@ -9,12 +10,13 @@ from ganjax.algorithms import losses
 from ganjax.algorithms.gan import GAN
 from ganjax.algorithms.optimizers import Adam
 from ganjax.algorithms.penalties import R1, R2
+from ganjax.data import Folder, Tfds, Unpaired
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 from ganjax.ground.schedules import CosineRamp, Number
 from ganjax.models import r3gan
 
-__all__ = ["r3gan_experiment", "r3gan_widths"]
+__all__ = ["r3gan_experiment", "r3gan_widths", "unpaired_images"]
 
 
 def r3gan_widths(width: int, size: int) -> tuple[int, ...]:
@@ -94,3 +96,28 @@ def r3gan_experiment(
         ema_half_life=CosineRamp(0.0, ema_half_life, burn_in),
         num_microbatches=num_microbatches,
     )
+
+
+def unpaired_images(
+    path: Path | None, inputs: Path | None, dataset: str, *, size: int, crop_from: int | None, mirror: bool
+) -> Unpaired:
+    """Two sets of colour images, of two folders, or of one of TensorFlow Datasets' cycle_gan (arXiv 1703.10593).
+
+    Args:
+        path: a folder or a .zip of the images to make.
+        inputs: one of the images to start from.
+        dataset: in place of both: its trainB is made of its trainA.
+        size: pixels a side.
+        crop_from: pixels a side that an image is fitted to before a box of size is cut; None: shown whole.
+        mirror: whether every image is also shown flipped.
+
+    Raises:
+        UserError: one of path and inputs is given without the other.
+    """
+    if (path is None) != (inputs is None):
+        raise UserError(f"path is {path} and inputs is {inputs}; give both: what to make, and what to start from")
+    fitted: dict[str, Any] = {"size": size, "mirror": mirror, "upsample": True, "crop_from": crop_from}
+    if path is None or inputs is None:
+        name = f"cycle_gan/{dataset}"
+        return Unpaired(Tfds(name, split="trainB", **fitted), inputs=Tfds(name, split="trainA", **fitted))
+    return Unpaired(Folder(path, **fitted), inputs=Folder(inputs, **fitted))

@@ -355,10 +355,10 @@ def _iterate(
     discriminator_metrics = {}
     for draw in discriminator_draws:
 
-        def update(discriminator: Player = discriminator, draw: Draw = draw) -> tuple[Player, PyTree, Metrics, Carried]:
+        def update(player: Player = discriminator, draw: Draw = draw) -> tuple[Player, PyTree, Metrics, Carried]:
             with jax.named_scope("discriminator"):
-                gradients, variables, (metrics, kept) = gradients_of(discriminator_loss, discriminator, draw)
-            after = descend(gan.discriminator_optimizer, discriminator, gradients, variables, images_seen)
+                gradients, variables, (metrics, kept) = gradients_of(discriminator_loss, player, draw)
+            after = descend(gan.discriminator_optimizer, player, gradients, variables, images_seen)
             return after, gradients, {**metrics, "d/grad_norm": optax.tree.norm(gradients)}, kept
 
         if rests(gan.discriminator_weight):

@@ -84,7 +84,7 @@ class FeaturesOf:
                 f"{images.shape[1:]}; take a network of such images"
             )
         features: Any = weights((images + 1) * 127.5).features
-        return dict.fromkeys(layers, features)
+        return {layer: features for layer in layers}
 
 
 @flax.struct.dataclass

@@ -20,7 +20,7 @@ from ganjax.models.sizes import check_sizes
 __all__ = ["Discriminator", "Encoder", "Generator", "Network", "Posterior"]
 
 FEATURES = "features"
-"""The collection into which a discriminator may ``sow`` what its layers say, for terms that look at it."""
+"""The collection into which a network may ``sow`` what its layers say, for losses that look at it."""
 
 
 class Network(nn.Module):
@@ -55,6 +55,11 @@ class Network(nn.Module):
         vector = condition.vector(self.num_classes)
         assert vector is not None, "a condition that is checked has what the network takes"
         return vector
+
+    def show(self, maps: Any) -> None:
+        """Sows a layer's maps, for losses that compare them."""
+        if not self.is_initializing():  # they are no variables
+            self.sow(FEATURES, "layers", maps)
 
 
 class Generator(Network):
@@ -146,11 +151,6 @@ class Discriminator(Network):
     def judge(self, images: Array, condition: Condition, mode: Mode) -> Array:
         """What a family says."""
         raise NotImplementedError
-
-    def show(self, maps: Any) -> None:
-        """Sows a layer's maps, for terms that compare them."""
-        if not self.is_initializing():  # they are no variables
-            self.sow(FEATURES, "layers", maps)
 
 
 class Posterior(NamedTuple):

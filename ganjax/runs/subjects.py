@@ -232,6 +232,8 @@ def generated(
     )
     if reals is None or condition_sizes(gan.generator)[2] is None:
         return fakes
+    if len(reals.source.parts) > 1:
+        return dataclasses.replace(fakes, unpaired=f"in {reals.source.name} no input belongs to an image")
     return dataclasses.replace(fakes, pairs=record_pairs(fakes, reals))
 
 
