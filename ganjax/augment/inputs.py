@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Key
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 
-__all__ = ["Blurred", "Masked", "Smaller", "grey"]
+__all__ = ["Blurred", "Masked", "Smaller", "grey", "same"]
 
 Images = Float[Array, "batch height width channels"]
 
@@ -28,6 +28,12 @@ def grey(images: Images, keys: Key[Array, " batch"]) -> Float[Array, "batch heig
     """The luma of RGB images, by the weights of ITU-R BT.601; grey ones as they are."""
     del keys
     return images if images.shape[-1] == 1 else images @ jnp.array(_LUMA, jnp.float32)[:, None]
+
+
+def same(images: Images, keys: Key[Array, " batch"]) -> Images:
+    """The images themselves, of generators that change what an image is of."""
+    del keys
+    return images
 
 
 @dataclasses.dataclass(frozen=True)

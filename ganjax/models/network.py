@@ -22,6 +22,9 @@ __all__ = ["Discriminator", "Encoder", "Generator", "Network", "Posterior"]
 FEATURES = "features"
 """The collection into which a discriminator may ``sow`` what its layers say, for terms that look at it."""
 
+SCORES = "scores"
+"""The collection into which one that also says what an image is of sows its scores."""
+
 
 class Network(nn.Module):
     """What all networks have.
@@ -151,6 +154,14 @@ class Discriminator(Network):
         """Sows a layer's maps, for terms that compare them."""
         if not self.is_initializing():  # they are no variables
             self.sow(FEATURES, "layers", maps)
+
+    def tell(self, scores: Float[Array, "batch scores"]) -> None:
+        """Sows what it says an image is of: a logit for each class, then one for each attribute.
+
+        A family that does so has an attribute ``num_scores``, how many these are.
+        """
+        if not self.is_initializing():
+            self.sow(SCORES, "head", scores)
 
 
 class Posterior(NamedTuple):

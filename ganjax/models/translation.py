@@ -8,12 +8,14 @@ The architecture, paddings and biases are those of the authors' PyTorch code; dr
 norm takes the statistics of the images at hand, which is ``train=True``. Without a norm each convolution has a bias.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
+from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
@@ -35,28 +37,33 @@ from ganjax.models.layers import (
 )
 from ganjax.platform.forms import current_forms
 
-__all__ = ["PatchDiscriminator", "ResNet", "UNet"]
+__all__ = ["Convolution", "Convolutional", "PatchDiscriminator", "ResNet", "Translator", "UNet", "small_xavier"]
 
 Convolve = Callable[[Array, Array], Array]
 
 _weights = nn.initializers.normal(0.02)
+small_xavier = nn.initializers.variance_scaling(0.02**2, "fan_avg", "normal")
+"""Glorot & Bengio's normal weights, a fiftieth of them, as CUT and BicycleGAN begin with."""
+
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _FEW_PIXELS = 64  # on a CPU the gradient of a kernel takes XLA's convolution up to 18 times as long as a product there
 
 
-class _Convolutional(network.Network):
+class Convolutional(network.Network):
     """What the three have in common.
 
     Attributes:
         features: the channels after the first convolution; they double with each halving, up to eight times.
         norm: of the maps: over a batch, or over each map of an image, or none. That over a map has no parameters.
         dtype: what the layers compute in; norms and the outputs are float32.
+        weights: what the kernels begin with.
     """
 
     any_size: ClassVar[bool] = True
     features: int = 64
     norm: Literal["instance", "batch", "none"] = "instance"
     dtype: DTypeLike = jnp.float32
+    weights: Initializer = dataclasses.field(default=_weights, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -71,7 +78,7 @@ class _Convolutional(network.Network):
     def _convolve(self, maps: Array, name: str, width: int, convolution: Convolve, size: int, bias: bool | None = None):
         """A convolution, by default with a bias unless there is batch norm, whose maps then have one of its own."""
         use_bias = self.norm != "batch" if bias is None else bias
-        return _Convolution(width, size, convolution, use_bias, self.dtype, name=name)(maps)
+        return Convolution(width, size, convolution, use_bias, self.dtype, self.weights, name=name)(maps)
 
     def _normalize(self, maps: Array, mode: Mode, name: str) -> Array:
         if self.norm == "batch":
@@ -79,7 +86,7 @@ class _Convolutional(network.Network):
         return instance_norm(maps) if self.norm == "instance" else maps
 
 
-class _Translator(_Convolutional, network.Generator):
+class Translator(Convolutional, network.Generator):
     """What the two generators have in common.
 
     Attributes:
@@ -128,17 +135,17 @@ class _Translator(_Convolutional, network.Generator):
         maps = self._widen(condition.inputs, latents)
         if self.condition_size:
             maps = self._widen(maps, self.vector(condition))
-        return jnp.tanh(self._translate(maps, mode).astype(jnp.float32))
+        return jnp.tanh(self._translate(maps, latents, mode).astype(jnp.float32))
 
-    def _translate(self, maps: Array, mode: Mode) -> Array:
-        """What a network says: the images before tanh."""
+    def _translate(self, maps: Array, latents: Array, mode: Mode) -> Array:
+        """What a network says: the images before tanh. The latents are among the maps already."""
         raise NotImplementedError
 
     def _drop(self, maps: Array, mode: Mode, layer: int) -> Array:
         return Dropout(rate=self.dropout, layer=layer)(maps, mode.keys) if mode.train else maps
 
 
-class UNet(_Translator):
+class UNet(Translator):
     """pix2pix's generator: halves the size level by level and doubles it again, seeing each level's maps on the way up.
 
     At 256 x 256 and 128 x 128 the authors' unet_256 and unet_128. Dropout is in the levels from the fifth on, without
@@ -148,15 +155,18 @@ class UNet(_Translator):
         norm: the paper's is that over a batch.
         dropout: the paper's only noise.
         levels: how often the size is halved; None: as often as it can be, a power of two thus down to 1 x 1.
+        latents_everywhere: whether the latents stand beside the maps at every level on the way down, or only beside
+            the image (BicycleGAN, arXiv 1711.11586, section 4).
     """
 
     norm: Literal["instance", "batch", "none"] = "batch"
     dropout: float = 0.5
     levels: int | None = None
+    latents_everywhere: bool = False
 
     @property
     def size_multiple(self) -> int:
-        """See ``_Translator``."""
+        """See ``Translator``."""
         return 2**self._num_levels
 
     @property
@@ -164,12 +174,13 @@ class UNet(_Translator):
         halvings = [(size & -size).bit_length() - 1 for size in self.image_shape[:2]]
         return max(1, min(halvings)) if self.levels is None else self.levels
 
-    def _translate(self, maps: Array, mode: Mode) -> Array:
+    def _translate(self, maps: Array, latents: Array, mode: Mode) -> Array:
         innermost = self._num_levels - 1
         widths = [self.features * min(8, 2**level) for level in range(innermost + 1)]
         skips = []
         for level, width in enumerate(widths):
-            maps = leaky_relu(maps) if level else maps
+            if level:
+                maps = leaky_relu(self._widen(maps, latents) if self.latents_everywhere else maps)
             maps = self._convolve(maps, f"down_{level}", width, strided_convolution, size=4)
             if 0 < level < innermost:
                 maps = self._normalize(maps, mode, f"down_{level}_norm")
@@ -184,7 +195,7 @@ class UNet(_Translator):
         return self._convolve(nn.relu(maps), "up_0", self.image_shape[2], transposed_convolution, size=4, bias=True)
 
 
-class ResNet(_Translator):
+class ResNet(Translator):
     """CycleGAN's generator (of Johnson et al., arXiv 1603.08155): residual blocks at a quarter of the size.
 
     Attributes:
@@ -195,15 +206,17 @@ class ResNet(_Translator):
 
     @property
     def size_multiple(self) -> int:
-        """See ``_Translator``."""
+        """See ``Translator``."""
         return 4
 
     @property
     def smallest_size(self) -> int:
-        """See ``_Translator``; a quarter of it has a reflection."""
+        """See ``Translator``; a quarter of it has a reflection."""
         return 8
 
-    def _translate(self, maps: Array, mode: Mode) -> Array:
+    def _translate(self, maps: Array, latents: Array, mode: Mode) -> Array:
+        del latents
+
         def layer(maps: Array, name: str, width: int, convolution: Convolve, size: int = 3) -> Array:
             maps = self._convolve(maps, name, width, convolution, size)
             return self._normalize(maps, mode, f"{name}_norm")
@@ -220,7 +233,7 @@ class ResNet(_Translator):
         return self._convolve(maps, "output", self.image_shape[2], _reflected, size=7, bias=True)
 
 
-class PatchDiscriminator(_Convolutional, network.Discriminator):
+class PatchDiscriminator(Convolutional, network.Discriminator):
     """A logit for each patch of the image, [batch, height, width] (pix2pix, section 3.2.2).
 
     By default a patch is 70 x 70 pixels and there is one for every 8 x 8: 30 x 30 logits at 256 x 256.
@@ -262,20 +275,30 @@ class PatchDiscriminator(_Convolutional, network.Discriminator):
         return logits[..., 0].astype(jnp.float32)
 
 
-class _Convolution(nn.Module):
-    """A convolution with its parameters."""
+class Convolution(nn.Module):
+    """A convolution with its parameters.
+
+    Attributes:
+        width: channels out.
+        size: of the kernel along each axis.
+        convolution: ``(maps, kernel) -> maps``, which says how to stride and to pad.
+        use_bias: whether there is a bias, which begins at zero.
+        dtype: what it computes in.
+        weights: what the kernel begins with.
+    """
 
     width: int
     size: int
     convolution: Convolve
     use_bias: bool
     dtype: DTypeLike
+    weights: Initializer = _weights
 
     @nn.compact
     def __call__(
         self, maps: Float[Array, "batch height width channels"]
     ) -> Float[Array, "batch new_height new_width _"]:
-        kernel = self.param("kernel", _weights, (self.size, self.size, maps.shape[-1], self.width))
+        kernel = self.param("kernel", self.weights, (self.size, self.size, maps.shape[-1], self.width))
         maps = self.convolution(maps.astype(self.dtype), kernel.astype(self.dtype))
         return add_bias(maps, self.param("bias", nn.initializers.zeros, (self.width,))) if self.use_bias else maps
 
