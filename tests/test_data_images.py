@@ -13,9 +13,21 @@ import pytest
 from PIL import Image
 
 from ganjax.data import formats
-from ganjax.data.images import UnreadableImageError, check_header, decode_image, fit_array, height_and_width
+from ganjax.data.images import (
+    UnreadableImageError,
+    check_header,
+    fit_array,
+    fit_image,
+    height_and_width,
+    read_image,
+)
 from ganjax.data.pixels import upright_shape
 from ganjax.ground.errors import UserError
+
+
+def decode_image(data: bytes, *, name: str, image_shape: tuple[int, int, int], upsample: bool = False) -> np.ndarray:
+    image = read_image(data, name=name, channels=image_shape[2])
+    return fit_image(image, name=name, image_shape=image_shape, upsample=upsample)
 
 
 def encode(image: Image.Image, form: str = "PNG", **options) -> bytes:

@@ -215,3 +215,31 @@ def test_real_images_through_tfds(name: str, tmp_path: pathlib.Path, monkeypatch
     assert source.image_shape == images.shape[1:]
     assert source.num_classes == 10
     assert by_label(source.load()) == by_label({"images": images, "labels": labels})
+
+
+@pytest.fixture(scope="module")
+def div2k(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """As the catalogue's div2k: photos of many sizes, and each at half its size."""
+    folder = tmp_path_factory.mktemp("div2k")
+    photos = [noise(1, height, width)[0].repeat(2, axis=0).repeat(2, axis=1) for height, width in ((8, 9), (12, 7))]
+    any_size = tfds.features.Image(shape=(None, None, 3))
+    rows = [{"hr": Image.fromarray(photo), "lr": Image.fromarray(photo[::2, ::2])} for photo in photos]
+    prepare(folder, "enlarging", {"hr": any_size, "lr": any_size}, {"train": rows})
+    return folder
+
+
+def test_an_image_to_start_from_and_crops_of_both(div2k: pathlib.Path) -> None:
+    dataset = Tfds(
+        "enlarging", data_dir=div2k, image_key="hr", input_key="lr", size=8, input_size=4, crop_from="original"
+    )
+    source = pickle.loads(pickle.dumps(dataset.open()))
+    assert (source.image_shape, source.input_shape, source.draws) == ((8, 8, 3), (4, 4, 3), True)
+    for place in ((0.0, 0.0), (0.5, 0.99), (0.99, 0.3)):
+        record = source.shown(1, place)
+        np.testing.assert_array_equal(record["images"][::2, ::2], record["inputs"])
+    corner, other = source.shown(0, (0.0, 0.0)), source.shown(0, (0.0, 0.99))
+    assert (corner["images"] != other["images"]).any()
+    with pytest.raises(UserError, match=r"input_key is 'low', expected a Image feature: choose among \['hr', 'lr'\]"):
+        Tfds("enlarging", data_dir=div2k, image_key="hr", input_key="low", size=8, input_size=4).open()
+    with pytest.raises(UserError, match=r"images of many sizes and none was asked for: set input_size, such as 64"):
+        Tfds("enlarging", data_dir=div2k, image_key="hr", input_key="lr", size=8).open()

@@ -1,8 +1,8 @@
 """Where do images come from, and in which order?
 
-A config holds a dataset value (`Digits`, `Tfds`, `Folder`, `Pairs`, `Npz`, `StackedMnist`); `open()` turns it into a
-`Source` of records; and `open_feed` turns that into a `Feed`, which hands the train step its batches. `order` says
-which record comes when.
+A config holds a dataset value (`Digits`, `Tfds`, `Folder`, `Pairs`, `Unpaired`, `Npz`, `StackedMnist`); `open()` turns
+it into a `Source` of records; and `open_feed` turns that into a `Feed`, which hands the train step its batches. `order`
+says which record comes when.
 """
 
 from ganjax.data.catalogue import Tfds
@@ -17,6 +17,7 @@ from ganjax.data.source import ArraySource, Dataset, Field, ReadableSource, Sour
 from ganjax.data.stacked import StackedMnist
 from ganjax.data.stored import open_stored
 from ganjax.data.stream import unskipped_step
+from ganjax.data.unpaired import Unpaired
 
 __all__ = [
     "ArraySource",
@@ -33,6 +34,7 @@ __all__ = [
     "Source",
     "StackedMnist",
     "Tfds",
+    "Unpaired",
     "View",
     "open_feed",
     "open_stored",

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ganjax.data.images import Size, decode_image, height_and_width
+from ganjax.data.crops import (
+    CENTRE,
+    CropFrom,
+    Place,
+    check_crop,
+    crop_pair,
+    crop_picture,
+    input_crop_from,
+)
+from ganjax.data.images import Size, height_and_width, read_image
 from ganjax.data.source import Record, Source
 from ganjax.ground.errors import UserError
 
@@ -37,6 +46,11 @@ class Tfds:
         upsample: whether smaller images are enlarged to `size`.
         image_key: the feature with the image; by default the only one, or the one called "image".
         label_key: the feature with the class; by default the only one, the one called "label", or none.
+        input_key: the feature with the image that a generator starts from, as "lr" of "div2k/bicubic_x4" beside the
+            `image_key` "hr"; by default there is none.
+        input_size: as `size`, of these.
+        crop_from: cuts a box of `size` from anywhere in an image, and of `input_size` from its input, anew each time it
+            is shown: of the image as it is ("original"), or fitted to this size. By default the whole is shown.
     """
 
     name: str
@@ -48,6 +62,9 @@ class Tfds:
     upsample: bool = False
     image_key: str | None = None
     label_key: str | None = None
+    input_key: str | None = None
+    input_size: Size | None = None
+    crop_from: CropFrom | None = None
 
     def is_prepared(self) -> bool:
         """Whether ``open`` would find the data on this machine, and not have to download it first."""
@@ -74,28 +91,38 @@ class Tfds:
         label_key = _choose(features, tfds.features.ClassLabel, self.label_key, "label", f"{self.name}: label_key")
         if image_key is None:
             raise UserError(f"{self.name} has no image among its features {sorted(features)}: choose an image dataset")
-        if features[image_key].np_dtype == np.float32:
-            raise UserError(
-                f"{self.name} holds floating point images in {image_key!r}, expected integers: choose another"
-            )
+        input_key = self.input_key
+        if input_key is not None:
+            input_key = _choose(features, tfds.features.Image, input_key, "", f"{self.name}: input_key")
+        for key in (image_key, input_key):
+            if key is not None and features[key].np_dtype == np.float32:
+                raise UserError(
+                    f"{self.name} holds floating point images in {key!r}, expected integers: choose another"
+                )
+        image_shape = self._shape("size", self.size, features[image_key].shape)
+        if self.crop_from is not None:
+            check_crop(self.crop_from, image_shape[:2])
         return TfdsSource(
             _open_records(builder, self.split),
-            _only(features, image_key, label_key),
+            _only(features, image_key, label_key, input_key),
             name=f"{self.name}/{self.split}",
             image_key=image_key,
             label_key=label_key,
-            image_shape=self._image_shape(features[image_key].shape),
+            input_key=input_key,
+            image_shape=image_shape,
+            input_shape=self._shape("input_size", self.input_size, features[input_key].shape) if input_key else None,
             class_names=() if label_key is None else tuple(features[label_key].names),
             upsample=self.upsample,
+            crop_from=self.crop_from,
         )
 
-    def _image_shape(self, stored: tuple[int | None, ...]) -> tuple[int, int, int]:
+    def _shape(self, field: str, size: Size | None, stored: tuple[int | None, ...]) -> tuple[int, int, int]:
         stored_height, stored_width, stored_channels = stored[-3:]  # an animation has its frames before these
         channels = self.channels or (1 if stored_channels == 1 else 3)
-        if self.size is not None:
-            return (*height_and_width(self.size), channels)
+        if size is not None:
+            return (*height_and_width(size), channels)
         if stored_height is None or stored_width is None:
-            raise UserError(f"{self.name} has images of many sizes and none was asked for: set size, such as 64")
+            raise UserError(f"{self.name} has images of many sizes and none was asked for: set {field}, such as 64")
         return stored_height, stored_width, channels
 
 
@@ -110,35 +137,56 @@ class TfdsSource(Source):
         name: str,
         image_key: str,
         label_key: str | None,
+        input_key: str | None,
         image_shape: tuple[int, int, int],
+        input_shape: tuple[int, int, int] | None,
         class_names: tuple[str, ...],
         upsample: bool,
+        crop_from: CropFrom | None,
     ) -> None:
-        super().__init__(name=name, image_shape=image_shape, class_names=class_names)
+        draws = crop_from is not None
+        super().__init__(
+            name=name, image_shape=image_shape, input_shape=input_shape, class_names=class_names, draws=draws
+        )
+        if input_shape is not None:
+            input_crop_from(crop_from, image_shape, input_shape)  # refuses what cannot be cropped alike
         self._records = records
         self._features = features
         self._image_key = image_key
         self._label_key = label_key
-        self._upsample = upsample
+        self._input_key = input_key
+        self._fitted: dict[str, Any] = {"upsample": upsample, "crop_from": crop_from}
 
     def __len__(self) -> int:
         return len(self._records)
 
     def __getitem__(self, index: int) -> Record:
+        return self.shown(index, CENTRE)
+
+    def shown(self, index: int, place: Place) -> Record:
+        """See `Source`."""
         import tensorflow_datasets as tfds
 
         # The encoded bytes go to our own decoder, so that every dataset is decoded alike.
+        keys = [key for key in (self._image_key, self._input_key) if key is not None]
         example = self._features.deserialize_example_np(
-            self._records[index], decoders={self._image_key: tfds.decode.SkipDecoding()}
+            self._records[index], decoders={key: tfds.decode.SkipDecoding() for key in keys}
         )
-        name = f"record {index} of {self.name}"
-        image = decode_image(example[self._image_key], name=name, image_shape=self.image_shape, upsample=self._upsample)
+        name, channels = f"record {index} of {self.name}", self.image_shape[2]
+        images = [read_image(example[key], name=name, channels=channels) for key in keys]
+        if self.input_shape is None:
+            image = crop_picture(images[0], name=name, image_shape=self.image_shape, place=place, **self._fitted)
+            record = {"images": image}
+        else:
+            names, shapes = (name, f"the input of {name}"), (self.image_shape, self.input_shape)
+            pair = crop_pair((images[0], images[1]), names=names, shapes=shapes, place=place, **self._fitted)
+            record = dict(zip(("images", "inputs"), pair, strict=True))
         if self._label_key is None:
-            return {"images": image}
+            return record
         label = np.int32(example[self._label_key])
         if not 0 <= label < self.num_classes:  # Unlabelled test splits carry -1.
             raise UserError(f"{name} has label {label}, not one of {self.num_classes} classes: choose another split")
-        return {"images": image, "labels": label}
+        return record | {"labels": label}
 
     def stored(self, index: int) -> bytes:
         """See `Source`."""

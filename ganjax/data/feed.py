@@ -56,7 +56,8 @@ def open_feed(
         seed: decides the order.
         rows_per_step: how many records a step takes, over all devices and processes.
         mirror: whether every record comes twice an epoch, once flipped left to right.
-        resident: whether the dataset lives on the devices ("device"), is streamed ("stream"), or depends on its size.
+        resident: whether the dataset lives on the devices ("device"), is streamed ("stream"), or depends on its size;
+            one of which crops are drawn is streamed.
         resident_bytes: how much of it may be on one device. A larger one is split over the devices; with "auto", one
             whose part is still too large is streamed.
         sharding: how the first axis of a batch is placed on devices; by default on the default device.
@@ -66,16 +67,23 @@ def open_feed(
     Raises:
         UserError: the dataset is smaller than a batch, or the devices cannot share a batch evenly.
     """
-    if rows_per_step > len(source):
+    for part in source.parts:
+        if rows_per_step > len(part):
+            raise UserError(
+                f"{part.name} has {len(part)} images, fewer than the {rows_per_step} that one step takes: "
+                f"lower batch_size until a step takes {len(part)} or less, or give more images"
+            )
+    if source.draws and resident == "device":
         raise UserError(
-            f"{source.name} has {len(source)} images, fewer than the {rows_per_step} that one step takes: "
-            f"lower batch_size until a step takes {len(source)} or less, or give more images"
+            f"resident is 'device', and of {source.name} another crop is shown each time: expected 'stream' or 'auto'"
         )
     placement = Placement(rows_per_step, sharding)
     first, last = placement.local_rows()
     stream = Stream(
         source=source, seed=seed, mirror=mirror, rows_per_step=rows_per_step, first_row=first, last_row=last
     )
+    if source.draws:
+        resident = "stream"
     if source.num_bytes <= resident_bytes and resident != "stream":
         return ResidentFeed(stream, placement, prefetch=prefetch)
     mesh = placement.mesh
@@ -176,7 +184,9 @@ class ResidentFeed(Feed):
         self._prefetch = prefetch
         self._split_over = split_over
         self.arrays = load_split(stream.source, split_over) if split_over else load_whole(stream.source, placement)
-        self.abstract_inputs = placement.abstract(Field((), np.int32))
+        parts = stream.source.parts
+        self._columns = () if len(parts) == 1 else (len(parts),)
+        self.abstract_inputs = placement.abstract(Field(self._columns, np.int32))
 
     def iterate(
         self, start_step: int = 0, launches: Iterable[int] | None = None, *, skipped: Sequence[int] = ()
@@ -187,24 +197,29 @@ class ResidentFeed(Feed):
         def numbers() -> Iterator[np.ndarray]:
             step = start_step
             for length in itertools.repeat(1) if launches is None else launches:
-                rows = [stream.numbers(step + index).astype(np.int32) for index in range(length)]
-                yield np.stack(rows) if length > 1 else rows[0]
+                yield np.stack([stream.numbers(step + index).astype(np.int32) for index in range(length)])
                 step += length
 
-        return InputIterator(numbers(), self._placement.place, prefetch=self._prefetch)
+        def place(rows: np.ndarray) -> Inputs:
+            return self._placement.place(rows[0]) if len(rows) == 1 else self._placement.place(rows, stacked=True)
+
+        return InputIterator(numbers(), place, prefetch=self._prefetch)
 
     def abstract_launch(self, num_steps: int) -> jax.ShapeDtypeStruct:
         """As `abstract_inputs`, of several steps at once."""
-        shape = (num_steps, self._placement.rows_per_step)
+        shape = (num_steps, self._placement.rows_per_step, *self._columns)
         return jax.ShapeDtypeStruct(shape, np.int32, sharding=self._placement.over_steps())
 
     def dataset(self, arrays: dict[str, jax.Array], numbers: jax.Array) -> DeviceDataset:
         """What `train_steps` takes, of the inputs of several steps."""
+        parts = self._stream.source.parts
+        whole = len(parts) == 1
         return DeviceDataset(
             arrays=arrays,
             numbers=numbers,
             mirror=self._stream.mirror,
-            num_records=len(self._stream.source),
+            num_records=len(parts[0]) if whole else tuple(len(part) for part in parts),
+            parts=() if whole else tuple(tuple(part.fields) for part in parts),
             split_over=self._split_over,
         )
 

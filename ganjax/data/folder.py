@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from ganjax.data.annotations import Images, annotate_files, list_images
+from ganjax.data.crops import CENTRE, CropFrom, Place, check_crop, crop_picture, wanted_shape
 from ganjax.data.files import AnyPath, Files, mark, open_files
 from ganjax.data.formats import why_no_image
-from ganjax.data.images import Size, UnreadableImageError, check_header, decode_image, height_and_width
+from ganjax.data.images import Size, UnreadableImageError, check_header, height_and_width, read_image
 from ganjax.data.labels import Annotations
 from ganjax.data.parallel import parallel_map
 from ganjax.data.source import Record, Source, bytes_of
@@ -39,6 +40,8 @@ class Folder:
         channels: 1 (grey) or 3 (RGB). Transparent images are laid over white.
         mirror: whether every image is also shown flipped left to right.
         upsample: whether smaller images are enlarged to `size`.
+        crop_from: cuts a box of `size` from anywhere in an image, anew each time it is shown: of the image as it is
+            ("original"), or fitted to this size. By default the whole is shown.
         skip_corrupt: whether files that are no images are left out instead of refused. Every file is then decoded
             once before training.
     """
@@ -48,6 +51,7 @@ class Folder:
     channels: Literal[1, 3] = 3
     mirror: bool = False
     upsample: bool = False
+    crop_from: CropFrom | None = None
     skip_corrupt: bool = False
 
     def open(self) -> FolderSource:
@@ -60,16 +64,12 @@ class Folder:
         files = open_files(self.path)
         images = list_images(files)
         image_shape = (*height_and_width(self.size), self.channels)
-        found = FolderSource(files, images.files, image_shape=image_shape, upsample=self.upsample)
+        check_crop(self.crop_from, self.size)
+        fitted = {"image_shape": image_shape, "upsample": self.upsample, "crop_from": self.crop_from}
+        found = FolderSource(files, images.files, **fitted)
         names = readable(found, images) if self.skip_corrupt else checked(found, images)
-        return FolderSource(
-            files,
-            names,
-            annotate_files(files, images, names),
-            image_shape=image_shape,
-            upsample=self.upsample,
-            num_skipped=len(images.files) + len(images.others) - len(names),
-        )
+        num_skipped = len(images.files) + len(images.others) - len(names)
+        return FolderSource(files, names, annotate_files(files, images, names), **fitted, num_skipped=num_skipped)
 
 
 class FolderSource(Source):
@@ -88,25 +88,35 @@ class FolderSource(Source):
         *,
         image_shape: tuple[int, int, int],
         upsample: bool = False,
+        crop_from: CropFrom | None = None,
         num_skipped: int = 0,
     ) -> None:
         known = known or Annotations()
-        super().__init__(name=str(files.path), image_shape=image_shape, **known.description)
+        draws = crop_from is not None
+        super().__init__(name=str(files.path), image_shape=image_shape, draws=draws, **known.description)
         self.names = names
         self.num_skipped = num_skipped
         self._files = files
         self._known = known
         self._upsample = upsample
+        self._crop_from: CropFrom | None = crop_from
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Record:
-        image = decode_image(
-            self._files.read(self.names[index]),
-            name=self.full_name(index),
+        return self.shown(index, CENTRE)
+
+    def shown(self, index: int, place: Place) -> Record:
+        """See `Source`."""
+        name = self.full_name(index)
+        image = crop_picture(
+            read_image(self._files.read(self.names[index]), name=name, channels=self.image_shape[2]),
+            name=name,
             image_shape=self.image_shape,
             upsample=self._upsample,
+            crop_from=self._crop_from,
+            place=place,
         )
         return {"images": image} | self._known.of(index)
 
@@ -124,8 +134,9 @@ class FolderSource(Source):
 
     def check_header(self, index: int) -> None:
         """Raises ``UserError`` unless a file begins like an image that is large enough."""
+        shape = wanted_shape(self.image_shape, self._crop_from)
         with self._files.open(self.names[index]) as file:
-            check_header(file, name=self.full_name(index), image_shape=self.image_shape, upsample=self._upsample)
+            check_header(file, name=self.full_name(index), image_shape=shape, upsample=self._upsample)
 
 
 def checked(source: FolderSource, images: Images) -> tuple[str, ...]:

@@ -30,29 +30,20 @@ def height_and_width(size: Size) -> tuple[int, int]:
     return height, width
 
 
-def decode_image(
-    data: bytes, *, name: str, image_shape: tuple[int, int, int], upsample: bool = False
-) -> UInt8[np.ndarray, "height width channels"]:
-    """Decodes a file's bytes, anything that Pillow reads, upright and without transparency, and fits them to a shape.
+def read_image(data: bytes, *, name: str, channels: int) -> Image.Image:
+    """Decodes a file's bytes, anything that Pillow reads, to an upright grey or RGB image of its own size.
 
-    `ganjax.data.pixels.decode_pixels` says what becomes of pixels of other kinds than 8 bits of grey or RGB.
+    `ganjax.data.pixels.decode_pixels` says what becomes of pixels of other kinds than 8 bits of grey or RGB, and of
+    transparency.
 
     Args:
         data: the content of the file.
         name: what messages call it.
-        image_shape: the (height, width, channels) wanted; 1 channel is luma (ITU-R 601), 3 are RGB.
-        upsample: whether an image smaller than wanted is enlarged.
+        channels: 1 is luma (ITU-R 601), 3 are RGB.
 
     Raises:
         UnreadableImageError: the bytes are not an image or are damaged.
-        UserError: the image is smaller than wanted.
     """
-    image = read_image(data, name=name, channels=image_shape[2])
-    return fit_image(image, name=name, image_shape=image_shape, upsample=upsample)
-
-
-def read_image(data: bytes, *, name: str, channels: int) -> Image.Image:
-    """Decodes a file's bytes to a grey or an RGB image of its own size; raises ``UnreadableImageError``."""
     try:
         return decode_pixels(data, channels=channels)
     except MemoryError:
@@ -78,7 +69,7 @@ def fit_array(
     image_shape: tuple[int, int, int],
     upsample: bool = False,
 ) -> UInt8[np.ndarray, "new_height new_width new_channels"]:
-    """Fits pixels of 1, 3 or 4 channels to a shape, as `decode_image` does with a file."""
+    """Fits pixels of 1, 3 or 4 channels to a shape, as `fit_image` does with a picture."""
     pixels = image[:, :, 0] if image.shape[2] == 1 else image
     plain = to_plain_mode(Image.fromarray(pixels), channels=image_shape[2])
     return fit_image(plain, name=name, image_shape=image_shape, upsample=upsample)

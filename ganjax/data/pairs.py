@@ -6,9 +6,10 @@ import dataclasses
 from typing import Literal
 
 from ganjax.data.annotations import Images, annotate_files, list_images
+from ganjax.data.crops import CENTRE, CropFrom, Place, check_crop, crop_pair, input_crop_from, wanted_shape
 from ganjax.data.files import AnyPath, Files, mark, open_files
 from ganjax.data.folder import advising_to_skip, check_names, keep_readable, report_skipped, some_of
-from ganjax.data.images import Size, check_size, fit_image, height_and_width
+from ganjax.data.images import Size, check_size, height_and_width
 from ganjax.data.labels import Annotations
 from ganjax.data.parallel import parallel_map
 from ganjax.data.pixels import to_plain_mode
@@ -38,6 +39,9 @@ class Pairs:
         input_channels: of the inputs.
         mirror: whether every pair is also shown flipped left to right.
         upsample: whether smaller images and inputs are enlarged.
+        crop_from: cuts boxes of `size` and `input_size` from anywhere in a pair, in one place of both, anew each time
+            it is shown: of both as they are ("original"), or with the image fitted to this size. By default the whole
+            is shown.
         skip_corrupt: whether pairs are left out, instead of refused, of which one is no image.
     """
 
@@ -50,6 +54,7 @@ class Pairs:
     input_channels: Literal[1, 3] = 3
     mirror: bool = False
     upsample: bool = False
+    crop_from: CropFrom | None = None
     skip_corrupt: bool = False
 
     def open(self) -> PairSource:
@@ -65,6 +70,7 @@ class Pairs:
                 f"size is {self.size} and input_size {self.input_size}; expected the same proportions, since both are "
                 "cropped alike"
             )
+        check_crop(self.crop_from, self.size)
         if (self.inputs is None) == (self.input_half is None):
             raise UserError(
                 f"inputs is {self.inputs} and input_half is {self.input_half}; expected one of them: the folder, or "
@@ -92,6 +98,7 @@ class Pairs:
                 image_shape=(height, width, self.channels),
                 input_shape=(input_height, input_width, self.input_channels),
                 upsample=self.upsample,
+                crop_from=self.crop_from,
                 num_skipped=len(skipped),
             )
             parallel_map(source.check, some_of(len(source)), title=f"checking {source.name}")
@@ -121,25 +128,41 @@ class PairSource(Source):
         image_shape: tuple[int, int, int],
         input_shape: tuple[int, int, int],
         upsample: bool,
+        crop_from: CropFrom | None,
         num_skipped: int,
     ) -> None:
-        super().__init__(name=name, image_shape=image_shape, input_shape=input_shape, **known.description)
+        draws = crop_from is not None
+        super().__init__(name=name, image_shape=image_shape, input_shape=input_shape, draws=draws, **known.description)
         self.num_skipped = num_skipped
         self._twins = twins
         self._known = known
         self._shapes = image_shape, input_shape
         self._upsample = upsample
+        self._crop_from: CropFrom | None = crop_from
+        froms = crop_from, input_crop_from(crop_from, image_shape, input_shape)
+        self._wanted = [wanted_shape(shape, from_) for shape, from_ in zip(self._shapes, froms, strict=True)]
         self._ratio = ratio_of(*twins.sizes(0))
 
     def __len__(self) -> int:
         return len(self._twins.names)
 
     def __getitem__(self, index: int) -> Record:
+        return self.shown(index, CENTRE)
+
+    def shown(self, index: int, place: Place) -> Record:
+        """See `Source`."""
         pair, names = self._twins.read(index), self._twins.called(index)
         self._check_ratio(names, (pair[0].size, pair[1].size))
-        image, start = (
-            fit_image(to_plain_mode(half, channels=shape[2]), name=name, image_shape=shape, upsample=self._upsample)
-            for half, name, shape in zip(pair, names, self._shapes, strict=True)
+        plain, start_plain = (
+            to_plain_mode(half, channels=shape[2]) for half, shape in zip(pair, self._shapes, strict=True)
+        )
+        image, start = crop_pair(
+            (plain, start_plain),
+            names=names,
+            shapes=self._shapes,
+            upsample=self._upsample,
+            crop_from=self._crop_from,
+            place=place,
         )
         return {"images": image, "inputs": start} | self._known.of(index)
 
@@ -159,7 +182,7 @@ class PairSource(Source):
         """Raises ``UserError`` unless a pair's files begin like images of sizes that suit each other."""
         sizes, names = self._twins.sizes(index), self._twins.called(index)
         self._check_ratio(names, sizes)
-        for size, name, shape in zip(sizes, names, self._shapes, strict=True):
+        for size, name, shape in zip(sizes, names, self._wanted, strict=True):
             check_size(size, name=name, image_shape=shape, upsample=self._upsample)
 
     def _check_ratio(self, names: tuple[str, str], sizes: tuple[Pixels, Pixels]) -> None:

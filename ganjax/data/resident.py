@@ -25,23 +25,37 @@ class DeviceDataset:
     Attributes:
         arrays: the fields of all records: ``images``, uint8 [records, height, width, channels], and, if there are any,
             ``labels``, int32 [records], ``attributes``, float32 [records, num_attributes], and ``inputs``, images.
-        numbers: int32 [steps, rows]: the records of each step's batch, as `order` gives them.
+        numbers: int32 [steps, rows]: the records of each step's batch, as `order` gives them; with ``parts`` they have
+            one more axis, a column for each part.
         mirror: whether numbers from the count of records on mean the records flipped left to right.
-        num_records: that count, where the arrays are padded; by default their length.
+        num_records: that count, where the arrays are padded; by default their length. With ``parts`` a count for each.
+        parts: the names of the fields that come in an order of their own; by default all come in one.
         split_over: the devices over which the records are split; by default every device has all of them.
     """
 
     arrays: dict[str, jax.Array]
     numbers: jax.Array
     mirror: bool = flax.struct.field(pytree_node=False, default=False)
-    num_records: int | None = flax.struct.field(pytree_node=False, default=None)
+    num_records: int | tuple[int, ...] | None = flax.struct.field(pytree_node=False, default=None)
+    parts: tuple[tuple[str, ...], ...] = flax.struct.field(pytree_node=False, default=())
     split_over: Mesh | None = flax.struct.field(pytree_node=False, default=None)
 
     def batch(self, numbers: jax.Array) -> Batch:
         """The batch of one step, from its row of ``numbers``."""
-        num_records = self.num_records or len(self.arrays["images"])
+        if not self.parts:
+            return self._batch_of(self.arrays, numbers, self.num_records)
+        batch = {}
+        for column, names in enumerate(self.parts):
+            arrays = {name: self.arrays[name] for name in names}
+            num_records = None if self.num_records is None else self.num_records[column]
+            batch |= self._batch_of(arrays, numbers[:, column], num_records)
+        return batch
+
+    def _batch_of(self, arrays: dict[str, jax.Array], numbers: jax.Array, num_records: int | None) -> Batch:
+        """The fields that come in one order."""
+        num_records = num_records or len(next(iter(arrays.values())))
         index = numbers % num_records if self.mirror else numbers
-        batch = _gather(self.arrays, index) if self.split_over is None else self._gather_split(index, self.split_over)
+        batch = _gather(arrays, index) if self.split_over is None else _gather_split(arrays, index, self.split_over)
         if self.mirror:
             flipped = (numbers >= num_records)[:, None, None, None]
             for key, rows in batch.items():
@@ -49,39 +63,44 @@ class DeviceDataset:
                     batch[key] = jnp.where(flipped, rows[:, :, ::-1], rows)
         return batch
 
-    def _gather_split(self, index: jax.Array, mesh: Mesh) -> Batch:
-        """Every device looks the whole batch up among its own records, with zeros for the others' records, and the sum
-        over the devices, of which each keeps its rows, is the batch: every row has one device that knows it, so the sum
-        is exact. It moves the bytes of one batch of uint8 through each device's link."""
-        records_each = len(self.arrays["images"]) // mesh.size
-
-        def on_one_device(arrays: dict[str, jax.Array], index: jax.Array) -> Batch:
-            place = jax.lax.all_gather(index, "data", tiled=True) - jax.lax.axis_index("data") * records_each
-            here = (place >= 0) & (place < records_each)
-
-            def rows(found: jax.Array) -> jax.Array:
-                ours = here.reshape(here.shape + (1,) * (found.ndim - 1))
-                found = jnp.where(ours, found, jnp.zeros((), found.dtype))
-                return jax.lax.psum_scatter(found, "data", tiled=True)
-
-            return jax.tree.map(rows, _gather(arrays, place))
-
-        split = PartitionSpec("data")
-        return jax.shard_map(on_one_device, mesh=mesh, in_specs=(split, split), out_specs=split)(self.arrays, index)
-
 
 def _gather(arrays: dict[str, jax.Array], index: jax.Array) -> Batch:
     # Those that are wanted are in range; "clip" spares what the default mode does for those that are not.
     return {key: jnp.take(array, index, axis=0, mode="clip") for key, array in arrays.items()}
 
 
+def _gather_split(arrays: dict[str, jax.Array], index: jax.Array, mesh: Mesh) -> Batch:
+    """Every device looks the whole batch up among its own records, with zeros for the others' records, and the sum
+    over the devices, of which each keeps its rows, is the batch: every row has one device that knows it, so the sum
+    is exact. It moves the bytes of one batch of uint8 through each device's link."""
+    records_each = len(next(iter(arrays.values()))) // mesh.size
+
+    def on_one_device(arrays: dict[str, jax.Array], index: jax.Array) -> Batch:
+        place = jax.lax.all_gather(index, "data", tiled=True) - jax.lax.axis_index("data") * records_each
+        here = (place >= 0) & (place < records_each)
+
+        def rows(found: jax.Array) -> jax.Array:
+            ours = here.reshape(here.shape + (1,) * (found.ndim - 1))
+            found = jnp.where(ours, found, jnp.zeros((), found.dtype))
+            return jax.lax.psum_scatter(found, "data", tiled=True)
+
+        return jax.tree.map(rows, _gather(arrays, place))
+
+    split = PartitionSpec("data")
+    return jax.shard_map(on_one_device, mesh=mesh, in_specs=(split, split), out_specs=split)(arrays, index)
+
+
 def load_whole(source: Source, placement: Placement) -> dict[str, jax.Array]:
     """All records, on every device."""
-    return {key: placement.replicate(array) for key, array in source.load().items()}
+    return {key: placement.replicate(array) for part in source.parts for key, array in part.load().items()}
 
 
 def load_split(source: Source, mesh: Mesh) -> dict[str, jax.Array]:
-    """An equal part of the records on each device, the last padded; each process reads those of its own devices."""
+    """An equal share of the records on each device, the last padded; each process reads those of its own devices."""
+    return {key: array for part in source.parts for key, array in _load_split(part, mesh).items()}
+
+
+def _load_split(source: Source, mesh: Mesh) -> dict[str, jax.Array]:
     num_records, split = len(source), NamedSharding(mesh, PartitionSpec("data"))
     records_each = -(-num_records // mesh.size)
     parts: dict[str, list[jax.Array]] = {}

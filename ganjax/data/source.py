@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Integer, Shaped, UInt8
 
+from ganjax.data.crops import CENTRE, Place
 from ganjax.data.images import UnreadableImageError, fit_array
 from ganjax.data.parallel import parallel_map
 from ganjax.ground.errors import Fault
@@ -51,6 +52,7 @@ class Source(abc.ABC):
         num_attributes: the length of every image's vector of attributes; 0 when there are none.
         attribute_names: one name an attribute; empty when there are none or their names are not known.
         input_shape: (height, width, channels) of the image that a generator starts from; None when there is none.
+        draws: whether what is shown of a record is drawn anew each time it is shown.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Source(abc.ABC):
         num_attributes: int = 0,
         attribute_names: tuple[str, ...] = (),
         input_shape: tuple[int, int, int] | None = None,
+        draws: bool = False,
     ) -> None:
         self.name = name
         self.image_shape = image_shape
@@ -69,6 +72,12 @@ class Source(abc.ABC):
         self.num_attributes = num_attributes
         self.attribute_names = attribute_names
         self.input_shape = input_shape
+        self.draws = draws
+
+    @property
+    def parts(self) -> tuple[Source, ...]:
+        """What comes in an order of its own: all of a record together, unless there are several such."""
+        return (self,)
 
     @property
     def num_classes(self) -> int:
@@ -95,7 +104,7 @@ class Source(abc.ABC):
     @property
     def num_bytes(self) -> int:
         """The size of all records in memory."""
-        return len(self) * self.record_bytes
+        return sum(len(part) * part.record_bytes for part in self.parts)
 
     @abc.abstractmethod
     def __len__(self) -> int:
@@ -108,6 +117,19 @@ class Source(abc.ABC):
         Raises:
             UserError: the record cannot be read as an image; the message names it.
         """
+
+    def shown(self, index: int, place: Place) -> Record:
+        """A record as it is shown once, where that is drawn; ``self[index]`` is the one at the centre.
+
+        Args:
+            index: of the record.
+            place: two numbers in [0, 1), drawn for this time.
+
+        Raises:
+            UserError: as when it is read.
+        """
+        del place
+        return self[index]
 
     def full_name(self, index: int) -> str:
         """What messages call a record."""
@@ -270,8 +292,14 @@ class View(Source):
             num_attributes=source.num_attributes,
             attribute_names=source.attribute_names,
             input_shape=source.input_shape,
+            draws=source.draws,
         )
         self._source = source
+
+    @property
+    def fields(self) -> dict[str, Field]:
+        """See `Source`."""
+        return self._source.fields
 
     def __len__(self) -> int:
         return len(self._source)
@@ -286,11 +314,21 @@ class ReadableSource(View):
     def __init__(self, source: Source) -> None:
         super().__init__(source)
         self._reported: set[int] = set()
+        self._parts = (self,) if len(source.parts) == 1 else tuple(ReadableSource(part) for part in source.parts)
+
+    @property
+    def parts(self) -> tuple[Source, ...]:
+        """See `Source`."""
+        return self._parts
 
     def __getitem__(self, index: int) -> Record:
+        return self.shown(index, CENTRE)
+
+    def shown(self, index: int, place: Place) -> Record:
+        """See `Source`."""
         for tried in range(_MOST_IN_A_ROW):
             try:
-                return self._source[(index + tried) % len(self)]
+                return self._source.shown((index + tried) % len(self), place)
             except UnreadableImageError as error:
                 unreadable = (index + tried) % len(self)
                 if unreadable not in self._reported:

@@ -11,12 +11,15 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int64
 
+from ganjax.data.crops import CENTRE, draw_places
 from ganjax.data.order import order
 from ganjax.data.source import Field, Source
 from ganjax.ground.errors import UserError
 
 # What changes from step to step, placed on the device(s).
 Inputs = Any
+
+_SEED_STRIDE = 0x9E3779B97F4A7C15  # odd, and far from the differences of seeds that people choose
 
 
 def unskipped_step(step: int, skipped: Sequence[int]) -> int:
@@ -43,27 +46,39 @@ class Stream:
     last_row: int
     skipped: tuple[int, ...] = ()
 
-    def numbers(self, step: int) -> Int64[np.ndarray, " local_rows"]:
-        """The records of this process's rows of a step; from len(source) on they are flipped ones."""
-        step = unskipped_step(step, self.skipped)
-        return order(
-            num_records=len(self.source) * (2 if self.mirror else 1),
-            seed=self.seed,
-            start=step * self.rows_per_step + self.first_row,
-            stop=step * self.rows_per_step + self.last_row,
-        )
+    def numbers(self, step: int) -> Int64[np.ndarray, "local_rows *parts"]:
+        """The records of this process's rows of a step; from a source's length on they are flipped ones.
+
+        A source of several parts has a column for each, whose order is of its own seed.
+        """
+        start, stop = self._positions(step)
+        columns = [
+            order(num_records=len(part) * (2 if self.mirror else 1), seed=seed, start=start, stop=stop)
+            for part, seed in self._parts()
+        ]
+        return columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
 
     def read(self, step: int) -> dict[str, np.ndarray]:
         """Reads this process's rows of a step."""
-        num_records = len(self.source)
-        numbers = self.numbers(step).tolist()
-        records = [self.source[number % num_records] for number in numbers]
+        start, stop = self._positions(step)
+        numbers = self.numbers(step).reshape(stop - start, -1).T
+        batch = {}
+        for (part, seed), column in zip(self._parts(), numbers.tolist(), strict=True):
+            places = draw_places(seed=seed, start=start, stop=stop) if part.draws else [CENTRE] * len(column)
+            records = [part.shown(number % len(part), place) for number, place in zip(column, places, strict=True)]
+            for key, field in part.fields.items():
+                flipped = [field.is_image and number >= len(part) for number in column]
+                rows = [r[key][:, ::-1] if flip else r[key] for r, flip in zip(records, flipped, strict=True)]
+                batch[key] = np.stack(rows)
+        return batch
 
-        def stack(key: str, field: Field) -> np.ndarray:
-            flipped = [field.is_image and number >= num_records for number in numbers]
-            return np.stack([r[key][:, ::-1] if flip else r[key] for r, flip in zip(records, flipped, strict=True)])
+    def _positions(self, step: int) -> tuple[int, int]:
+        first = unskipped_step(step, self.skipped) * self.rows_per_step
+        return first + self.first_row, first + self.last_row
 
-        return {key: stack(key, field) for key, field in self.source.fields.items()}
+    def _parts(self) -> list[tuple[Source, int]]:
+        """The parts of the source, each with the seed of its order."""
+        return [(part, self.seed + index * _SEED_STRIDE) for index, part in enumerate(self.source.parts)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,15 +117,15 @@ class Placement:
         mesh = self.sharding.mesh if isinstance(self.sharding, NamedSharding) else None
         return mesh if isinstance(mesh, Mesh) else None
 
-    def place(self, local: Any) -> Inputs:
-        """Places this process's rows of every leaf; an array is record numbers, of several steps if it has two axes."""
-        stacked = isinstance(local, np.ndarray) and local.ndim == 2
+    def place(self, local: Any, *, stacked: bool = False) -> Inputs:
+        """Places this process's rows of every leaf; those of several steps have these on an axis before the rows."""
         sharding = self.over_steps() if stacked else self.sharding
         if sharding is None or sharding.is_fully_addressable:
             return jax.device_put(local, sharding)
 
         def place_leaf(rows: np.ndarray) -> jax.Array:
-            shape = (len(rows), self.rows_per_step) if stacked else (self.rows_per_step, *rows.shape[1:])
+            steps = rows.shape[:1] if stacked else ()
+            shape = (*steps, self.rows_per_step, *rows.shape[len(steps) + 1 :])
             return jax.make_array_from_process_local_data(sharding, rows, shape)
 
         return jax.tree.map(place_leaf, local)

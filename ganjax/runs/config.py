@@ -257,12 +257,21 @@ def _parse(path: Path, arguments: Sequence[str], options: type, prog: str) -> tu
             ("options", Annotated[options, tyro.conf.arg(name="")]),
             ("config", Annotated[Config, tyro.conf.arg(name="", constructor=function)]),
             ("run", Run, dataclasses.field(default=base.run)),
-            ("data", type(base.data), dataclasses.field(default=base.data)),
+            ("data", _type_of(base.data), dataclasses.field(default=base.data)),
         ],
     )
     description = sys.modules[function.__module__].__doc__ or ""
     parsed = parse_arguments(flags, arguments, prog=prog, description=description)
     return dataclasses.replace(parsed.config, run=parsed.run, data=parsed.data), parsed.options
+
+
+def _type_of(data: Dataset) -> Any:
+    """The type whose fields are flags: of a dataset that holds others, with these others' types."""
+    kind: Any = type(data)
+    if not getattr(kind, "__parameters__", ()):
+        return kind
+    held = (getattr(data, field.name) for field in dataclasses.fields(kind))
+    return kind[tuple(type(value) for value in held if dataclasses.is_dataclass(value))]
 
 
 def describe(config: Config) -> dict[str, str]:
