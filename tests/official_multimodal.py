@@ -1,4 +1,4 @@
-"""What the authors' PyTorch code of StarGAN, BicycleGAN and MUNIT answers to random weights, for ``test_multimodal.py``.
+"""What the authors' PyTorch code of StarGAN, BicycleGAN and MUNIT answers to random weights: for test_multimodal.py.
 
     python tests/official_multimodal.py stargan/ BicycleGAN/ MUNIT/     # with PyTorch; writes golden/multimodal.npz
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ganjax import Player, init
+from ganjax.algorithms.model import NetworksState
 
 
 def random_state(gan: Any, seed: int = 0) -> Any:
@@ -30,6 +31,10 @@ def random_state(gan: Any, seed: int = 0) -> Any:
         )
 
     players = {name: player(shapes) for name, shapes in shapes.players.items()}
+    if isinstance(shapes, NetworksState):
+        averages = {name: jax.tree.map(jnp.copy, players[name].params) for name in shapes.averages}
+        step = jnp.zeros((), jnp.int32)
+        return NetworksState(step=step, players=players, averages=averages, carried=constant(0, shapes.carried))
     rest: dict[str, Any] = {"ema_params": jax.tree.map(jnp.copy, players["generator"].params)}
     if "encoder" in players:
         rest["ema_encoder_params"] = jax.tree.map(jnp.copy, players["encoder"].params)

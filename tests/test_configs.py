@@ -45,6 +45,7 @@ NARROW = {
     "colouring_cifar10": ["--features", "4"],
     "dcgan_fashion_mnist": ["--features", "4"],
     "realesrgan": ["--features", "4", "--num-blocks", "1", "--growth", "4", "--size", "32"],
+    "star_gan": ["--features", "4", "--num-blocks", "1", "--size", "16"],
     "r3gan_fashion_mnist": ["--width", "16", *FLOAT32],
     "r3gan_ffhq_64": ["--width", "16", *FLOAT32],
     "r3gan_ffhq_256": ["--width", "64", *FLOAT32],

@@ -10,7 +10,7 @@ itself and makes it what another sample of the batch is: of its class, with its 
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -63,8 +63,10 @@ class StarGAN:
         num_microbatches: each update's batch is worked through in so many parts, their gradients averaged.
         ema_half_life: of the generator's averaged weights, in images; 0, as in the paper, makes them the live ones.
         ema_ramp_up: bounds the half-life by this share of the images seen; None: no bound.
+        starts_elsewhere: samples for a record's class or attributes start from another record's image.
     """
 
+    starts_elsewhere: ClassVar[bool] = True
     generator: nn.Module
     discriminator: nn.Module
     generator_optimizer: Optimizer

@@ -2,8 +2,8 @@
 
 ``Generator`` starts from an image, and makes it one of the classes and attributes that it is told, which stand as
 further channels beside the image. ``Discriminator`` has a logit a patch, and says what each image is of (its scores).
-Paddings, biases, norms and first kernels are those of the authors' PyTorch code; biases begin at zero. All paddings are zeros: beside a
-reflection, the norm takes away what a channel that is the same at all pixels says.
+Paddings, biases, norms and first kernels are those of the authors' PyTorch code; biases begin at zero. All paddings are
+zeros: beside a reflection, the norm takes away what a channel that is the same at all pixels says.
 """
 
 import dataclasses
