@@ -14,9 +14,12 @@ import sys
 
 from ganjax import augment
 from ganjax.algorithms import losses
+from ganjax.algorithms.cut import CUT
+from ganjax.algorithms.cycle_gan import CycleGAN
 from ganjax.algorithms.gan import GAN, TrainState, draw_latents, example_batch, gradients, init, sample, train_step
 from ganjax.algorithms.generator_terms import FeatureMatching, Generated, Judged, PathLength, RealDistance
-from ganjax.algorithms.model import Player
+from ganjax.algorithms.generators import generator_state, with_generator
+from ganjax.algorithms.model import NetworksState, Player
 from ganjax.algorithms.optimizers import Adam
 from ganjax.algorithms.penalties import R1, R2, WGANGP, Scored
 from ganjax.algorithms.terms import Term
@@ -24,7 +27,7 @@ from ganjax.algorithms.vae import VAE, VAEState, reconstruct
 from ganjax.compiling.launch import train_steps
 from ganjax.data import DeviceDataset
 from ganjax.ground.errors import Fault, UserError
-from ganjax.ground.schedules import CosineRamp, Schedule
+from ganjax.ground.schedules import CosineRamp, LinearDecay, Schedule
 from ganjax.models import Condition
 from ganjax.runs import train
 from ganjax.runs.config import Config, Run, load_config
@@ -33,6 +36,7 @@ from ganjax.runs.config import Config, Run, load_config
 sys.modules |= {"ganjax.losses": losses, "ganjax.train": train}
 
 __all__ = [
+    "CUT",
     "GAN",
     "R1",
     "R2",
@@ -42,11 +46,14 @@ __all__ = [
     "Condition",
     "Config",
     "CosineRamp",
+    "CycleGAN",
     "DeviceDataset",
     "Fault",
     "FeatureMatching",
     "Generated",
     "Judged",
+    "LinearDecay",
+    "NetworksState",
     "PathLength",
     "Player",
     "RealDistance",
@@ -60,6 +67,7 @@ __all__ = [
     "augment",
     "draw_latents",
     "example_batch",
+    "generator_state",
     "gradients",
     "init",
     "load_config",
@@ -69,4 +77,5 @@ __all__ = [
     "train",
     "train_step",
     "train_steps",
+    "with_generator",
 ]

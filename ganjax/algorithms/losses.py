@@ -20,6 +20,7 @@ __all__ = [
     "minimax",
     "non_saturating",
     "relativistic_pairing",
+    "unhalved_least_squares",
     "wasserstein",
 ]
 
@@ -75,6 +76,10 @@ def _generator_squares(_, fake_logits: Logits) -> Float[Array, ""]:
     return jnp.mean((fake_logits - 1) ** 2) / 2
 
 
+def _unhalved_generator_squares(_, fake_logits: Logits) -> Float[Array, ""]:
+    return jnp.mean((fake_logits - 1) ** 2)
+
+
 def _fakes_above_reals(real_logits: Logits, fake_logits: Logits) -> Float[Array, ""]:
     return jnp.mean(jax.nn.softplus(fake_logits - real_logits))
 
@@ -98,6 +103,9 @@ wasserstein = Loss(_critic_difference, _negative_score)
 
 least_squares = Loss(_critic_squares, _generator_squares)
 """Least squares with targets 0 for fakes, 1 for reals and for the generator (arXiv 1611.04076, Eq. 9)."""
+
+unhalved_least_squares = Loss(_critic_squares, _unhalved_generator_squares)
+"""As CycleGAN's authors have it (arXiv 1703.10593, section 4): the generator's squares are not halved."""
 
 relativistic_pairing = Loss(_fakes_above_reals, _reals_above_fakes, generator_uses_reals=True)
 """Each fake against the real of the same index (R3GAN, arXiv 2501.05441, Eq. 2, in the non-saturating form)."""

@@ -20,7 +20,7 @@ from ganjax.models.sizes import check_sizes
 __all__ = ["Discriminator", "Encoder", "Generator", "Network", "Posterior"]
 
 FEATURES = "features"
-"""The collection into which a discriminator may ``sow`` what its layers say, for terms that look at it."""
+"""The collection into which a network may ``sow`` what its layers say, for losses that look at it."""
 
 SCORES = "scores"
 """The collection into which one that also says what an image is of sows its scores."""
@@ -58,6 +58,11 @@ class Network(nn.Module):
         vector = condition.vector(self.num_classes)
         assert vector is not None, "a condition that is checked has what the network takes"
         return vector
+
+    def show(self, maps: Any) -> None:
+        """Sows a layer's maps, for losses that compare them."""
+        if not self.is_initializing():  # they are no variables
+            self.sow(FEATURES, "layers", maps)
 
 
 class Generator(Network):
@@ -149,11 +154,6 @@ class Discriminator(Network):
     def judge(self, images: Array, condition: Condition, mode: Mode) -> Array:
         """What a family says."""
         raise NotImplementedError
-
-    def show(self, maps: Any) -> None:
-        """Sows a layer's maps, for terms that compare them."""
-        if not self.is_initializing():  # they are no variables
-            self.sow(FEATURES, "layers", maps)
 
     def tell(self, scores: Float[Array, "batch scores"]) -> None:
         """Sows what it says an image is of: a logit for each class, then one for each attribute.

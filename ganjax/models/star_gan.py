@@ -6,11 +6,10 @@ Paddings, biases, norms and first kernels are those of the authors' PyTorch code
 zeros: beside a reflection, the norm takes away what a channel that is the same at all pixels says.
 """
 
-import dataclasses
+from typing import Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
@@ -30,7 +29,6 @@ from ganjax.models.translation import Convolution, Convolve, Translator
 __all__ = ["Discriminator", "Generator"]
 
 _uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # within 1 / sqrt(fan in): PyTorch's
-_uniform_upwards = nn.initializers.variance_scaling(1 / 3, "fan_out", "uniform")  # likewise, of transposed ones
 
 
 class Generator(Translator):
@@ -40,7 +38,7 @@ class Generator(Translator):
         num_blocks: the authors' are 6, for 128 x 128.
     """
 
-    weights: Initializer = dataclasses.field(default=_uniform, kw_only=True)
+    initial_weights: Literal["normal", "xavier", "uniform"] = "uniform"
     num_blocks: int = 6
 
     @property
@@ -70,10 +68,6 @@ class Generator(Translator):
         for stage, width in enumerate((2 * self.features, self.features)):
             maps = nn.relu(layer(maps, f"up_{stage}", width, transposed_convolution, 4))
         return self._convolve(maps, "output", self.image_shape[2], _same, 7, bias=False)
-
-    def _convolve(self, maps: Array, name: str, width: int, convolution: Convolve, size: int, bias: bool | None = None):
-        weights = _uniform_upwards if convolution is transposed_convolution and self.weights is _uniform else None
-        return Convolution(width, size, convolution, bool(bias), self.dtype, weights or self.weights, name=name)(maps)
 
     def _normalize(self, maps: Array, mode: Mode, name: str) -> Array:
         maps = super()._normalize(maps, mode, name)
@@ -112,14 +106,14 @@ class Discriminator(network.Discriminator):
             maps = jnp.concatenate([maps, jnp.broadcast_to(vector, (*maps.shape[:3], vector.shape[-1]))], axis=-1)
         for layer in range(self.num_layers):
             width = self.features * 2**layer
-            maps = Convolution(width, 4, strided_convolution, True, self.dtype, _uniform, name=f"layer_{layer}")(maps)
+            maps = Convolution(width, 4, strided_convolution, True, _uniform, self.dtype, name=f"layer_{layer}")(maps)
             maps = leaky_relu(maps, slope=0.01)
             self.show(maps)
         if self.num_scores:
             kernel = self.param("scores", _uniform, (*maps.shape[1:], self.num_scores))
             scores = jnp.einsum("bhwi,hwio->bo", maps, kernel.astype(maps.dtype))
             self.tell(scores.astype(jnp.float32))
-        logits = Convolution(1, 3, _same, False, self.dtype, _uniform, name="logits")(maps)
+        logits = Convolution(1, 3, _same, False, _uniform, self.dtype, name="logits")(maps)
         return logits[..., 0].astype(jnp.float32)
 
 
