@@ -6,7 +6,7 @@
 
 Attributes, each 0 or 1, are those of a `dataset.json` in the folder; classes are its sub-folders. Everything else is as
 in the paper at 128 x 128: batches of 16, five updates of the discriminator for one of the generator, and 40,000 of
-these, over the last half of which the paper lets the learning rate fall to zero.
+these, over the second half of which the learning rate falls to zero.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from ganjax import WGANGP, Adam, Config, Run
+from ganjax import WGANGP, Adam, Config, LinearDecay, Run
 from ganjax.algorithms.star_gan import StarGAN
 from ganjax.data import Folder
 from ganjax.models.star_gan import Discriminator, Generator
@@ -31,6 +31,7 @@ def config(
     batch_size: int = 16,
     total_images: int = 640_000,
     learning_rate: float = 1e-4,
+    discriminator_updates: int = 5,
     classification: float = 1.0,
     reconstruction: float = 10.0,
     ema_half_life: float = 10_000.0,
@@ -47,8 +48,9 @@ def config(
         features: channels after the first convolution of both networks.
         num_blocks: residual blocks of the generator.
         batch_size: images an update.
-        total_images: images to train the generator on; the discriminator sees five times as many.
-        learning_rate: of both networks.
+        total_images: images to train the generator on.
+        learning_rate: of both networks, in the first half.
+        discriminator_updates: for one of the generator.
         classification: weight of the classification loss.
         reconstruction: weight of the way there and back.
         ema_half_life: of the generator's averaged weights, in images; the paper has none (0).
@@ -58,7 +60,7 @@ def config(
     shape = (size, size, 3)
     num_classes = num_classes if num_classes or num_attributes else 2
     parts = {"features": features, "dtype": jnp.dtype(dtype)}
-    adam = Adam(learning_rate, b1=0.5)
+    adam = Adam(LinearDecay(learning_rate, constant_images=total_images // 2, num_images=total_images), b1=0.5)
     gan = StarGAN(
         generator=Generator(
             shape,
@@ -76,6 +78,7 @@ def config(
         penalties=(WGANGP(10.0, patches="sum"),),
         classification=classification,
         reconstruction=reconstruction,
+        discriminator_updates=discriminator_updates,
         ema_half_life=ema_half_life,
     )
     run = Run(

@@ -7,7 +7,9 @@ from its own name, and latents and partners as the models draw them; of the answ
 parameter's gradient eight random projections.
 """
 
+import functools
 import importlib
+import re
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -20,10 +22,14 @@ import numpy as np
 import optax
 from official_translation import draw, project
 
-from ganjax import WGANGP, init
+from ganjax import WGANGP, draw_latents, init
 from ganjax.algorithms import star_gan
+from ganjax.algorithms.bicycle_gan import BicycleGAN
+from ganjax.algorithms.draws import draw_updates
 from ganjax.algorithms.star_gan import StarGAN
+from ganjax.models import bicycle_gan as bicycle_networks
 from ganjax.models import star_gan as star_gan_networks
+from ganjax.models.translation import UNet
 
 FILE = Path(__file__).parent / "golden" / "multimodal.npz"
 KEY = jax.random.key(7)
@@ -41,6 +47,8 @@ class Place(NamedTuple):
 def to_official(kind: str, value: Any) -> np.ndarray:
     """A parameter, or its gradient, in the authors' layout."""
     value = np.asarray(value)
+    if kind == "swapped":  # skipped maps stand behind the others
+        return np.roll(to_official("transposed", value), value.shape[2] // 2, axis=0)
     if kind == "transposed":
         return value[::-1, ::-1].transpose(2, 3, 0, 1)
     return {"convolution": lambda: value.transpose(3, 2, 0, 1), "dense": lambda: value.T}.get(kind, lambda: value)()
@@ -48,6 +56,8 @@ def to_official(kind: str, value: Any) -> np.ndarray:
 
 def from_official(kind: str, value: np.ndarray) -> np.ndarray:
     """The other way."""
+    if kind == "swapped":
+        return from_official("transposed", np.roll(value, len(value) // 2, axis=0))
     if kind == "transposed":
         return value.transpose(2, 3, 0, 1)[::-1, ::-1]
     return {"convolution": lambda: value.transpose(2, 3, 1, 0), "dense": lambda: value.T}.get(kind, lambda: value)()
@@ -94,17 +104,16 @@ def images(name: str, *shape: int) -> np.ndarray:
 
 # --- StarGAN ---
 
-STAR_SHAPE, STAR_ATTRIBUTES, STAR_CLASSES = (16, 16, 3), 3, 4
+STAR_SHAPE, STAR_ATTRIBUTES = (16, 16, 3), 3
 
 
-def star_model(kind: str) -> StarGAN:
-    """Attributes as of CelebA, or classes as of RaFD; one update of each player, which changes nothing."""
-    domains: Any = {"num_attributes": STAR_ATTRIBUTES} if kind == "attributes" else {"num_classes": STAR_CLASSES}
+def star_model() -> StarGAN:
+    """The authors' networks, narrow; one update of each player, which changes nothing."""
     return StarGAN(
-        generator=star_gan_networks.Generator(STAR_SHAPE, input_shape=STAR_SHAPE, features=4, num_blocks=2, **domains),
-        discriminator=star_gan_networks.Discriminator(
-            STAR_SHAPE, features=4, num_layers=2, num_scores=sum(domains.values())
+        generator=star_gan_networks.Generator(
+            STAR_SHAPE, input_shape=STAR_SHAPE, features=4, num_blocks=2, num_attributes=STAR_ATTRIBUTES
         ),
+        discriminator=star_gan_networks.Discriminator(STAR_SHAPE, features=4, num_layers=2, num_scores=STAR_ATTRIBUTES),
         generator_optimizer=optax.sgd(0.0),
         discriminator_optimizer=optax.sgd(0.0),
         penalties=(WGANGP(10.0, patches="sum"),),
@@ -112,13 +121,13 @@ def star_model(kind: str) -> StarGAN:
     )
 
 
-def star_batch(kind: str) -> dict[str, Any]:
+def star_batch() -> dict[str, Any]:
     """What both are given."""
-    batch = {"images": jnp.asarray(images(f"star {kind}", BATCH, *STAR_SHAPE))}
-    if kind == "attributes":
-        rows = draw("star attributes", BATCH, STAR_ATTRIBUTES) > 0
-        return batch | {"attributes": jnp.asarray(rows, jnp.float32)}
-    return batch | {"labels": jnp.arange(BATCH, dtype=jnp.int32) % STAR_CLASSES}
+    attributes = draw("star attributes", BATCH, STAR_ATTRIBUTES) > 0
+    return {
+        "images": jnp.asarray(images("star", BATCH, *STAR_SHAPE)),
+        "attributes": jnp.asarray(attributes, jnp.float32),
+    }
 
 
 def star_places(network: str, path: str) -> Place:
@@ -142,75 +151,168 @@ def _leaf(name: str, leaf: str, *, upwards: bool = False) -> tuple[str, str]:
     return f"{name}.{'bias' if leaf == 'bias' else 'weight'}", kinds[leaf]
 
 
-def _star(torch: Any, folder: str, kind: str) -> dict[str, np.ndarray]:
+def _star(torch: Any, folder: str) -> dict[str, np.ndarray]:
     theirs: Any = _module(folder, "model")
     sys.modules |= {"torchvision": types.ModuleType("torchvision"), "torchvision.utils": types.ModuleType("utils")}
     sys.modules["torchvision.utils"].save_image = None  # pyright: ignore[reportAttributeAccessIssue]
     solver: Any = _module(folder, "solver").Solver
-    model, batch, is_attributes = star_model(kind), star_batch(kind), kind == "attributes"
-    domains = STAR_ATTRIBUTES if is_attributes else STAR_CLASSES
-    generator = theirs.Generator(4, domains, 2)
-    critic = theirs.Discriminator(STAR_SHAPE[0], 4, domains, 2)
+    # PyTorch has another word for this by now.
+    given = torch.nn.functional.binary_cross_entropy_with_logits
+    torch.nn.functional.binary_cross_entropy_with_logits = lambda x, y, size_average: given(x, y, reduction="sum")
+    generator = theirs.Generator(4, STAR_ATTRIBUTES, 2)
+    critic = theirs.Discriminator(STAR_SHAPE[0], 4, STAR_ATTRIBUTES, 2)
     _fill(torch, generator, "star generator")
     _fill(torch, critic, "star discriminator")
-    (first, second), dataset = star_gan._errands(model, batch, jax.random.fold_in(KEY, 0), None), "CelebA"
-    share = jax.vmap(jax.random.uniform)(first.draw.noise.penalty)
-
-    def told(condition: Any) -> tuple[Any, Any]:
-        """As the generator takes it, and as the classification loss does."""
-        if is_attributes:
-            return (torch.from_numpy(np.array(condition.attributes)),) * 2
-        labels = torch.from_numpy(np.array(condition.labels, np.int64))
-        return torch.nn.functional.one_hot(labels, domains).float(), labels
-
-    dataset = "CelebA" if is_attributes else "RaFD"
-    self = types.SimpleNamespace(device="cpu")
+    batch = star_batch()
+    first, second = star_gan._errands(star_model(), batch, jax.random.fold_in(KEY, 0), None)
+    own, *targets = (
+        torch.from_numpy(np.array(condition.attributes))
+        for condition in (first.draw.condition, first.target, second.target)
+    )
+    share = torch.from_numpy(np.array(jax.vmap(jax.random.uniform)(first.draw.noise.penalty)))
     reals = _nchw(torch, batch["images"])
-    own, target = told(first.draw.condition), told(first.target)
+
     out, classes = critic(reals)
-    real_loss, real_told = -out.mean(), _classified(torch, solver, classes, own[1], dataset)
-    fakes = generator(reals, target[0])
-    out, _ = critic(fakes.detach())
-    fake_loss = out.mean()
-    alpha = 1 - torch.from_numpy(np.array(share))[:, None, None, None]
-    between = (alpha * reals + (1 - alpha) * fakes.detach()).requires_grad_(True)
-    out, _ = critic(between)
-    penalty = solver.gradient_penalty(self, out, between)
+    real_loss, real_told = -out.mean(), solver.classification_loss(None, classes, own)
+    fakes = generator(reals, targets[0]).detach()
+    fake_loss = critic(fakes)[0].mean()
+    between = (reals + share[:, None, None, None] * (fakes - reals)).requires_grad_(True)
+    penalty = solver.gradient_penalty(types.SimpleNamespace(device="cpu"), critic(between)[0], between)
     (real_loss + fake_loss + real_told + 10 * penalty).backward()
-    kept = _projected(critic, "star discriminator", kind)
-    target = told(second.target)
-    fakes = generator(reals, target[0])
+    kept = _projected(critic, "star discriminator", "star")
+
+    fakes = generator(reals, targets[1])
     out, classes = critic(fakes)
-    generator_told = _classified(torch, solver, classes, target[1], dataset)
-    lost = (reals - generator(fakes, own[0])).abs().mean()
-    (-out.mean() + generator_told + 10 * lost).backward()
-    kept |= _projected(generator, "star generator", kind)
+    told = solver.classification_loss(None, classes, targets[1])
+    lost = (reals - generator(fakes, own)).abs().mean()
+    (-out.mean() + told + 10 * lost).backward()
+    kept |= _projected(generator, "star generator", "star")
     metrics = {
         "d/loss": real_loss + fake_loss,
         "d/classification": real_told,
         "penalty/wgan_gp": penalty,
         "g/fake": out.mean(),
-        "g/classification": generator_told,
+        "g/classification": told,
         "g/reconstruction": lost,
     }
-    return kept | {f"{kind}/{name}": np.float32(value.detach()) for name, value in metrics.items()}
+    return kept | {f"star/{name}": np.float32(value.detach()) for name, value in metrics.items()}
 
 
-def _classified(torch: Any, solver: Any, classes: Any, target: Any, dataset: str) -> Any:
-    given = torch.nn.functional.binary_cross_entropy_with_logits
-    # Newer PyTorch has another word for size_average=False.
-    torch.nn.functional.binary_cross_entropy_with_logits = lambda x, y, size_average: given(x, y, reduction="sum")
-    try:
-        return solver.classification_loss(None, classes, target, dataset)
-    finally:
-        torch.nn.functional.binary_cross_entropy_with_logits = given
+# --- BicycleGAN ---
+
+BICYCLE_SHAPE, BICYCLE_INPUTS, LATENTS = (64, 64, 3), (64, 64, 1), 4
+_LEVELS = 6
+
+
+def bicycle_model() -> BicycleGAN:
+    """The authors' networks, narrow, nothing of which changes."""
+    shape = BICYCLE_SHAPE
+    return BicycleGAN(
+        generator=UNet(
+            shape,
+            input_shape=BICYCLE_INPUTS,
+            latent_size=LATENTS,
+            features=2,
+            norm="instance",
+            dropout=0.0,
+            latents_everywhere=True,
+        ),
+        encoder=bicycle_networks.Encoder(shape, latent_size=LATENTS, features=2, num_halvings=3),
+        discriminator=bicycle_networks.discriminator(shape, features=4, num_layers=2),
+        drawn_discriminator=bicycle_networks.discriminator(shape, features=4, num_layers=2),
+        optimizer=optax.sgd(0.0),
+        divergence=0.01 * BATCH,  # theirs is a sum over the batch
+    )
+
+
+def bicycle_batch() -> dict[str, Any]:
+    """Pairs to encode and others, interleaved."""
+    return {
+        "images": jnp.asarray(images("bicycle", 2 * BATCH, *BICYCLE_SHAPE)),
+        "inputs": jnp.asarray(images("bicycle inputs", 2 * BATCH, *BICYCLE_INPUTS)),
+    }
+
+
+def bicycle_places(network: str, path: str) -> Place:
+    """Where BicycleGAN's parameters are."""
+    called = f"bicycle {network}"
+    *modules, leaf = path.split("/")
+    numbers = [int(number) for number in re.findall(r"\d+", modules[-1])]
+    if network == "generator":
+        upwards, level = modules[0].startswith("up"), numbers[0]
+        name = "model." + "submodule." * level + ("up.1" if upwards else f"down.{int(level > 0)}")
+        name, layout = _leaf(name, leaf, upwards=upwards)
+        return Place(called, name, "swapped" if layout == "transposed" and level < _LEVELS - 1 else layout)
+    if network == "encoder":
+        if modules[0] in ("mean", "log_variance"):
+            name = "fc.0" if modules[0] == "mean" else "fcVar.0"
+            return Place(
+                called, f"{name}.{'bias' if leaf == 'bias' else 'weight'}", "dense" if leaf == "kernel" else ""
+            )
+        if modules[0] == "input":
+            return Place(called, *_leaf("conv.0", leaf))
+        inner = {"0": "conv.2", "1": "conv.5.0", "skip": "shortcut.1"}[modules[0].split("_")[2]]
+        return Place(called, *_leaf(f"conv.{numbers[0]}.{inner}", leaf))
+    scale, layer = int(modules[0].split("_")[-1]), modules[1]
+    place = 8 if layer == "output" else 0 if numbers[-1] == 0 else 3 * numbers[-1] - 1
+    return Place(called, *_leaf(f"model_{scale}.{place}", leaf))
+
+
+def _bicycle(torch: Any, folder: str) -> dict[str, np.ndarray]:
+    theirs, base = _module(folder, "models.bicycle_gan_model"), _module(folder, "models.networks")
+    draws = draw_updates(bicycle_batch(), jax.random.fold_in(KEY, 0), num_updates=1, num_batches=2, axis_name=None)
+    noise = [torch.from_numpy(np.array(draw_latents(bicycle_model(), one.noise.latents))) for one in draws]
+    norm = base.get_norm_layer("instance")
+    leaky = functools.partial(torch.nn.LeakyReLU, negative_slope=0.2, inplace=True)
+    networks = {
+        "generator": base.G_Unet_add_all(1, 3, LATENTS, _LEVELS, 2, norm_layer=norm, nl_layer=torch.nn.ReLU),
+        "encoder": base.E_ResNet(3, LATENTS, 2, n_blocks=3, norm_layer=norm, nl_layer=leaky, vaeLike=True),
+        "discriminator": base.D_NLayersMulti(3, 4, 2, norm_layer=norm, num_D=2),
+        "drawn_discriminator": base.D_NLayersMulti(3, 4, 2, norm_layer=norm, num_D=2),
+    }
+    self = theirs.BiCycleGANModel.__new__(theirs.BiCycleGANModel)
+    for (name, network), short in zip(networks.items(), ("G", "E", "D", "D2"), strict=True):
+        _fill(torch, network, f"bicycle {name}")
+        setattr(self, f"net{short}", network)
+        setattr(self, f"optimizer_{short}", torch.optim.SGD(network.parameters(), lr=0.0))
+    self.opt = types.SimpleNamespace(
+        batch_size=2 * BATCH,
+        nz=LATENTS,
+        conditional_D=False,
+        use_same_D=False,
+        lambda_GAN=1.0,
+        lambda_GAN2=1.0,
+        lambda_L1=10.0,
+        lambda_kl=0.01,
+        lambda_z=0.5,
+    )
+    self.criterionGAN, self.criterionL1, self.criterionZ = base.GANLoss("lsgan"), torch.nn.L1Loss(), torch.nn.L1Loss()
+    self.get_z_random = lambda *_: noise.pop(0)
+    self.real_A = torch.cat([_nchw(torch, one.condition.inputs) for one in draws])
+    self.real_B = torch.cat([_nchw(torch, one.reals) for one in draws])
+    self.optimize_parameters()
+    kept = {}
+    for name, network in networks.items():
+        kept |= _projected(network, f"bicycle {name}", "bicycle")
+    metrics = {
+        "g/loss": self.loss_G_GAN,
+        "g/drawn_loss": self.loss_G_GAN2,
+        "d/loss": self.loss_D,
+        "drawn_d/loss": self.loss_D2,
+        "g/distance": self.loss_G_L1 / 10,
+        "g/divergence": self.loss_kl / 0.01 / BATCH,
+        "g/latents": self.loss_z_L1 / 0.5,
+    }
+    return kept | {f"bicycle/{name}": np.float32(value.detach()) for name, value in metrics.items()}
 
 
 # --- all ---
 
 
 def _module(folder: str, name: str) -> Any:
-    for other in [other for other in sys.modules if other.split(".")[0] in (name.split(".")[0], "networks", "model")]:
+    for other in [
+        other for other in sys.modules if other.split(".")[0] in (name.split(".")[0], "networks", "model", "utils")
+    ]:
         del sys.modules[other]
     sys.path.insert(0, folder)
     try:
@@ -247,8 +349,8 @@ def main(stargan: str, bicycle: str, munit: str) -> None:
     import torch
 
     kept = {}
-    for kind in ("attributes", "classes"):
-        kept |= _star(torch, stargan, kind)
+    kept |= _star(torch, stargan)
+    kept |= _bicycle(torch, bicycle)
     for name, value in kept.items():
         if value.ndim == 0:
             print(name, value)

@@ -129,8 +129,8 @@ class Discriminator(Network):
         keys: Key[Array, " batch"] | None = None,
         axis_name: str | None = None,
         units: Float[Array, " batch"] | None = None,
-    ) -> Float[Array, "batch *patches"]:
-        """Logits.
+    ) -> Float[Array, "batch *patches"] | tuple[Float[Array, "batch *_"], ...]:
+        """Logits; of one that judges an image at several sizes, those at each.
 
         Args:
             images: in [-1, 1].
@@ -151,7 +151,7 @@ class Discriminator(Network):
             images = jnp.concatenate([images, inputs.astype(images.dtype)], axis=-1)
         return self.judge(images, taken, Mode(train, keys, axis_name, units))
 
-    def judge(self, images: Array, condition: Condition, mode: Mode) -> Array:
+    def judge(self, images: Array, condition: Condition, mode: Mode) -> Array | tuple[Array, ...]:
         """What a family says."""
         raise NotImplementedError
 

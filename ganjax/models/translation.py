@@ -39,13 +39,16 @@ from ganjax.models.layers import (
 )
 from ganjax.platform.forms import current_forms
 
-__all__ = ["Convolution", "Convolutional", "PatchDiscriminator", "ResNet", "Translator", "UNet"]
+__all__ = ["Convolution", "Convolutional", "PatchDiscriminator", "ResNet", "Translator", "UNet", "small_xavier"]
 
 Convolve = Callable[[Array, Array], Array]
 
+small_xavier = nn.initializers.variance_scaling(0.02**2, "fan_avg", "normal")
+"""0.02 times the normal weights of Glorot and Bengio (AISTATS 2010)."""
+
 _INITIAL_WEIGHTS = {
     "normal": nn.initializers.normal(0.02),
-    "xavier": nn.initializers.variance_scaling(0.02**2, "fan_avg", "normal"),
+    "xavier": small_xavier,
     "uniform": nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
 }
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
