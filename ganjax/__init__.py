@@ -27,7 +27,7 @@ from ganjax.algorithms.vae import VAE, VAEState, reconstruct
 from ganjax.compiling.launch import train_steps
 from ganjax.data import DeviceDataset
 from ganjax.ground.errors import Fault, UserError
-from ganjax.ground.schedules import CosineRamp, LinearDecay, Schedule
+from ganjax.ground.schedules import CosineRamp, Halving, LinearDecay, Schedule
 from ganjax.models import Condition
 from ganjax.runs import train
 from ganjax.runs.config import Config, Run, load_config
@@ -51,6 +51,7 @@ __all__ = [
     "Fault",
     "FeatureMatching",
     "Generated",
+    "Halving",
     "Judged",
     "LinearDecay",
     "NetworksState",

@@ -26,8 +26,10 @@ from ganjax import WGANGP, draw_latents, init
 from ganjax.algorithms import star_gan
 from ganjax.algorithms.bicycle_gan import BicycleGAN
 from ganjax.algorithms.draws import draw_updates
+from ganjax.algorithms.munit import MUNIT
 from ganjax.algorithms.star_gan import StarGAN
 from ganjax.models import bicycle_gan as bicycle_networks
+from ganjax.models import munit as munit_networks
 from ganjax.models import star_gan as star_gan_networks
 from ganjax.models.translation import UNet
 
@@ -47,6 +49,8 @@ class Place(NamedTuple):
 def to_official(kind: str, value: Any) -> np.ndarray:
     """A parameter, or its gradient, in the authors' layout."""
     value = np.asarray(value)
+    if kind == "pointwise":
+        return value.T[:, :, None, None]
     if kind == "swapped":  # skipped maps stand behind the others
         return np.roll(to_official("transposed", value), value.shape[2] // 2, axis=0)
     if kind == "transposed":
@@ -56,6 +60,8 @@ def to_official(kind: str, value: Any) -> np.ndarray:
 
 def from_official(kind: str, value: np.ndarray) -> np.ndarray:
     """The other way."""
+    if kind == "pointwise":
+        return value[:, :, 0, 0].T
     if kind == "swapped":
         return from_official("transposed", np.roll(value, len(value) // 2, axis=0))
     if kind == "transposed":
@@ -306,14 +312,122 @@ def _bicycle(torch: Any, folder: str) -> dict[str, np.ndarray]:
     return kept | {f"bicycle/{name}": np.float32(value.detach()) for name, value in metrics.items()}
 
 
+# --- MUNIT ---
+
+MUNIT_SHAPE, MUNIT_INPUTS = (16, 16, 3), (16, 16, 1)
+
+
+def munit_model() -> MUNIT:
+    """The authors' networks, narrow, nothing of which changes; with the cycle."""
+    return MUNIT(
+        generator=munit_networks.Generator(
+            MUNIT_SHAPE, input_shape=MUNIT_INPUTS, latent_size=LATENTS, features=2, num_blocks=1, hidden=5
+        ),
+        discriminator=munit_networks.discriminator(MUNIT_SHAPE, num_scales=2, num_layers=2, features=2),
+        input_discriminator=munit_networks.discriminator(MUNIT_INPUTS, num_scales=2, num_layers=2, features=2),
+        generator_optimizer=optax.sgd(0.0),
+        discriminator_optimizer=optax.sgd(0.0),
+        cycle=7.0,
+    )
+
+
+def munit_batch() -> dict[str, Any]:
+    """Images of two kinds."""
+    return {
+        "images": jnp.asarray(images("munit", BATCH, *MUNIT_SHAPE)),
+        "inputs": jnp.asarray(images("munit inputs", BATCH, *MUNIT_INPUTS)),
+    }
+
+
+def munit_places(network: str, path: str) -> Place:
+    """Where MUNIT's parameters are."""
+    *modules, leaf = path.split("/")
+    number = [int(number) for number in re.findall(r"\d+", modules[-1])]
+    if network != "generator":
+        place = "2" if modules[1] == "output" else f"{number[0]}.conv"
+        name = f"cnns.{modules[0].split('_')[1]}.{place}"
+        return Place(f"munit {'dis_b' if network == 'discriminator' else 'dis_a'}", *_leaf(name, leaf))
+    called = "munit gen_b" if modules[0] == "coders_images" else "munit gen_a"
+    part, module = modules[1:3]
+    kind = module.split("_")[0]
+    if part == "decoder" and kind == "style":
+        name, layout = f"mlp.model.{number[0]}.fc", "dense" if leaf == "kernel" else ""
+        return Place(called, f"{name}.{'bias' if leaf == 'bias' else 'weight'}", layout)
+    if part == "style_encoder":
+        if kind == "style":
+            return Place(
+                called,
+                f"enc_style.model.6.{'bias' if leaf == 'bias' else 'weight'}",
+                "pointwise" if leaf == "kernel" else "",
+            )
+        return Place(called, *_leaf(f"enc_style.model.{0 if kind == 'input' else 1 + number[0]}.conv", leaf))
+    if part == "content_encoder":
+        where = {"input": "0.conv", "down": f"{1 + number[0] if number else 0}.conv"}
+        block = f"3.model.{number[0]}.model.{number[-1]}.conv" if kind == "block" else ""
+        return Place(called, *_leaf(f"enc_content.model.{where.get(kind, block)}", leaf))
+    if module.endswith("_norm"):
+        return Place(called, f"dec.model.{2 + 2 * number[0]}.norm.{'beta' if leaf == 'bias' else 'gamma'}", leaf)
+    block = f"0.model.{number[0]}.model.{number[-1]}.conv" if kind == "block" else ""
+    where = {"up": f"{2 + 2 * number[0] if number else 0}.conv", "output": "5.conv"}
+    return Place(called, *_leaf(f"dec.model.{where.get(kind, block)}", leaf))
+
+
+def _munit(torch: Any, folder: str) -> dict[str, np.ndarray]:
+    utils = types.ModuleType("utils")
+    utils.weights_init = lambda *_: lambda module: None  # pyright: ignore[reportAttributeAccessIssue]
+    utils.get_model_list = utils.vgg_preprocess = utils.load_vgg16 = None  # pyright: ignore[reportAttributeAccessIssue]
+    utils.get_scheduler = lambda *_: None  # pyright: ignore[reportAttributeAccessIssue]
+    theirs: Any = _module(folder, "trainer", {"utils": utils})
+    draws = draw_updates(munit_batch(), jax.random.fold_in(KEY, 0), num_updates=1, num_batches=1, axis_name=None)
+    normal, cuda, noise = torch.randn, torch.Tensor.cuda, []
+    gen = {"dim": 2, "mlp_dim": 5, "style_dim": LATENTS, "activ": "relu", "n_downsample": 2, "n_res": 1}
+    dis = {"dim": 2, "norm": "none", "activ": "lrelu", "n_layer": 2, "gan_type": "lsgan", "num_scales": 2}
+    given = {
+        "gen": gen | {"pad_type": "reflect"},
+        "dis": dis | {"pad_type": "reflect"},
+        **{"lr": 0.0, "beta1": 0.5, "beta2": 0.999, "weight_decay": 0.0, "init": "", "display_size": 1},
+        **{"input_dim_a": 1, "input_dim_b": 3, "gan_w": 1, "recon_x_w": 10, "recon_s_w": 1, "recon_c_w": 1},
+        **{"recon_x_cyc_w": 7, "vgg_w": 0},
+    }
+    torch.Tensor.cuda = lambda self, *_: self
+    trainer = theirs.MUNIT_Trainer(given)
+    networks = {name: getattr(trainer, name) for name in ("gen_a", "gen_b", "dis_a", "dis_b")}
+    for name, network in networks.items():
+        _fill(torch, network, f"munit {name}")
+    for one in draws:  # first that of inputs
+        for keys in (one.noise.inputs, one.noise.latents):
+            noise.append(torch.from_numpy(np.array(draw_latents(munit_model(), keys)))[:, :, None, None])
+    torch.randn = lambda *_: noise.pop(0)
+    inputs, reals = _nchw(torch, draws[0].condition.inputs), _nchw(torch, draws[0].reals)
+    trainer.dis_update(inputs, reals, given)
+    kept = {}
+    for name in ("dis_a", "dis_b"):
+        kept |= _projected(networks[name], f"munit {name}", "munit")
+    trainer.gen_update(inputs, reals, given)
+    torch.randn, torch.Tensor.cuda = normal, cuda
+    for name in ("gen_a", "gen_b"):
+        kept |= _projected(networks[name], f"munit {name}", "munit")
+    metrics = {"d/loss": trainer.loss_dis_b, "input_d/loss": trainer.loss_dis_a}
+    for prefix, own in (("g", "b"), ("backward_g", "a")):
+        metrics |= {
+            f"{prefix}/loss": getattr(trainer, f"loss_gen_adv_{own}"),
+            f"{prefix}/image": getattr(trainer, f"loss_gen_recon_x_{own}"),
+            f"{prefix}/style": getattr(trainer, f"loss_gen_recon_s_{own}"),
+            f"{prefix}/content": getattr(trainer, f"loss_gen_recon_c_{own}"),
+            f"{prefix}/cycle": getattr(trainer, f"loss_gen_cycrecon_x_{own}"),
+        }
+    return kept | {f"munit/{name}": np.float32(value.detach()) for name, value in metrics.items()}
+
+
 # --- all ---
 
 
-def _module(folder: str, name: str) -> Any:
+def _module(folder: str, name: str, stubs: dict[str, Any] | None = None) -> Any:
     for other in [
         other for other in sys.modules if other.split(".")[0] in (name.split(".")[0], "networks", "model", "utils")
     ]:
         del sys.modules[other]
+    sys.modules |= stubs or {}
     sys.path.insert(0, folder)
     try:
         return importlib.import_module(name)
@@ -351,6 +465,7 @@ def main(stargan: str, bicycle: str, munit: str) -> None:
     kept = {}
     kept |= _star(torch, stargan)
     kept |= _bicycle(torch, bicycle)
+    kept |= _munit(torch, munit)
     for name, value in kept.items():
         if value.ndim == 0:
             print(name, value)

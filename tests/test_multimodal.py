@@ -15,6 +15,7 @@ from random_state import random_state
 
 from ganjax import Condition, example_batch, gradients, train_step
 from ganjax.algorithms.bicycle_gan import BicycleGAN
+from ganjax.algorithms.munit import MUNIT
 from ganjax.algorithms.star_gan import StarGAN, classification
 from ganjax.models import bicycle_gan, star_gan
 from ganjax.models.translation import UNet
@@ -61,6 +62,10 @@ def test_classification_is_of_one_class_and_of_each_attribute() -> None:
 
 def test_bicycle_gan_is_the_authors() -> None:
     check("bicycle", official.bicycle_model(), official.bicycle_batch(), official.bicycle_places)
+
+
+def test_munit_is_the_authors() -> None:
+    check("munit", official.munit_model(), official.munit_batch(), official.munit_places)
 
 
 # --- every way of running them ---
@@ -132,7 +137,11 @@ def small_bicycle_gan() -> BicycleGAN:
     )
 
 
-MODELS = {"star_gan": small_star_gan, "bicycle_gan": small_bicycle_gan}
+def small_munit() -> MUNIT:
+    return dataclasses.replace(official.munit_model(), generator_optimizer=RATE, discriminator_optimizer=RATE)
+
+
+MODELS = {"star_gan": small_star_gan, "bicycle_gan": small_bicycle_gan, "munit": small_munit}
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -216,8 +216,8 @@ def _iterate(
             prefix = _PREFIXES[name]
             metrics |= {
                 f"{prefix}/loss": losses.at_all_scales(model.loss.discriminator, of_reals, of_fakes),
-                f"{prefix}/real": _mean(of_reals),
-                f"{prefix}/fake": _mean(of_fakes),
+                f"{prefix}/real": losses.mean_logit(of_reals),
+                f"{prefix}/fake": losses.mean_logit(of_fakes),
                 fooling: losses.at_all_scales(model.loss.generator, None, fooled),
             }
             loss += metrics[f"{prefix}/loss"] + metrics[fooling]
@@ -245,9 +245,3 @@ def _iterate(
 
 def _latents(model: BicycleGAN, draw: Draw) -> Float[Array, "batch latents"]:
     return draw_latents(model, draw.noise.latents) if draw.latents is None else draw.latents
-
-
-def _mean(logits: losses.Scales) -> Float[Array, ""]:
-    """Over all patches of each size, and over the sizes."""
-    leaves = jax.tree.leaves(logits)
-    return sum(map(jnp.mean, leaves)) / len(leaves)  # pyright: ignore[reportReturnType]

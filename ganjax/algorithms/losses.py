@@ -19,6 +19,7 @@ __all__ = [
     "at_all_scales",
     "hinge",
     "least_squares",
+    "mean_logit",
     "minimax",
     "non_saturating",
     "relativistic_pairing",
@@ -61,6 +62,12 @@ def at_all_scales(objective: Callable[..., Float[Array, ""]], *logits: Scales | 
     return sum(  # pyright: ignore[reportReturnType]
         objective(*(one[0] if len(one) == 1 else one[scale] for one in per_scale)) for scale in range(num_scales)
     )
+
+
+def mean_logit(logits: Scales) -> Float[Array, ""]:
+    """The mean over all patches of each size, and over the sizes."""
+    each = logits if isinstance(logits, tuple) else (logits,)
+    return sum(map(jnp.mean, each)) / len(each)  # pyright: ignore[reportReturnType]
 
 
 def _cross_entropy(real_logits: Logits, fake_logits: Logits) -> Float[Array, ""]:

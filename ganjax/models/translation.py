@@ -39,7 +39,16 @@ from ganjax.models.layers import (
 )
 from ganjax.platform.forms import current_forms
 
-__all__ = ["Convolution", "Convolutional", "PatchDiscriminator", "ResNet", "Translator", "UNet", "small_xavier"]
+__all__ = [
+    "Convolution",
+    "Convolutional",
+    "PatchDiscriminator",
+    "ResNet",
+    "Translator",
+    "UNet",
+    "reflected",
+    "small_xavier",
+]
 
 Convolve = Callable[[Array, Array], Array]
 
@@ -238,21 +247,21 @@ class ResNet(Translator):
             return self._normalize(maps, mode, f"{name}_norm")
 
         self.show(_continued(maps, 3))
-        maps = nn.relu(layer(maps, "input", self.features, _reflected, size=7))
+        maps = nn.relu(layer(maps, "input", self.features, reflected, size=7))
         for stage, width in enumerate((2 * self.features, 4 * self.features)):
             maps = self._convolve(maps, f"down_{stage}", width, _surrounded if self.antialias else _halved, size=3)
             self.show(maps)
             maps = nn.relu(self._normalize(maps, mode, f"down_{stage}_norm"))
             maps = _blurred_half(maps) if self.antialias else maps
         for block in range(self.num_blocks):
-            change = nn.relu(layer(maps, f"block_{block}_0", 4 * self.features, _reflected))
+            change = nn.relu(layer(maps, f"block_{block}_0", 4 * self.features, reflected))
             change = self._drop(change, mode, block)
-            maps = maps + layer(change, f"block_{block}_1", 4 * self.features, _reflected)
+            maps = maps + layer(change, f"block_{block}_1", 4 * self.features, reflected)
             self.show(maps)
         for stage, width in enumerate((2 * self.features, self.features)):
             maps = _interpolated_double(maps) if self.antialias else maps
             maps = nn.relu(layer(maps, f"up_{stage}", width, _surrounded if self.antialias else _doubled))
-        return self._convolve(maps, "output", self.image_shape[2], _reflected, size=7, bias=True)
+        return self._convolve(maps, "output", self.image_shape[2], reflected, size=7, bias=True)
 
 
 class PatchDiscriminator(Convolutional, network.Discriminator):
@@ -339,7 +348,9 @@ def _valid(maps: Array, kernel: Array) -> Array:
     return jnp.einsum("bhwi,io->bhwo", jnp.concatenate(shifts, axis=-1), kernel.reshape(-1, kernel.shape[-1]))
 
 
-def _reflected(maps: Array, kernel: Array) -> Array:
+def reflected(
+    maps: Float[Array, "batch height width channels"], kernel: Float[Array, "size size channels width_out"]
+) -> Float[Array, "batch height width width_out"]:
     """Of an odd size and stride one, to the same size: the maps go on as their reflection."""
     return _valid(_continued(maps, len(kernel) // 2), kernel)
 
