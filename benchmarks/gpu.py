@@ -184,10 +184,10 @@ def beside_torch(name: str, options: Options) -> dict[str, Any]:
     """The same step in PyTorch, in turn."""
     import torch_peer
 
-    peers = torch_peer.Options(rounds=3, seconds=0.05 if options.tiny else 1.5)
     if options.tiny:
-        return torch_peer.compare("quickstart", torch_peer.CPU["quickstart"], "cpu", peers)
-    return torch_peer.compare(name, torch_peer.GPU[name], "cuda", peers)
+        pair = torch_peer.CPU["quickstart"]
+        return torch_peer.compare("quickstart", "cpu", batch_size=pair.batch_size, rounds=3, seconds=0.05)
+    return torch_peer.compare(name, "cuda", batch_size=torch_peer.GPU[name].batch_size, rounds=3, seconds=1.5)
 
 
 def host(options: Options) -> dict[str, Any]:

@@ -227,3 +227,64 @@ def quickstart_trainer(*, features: int = 32, **settings) -> Trainer:
     """Of the quickstart."""
     networks = DCGANGenerator(features), DCGANDiscriminator(features)
     return Trainer(*networks, latent_size=32, num_classes=10, gamma=1.0, **settings)
+
+
+class _DenseBlock(nn.Module):
+    """Five convolutions, each on all maps before it (arXiv 1809.00219)."""
+
+    def __init__(self, features: int, growth: int) -> None:
+        super().__init__()
+        widths = [growth] * 4 + [features]
+        self.layers = nn.ModuleList(
+            nn.Conv2d(features + index * growth, width, 3, padding=1) for index, width in enumerate(widths)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The maps plus a fifth of their change."""
+        maps = [x]
+        for layer in self.layers[:-1]:
+            maps.append(functional.leaky_relu(layer(torch.cat(maps, 1)), 0.2, inplace=True))
+        return x + 0.2 * self.layers[-1](torch.cat(maps, 1))
+
+
+class RRDBNet(nn.Module):
+    """ESRGAN's generator at scale 4, as Real-ESRGAN's x4plus has it."""
+
+    def __init__(self, features: int = 64, growth: int = 32, num_blocks: int = 23) -> None:
+        super().__init__()
+
+        def layer(inputs: int, outputs: int) -> nn.Conv2d:
+            return nn.Conv2d(inputs, outputs, 3, padding=1)
+
+        self.first, self.trunk, self.last = layer(3, features), layer(features, features), layer(features, 3)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(*(_DenseBlock(features, growth) for _ in range(3))) for _ in range(num_blocks)
+        )
+        self.up = nn.ModuleList(layer(features, features) for _ in range(2))
+        self.detail = layer(features, features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pictures four times as high and wide."""
+        first = self.first(x)
+        maps = first
+        for block in self.blocks:
+            maps = maps + 0.2 * block(maps)
+        maps = first + self.trunk(maps)
+        for layer in self.up:
+            maps = functional.leaky_relu(layer(functional.interpolate(maps, scale_factor=2)), 0.2, inplace=True)
+        return self.last(functional.leaky_relu(self.detail(maps), 0.2, inplace=True))
+
+
+class CompactNet(nn.Module):
+    """Real-ESRGAN's small generator at scale 4, as animevideov3 has it."""
+
+    def __init__(self, features: int = 64, num_layers: int = 16) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(3, features, 3, padding=1), nn.PReLU(features)]
+        for _ in range(num_layers):
+            layers += [nn.Conv2d(features, features, 3, padding=1), nn.PReLU(features)]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(features, 48, 3, padding=1), nn.PixelShuffle(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pictures four times as high and wide."""
+        return self.layers(x) + functional.interpolate(x, scale_factor=4)

@@ -118,32 +118,45 @@ def main() -> None:
         return
     rows = []
     for name in [options.only] if options.only else pairs:
-        rows.append({"name": name, "device": device, **compare(name, pairs[name], device, options)})
+        pair = pairs[name]
+        measured = compare(name, device, batch_size=pair.batch_size, rounds=options.rounds, seconds=options.seconds)
+        rows.append({"name": name, "device": device, "config": pair.config, "bfloat16": pair.bfloat16, **measured})
         print(json.dumps(rows[-1]), flush=True)
         _write(rows, device)
 
 
-def compare(name: str, pair: Pair, device: str, options: Options) -> dict[str, Any]:
-    """Rounds of both sides in turn: images/s of each, and their ratios, round by round."""
-    with worker("ganjax", name, device) as ours, worker("torch", name, device) as theirs:
+def compare(
+    name: str, device: str, *, batch_size: int, rounds: int, seconds: float, script: str = __file__
+) -> dict[str, Any]:
+    """Rounds of both sides in turn: images/s of each, and their ratios, round by round.
+
+    Args:
+        name: of what is compared, as ``script`` knows it.
+        device: ``cpu`` or ``cuda``.
+        batch_size: images a step.
+        rounds: of each side.
+        seconds: of a round, about.
+        script: which, started with ``--worker``, serves one side.
+    """
+    with worker(script, "ganjax", name, device) as ours, worker(script, "torch", name, device) as theirs:
         rates: dict[str, list[float]] = {"ganjax": [], "torch": []}
         sides = {"ganjax": ours, "torch": theirs}
-        counts = {side: max(1, round(options.seconds / ask(1))) for side, ask in sides.items()}
-        for number in range(options.rounds):
+        counts = {side: max(1, round(seconds / ask(1))) for side, ask in sides.items()}
+        for number in range(rounds):
             for side in list(sides) if number % 2 else list(sides)[::-1]:
-                rates[side].append(counts[side] * pair.batch_size / sides[side](counts[side]))
+                rates[side].append(counts[side] * batch_size / sides[side](counts[side]))
     ratios = [mine / other for mine, other in zip(rates["ganjax"], rates["torch"], strict=True)]
     report = {"images_per_second": rates["ganjax"], "torch_images_per_second": rates["torch"], "ratio": ratios}
-    figures: dict[str, Any] = {"config": pair.config, "batch_size": pair.batch_size, "bfloat16": pair.bfloat16}
+    figures: dict[str, Any] = {"batch_size": batch_size}
     for key, values in report.items():
         figures |= {key: statistics.median(values), f"{key}_spread": [min(values), max(values)]}
     return figures
 
 
 @contextlib.contextmanager
-def worker(side: str, name: str, device: str) -> Iterator[Callable[[int], float]]:
+def worker(script: str, side: str, name: str, device: str) -> Iterator[Callable[[int], float]]:
     """A process with one side; the function runs so many steps there and returns the seconds."""
-    command = [sys.executable, __file__, "--worker", side, "--only", name, "--device", device]
+    command = [sys.executable, script, "--worker", side, "--only", name, "--device", device]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     stdin, stdout = process.stdin, process.stdout
     assert stdin is not None
@@ -164,9 +177,9 @@ def worker(side: str, name: str, device: str) -> Iterator[Callable[[int], float]
         process.wait(60)
 
 
-def serve(run: Callable[[int], None]) -> None:
+def serve(run: Callable[[int], None], *, warm: int = 2) -> None:
     """Answers each number of steps on standard input with the seconds that they took."""
-    run(2)  # the first compile, allocate and tune
+    run(warm)  # the first compile, allocate and tune
     for line in sys.stdin:
         began = time.perf_counter()
         run(int(line))

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, sobel
 
 from ganjax import UserError
 from ganjax.augment import inputs
@@ -12,6 +12,7 @@ from ganjax.augment import inputs
 KEYS = jax.random.split(jax.random.key(0), 3)
 FUNCTIONS = {
     "grey": inputs.grey,
+    "edges": inputs.edges,
     "smaller": inputs.Smaller(2),
     "masked": inputs.Masked(),
     "blurred": inputs.Blurred(1.3),
@@ -41,6 +42,17 @@ def test_grey_is_the_luma_of_bt_601():
     white = np.ones((3, 2, 2, 3), np.float32)
     np.testing.assert_allclose(made(inputs.grey, white), 1, rtol=1e-6)
     np.testing.assert_array_equal(made(inputs.grey, reals[..., :1]), reals[..., :1])
+
+
+def test_edges_are_scipys_sobel_of_the_luma():
+    reals = images()
+    luma = reals @ np.array([0.299, 0.587, 0.114])
+    steepness = [np.hypot(*(sobel(image, axis, mode="nearest") / 8 for axis in (0, 1))) for image in luma]
+    assert np.max(steepness) > 0.5
+    np.testing.assert_allclose(made(inputs.edges, reals)[..., 0], 1 - 2 * np.minimum(steepness, 1), rtol=0, atol=1e-5)
+    step = np.where(np.arange(6) < 3, -1, 1)[None, None, :, None] * np.ones((3, 5, 1, 3), np.float32)
+    lines = np.broadcast_to(np.array([1, 1, -1, -1, 1, 1]), (3, 5, 6))
+    np.testing.assert_allclose(made(inputs.edges, step.astype(np.float32))[..., 0], lines, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4])
@@ -137,13 +149,13 @@ def test_each_image_is_a_function_of_itself_and_of_its_key(name):
     mapped = jax.jit(jax.vmap(function))(jnp.stack([jnp.asarray(reals)] * 2), jnp.stack([KEYS, KEYS[::-1]]))
     np.testing.assert_allclose(mapped[0], plain, rtol=0, atol=1e-6)
     np.testing.assert_allclose(mapped[1], made(function, reals, KEYS[::-1]), rtol=0, atol=1e-6)
-    random = name not in ("grey", "smaller", "blurred")
+    random = name not in ("grey", "edges", "smaller", "blurred")
     assert np.array_equal(made(function, reals, jax.random.split(jax.random.key(9), 3)), plain) != random
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", [name for name in FUNCTIONS if name != "edges"])
 def test_each_is_differentiable(name):
-    """All of them are affine in the image: differences are derivatives."""
+    """All but the edges are affine in the image: differences are derivatives."""
     function = FUNCTIONS[name]
     reals, change = jnp.asarray(images()), jnp.asarray(images()[::-1].copy())
     derivative = jax.jit(lambda: jax.jvp(lambda reals: function(reals, KEYS), (reals,), (change,))[1])()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,16 +11,20 @@ import numpy as np
 import official_multimodal as official
 import optax
 import pytest
+from etils import epath
 from jax.sharding import PartitionSpec
+from PIL import Image
 from random_state import random_state
 
-from ganjax import Condition, example_batch, gradients, train_step
+from ganjax import Condition, example_batch, gradients, load_config, train_step
 from ganjax.algorithms.bicycle_gan import BicycleGAN
 from ganjax.algorithms.munit import MUNIT
 from ganjax.algorithms.star_gan import StarGAN, classification
+from ganjax.cli import main
 from ganjax.models import bicycle_gan, star_gan
 from ganjax.models.translation import UNet
 from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
+from ganjax.runs.sampling import restore_state
 
 KEY, BATCH = jax.random.key(0), 16
 KEPT = np.load(official.FILE)
@@ -167,3 +172,58 @@ def test_shard_map_and_microbatches_do_the_same(name: str) -> None:
     )
     placed, key = jax.device_put((start, KEY), replicated(data_mesh()))
     assert_same(run(step, placed, jax.device_put(batches, batch_sharding(data_mesh())), key), expected, start)
+
+
+# --- from the command line ---
+
+CONFIG = '''
+from ganjax import Adam, Config, Run
+from ganjax.data import Npz
+from test_multimodal import MODELS
+import dataclasses
+
+def config() -> Config:
+    """A small one."""
+    gan = MODELS[{name!r}]()
+    optimizers = [field.name for field in dataclasses.fields(gan) if field.name.endswith("optimizer")]
+    gan = dataclasses.replace(gan, **dict.fromkeys(optimizers, Adam(1e-3, weight_decay=1e-4)))
+    run = Run(batch_size=8, total_images=16, log_every=8, sample_every=16, checkpoint_every=8, num_samples=4)
+    return Config(gan=gan, data=Npz({path!r}), run=run)
+'''
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_run_goes_on_and_translates(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arrays = {key: np.asarray(leaf) for key, leaf in example_batch(MODELS[name](), 12).items()}
+    np.savez(tmp_path / "data.npz", **arrays)
+    (tmp_path / "mine.py").write_text(CONFIG.format(name=name, path=str(tmp_path / "data.npz")))
+    train = ["train", str(tmp_path / "mine.py"), "--workdir"]
+    assert main([*train, str(tmp_path / "whole")]) == 0
+    assert main([*train, str(tmp_path / "parts"), "--run.total-images", "8"]) == 0
+    assert main([*train, str(tmp_path / "parts")]) == 0
+    config = load_config(tmp_path / "mine.py")
+    states = [restore_state(config, epath.Path(tmp_path / part)) for part in ("whole", "parts")]
+    assert int(states[0].step) == 2
+    jax.tree.map(np.testing.assert_array_equal, *states)
+
+    channels = config.gan.generator.input_shape[2]
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 16, channels), np.uint8)
+    Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(tmp_path / "one.png")
+
+    def translate(out: str, *flags: str) -> np.ndarray:
+        told = ["--label", "1", "--attributes", "0", "1", "1"] if name == "star_gan" else []
+        place = ["--workdir", str(tmp_path / "whole"), "--inputs", str(tmp_path / "one.png")]
+        assert main(["translate", *place, "--out", str(tmp_path / out), *told, *flags]) == 0
+        return np.asarray(Image.open(tmp_path / out))
+
+    first = translate("first.png")
+    assert first.shape == (32, 16, 3)
+    if name == "star_gan":
+        capsys.readouterr()
+        assert main(["evaluate", "--workdir", str(tmp_path / "whole"), "--metrics", "psnr", "--num", "12"]) == 2
+        assert "these start from images of other records" in capsys.readouterr().err
+    else:
+        assert np.any(translate("other.png", "--seed", "1") != first)
+    if name == "munit":
+        Image.fromarray(first).save(tmp_path / "one.png")
+        assert translate("back.png", "--generator", "backward_generator").shape == (32, 16)

@@ -2,6 +2,7 @@
 
     GAN(inputs=inputs.Smaller(4), generator=...(input_shape=(8, 8, 3)), ...)     # enlarges
     GAN(inputs=inputs.grey, generator=...(input_shape=(32, 32, 1)), ...)         # colours
+    GAN(inputs=inputs.edges, generator=...(input_shape=(32, 32, 1)), ...)        # paints drawings
 
 Each is a pure function of images in [-1, 1] and of one key an image, run inside the compiled step. One of your own is
 any function, or frozen dataclass with a ``__call__``, of the same arguments.
@@ -17,7 +18,7 @@ from jaxtyping import Array, Float, Key
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 
-__all__ = ["Blurred", "Masked", "Smaller", "grey", "same"]
+__all__ = ["Blurred", "Masked", "Smaller", "edges", "grey", "same"]
 
 Images = Float[Array, "batch height width channels"]
 
@@ -34,6 +35,24 @@ def same(images: Images, keys: Key[Array, " batch"]) -> Images:
     """The images themselves, of generators that change what an image is of."""
     del keys
     return images
+
+
+def edges(images: Images, keys: Key[Array, " batch"]) -> Float[Array, "batch height width 1"]:
+    """Where the luma changes: black lines on white, the darker the steeper, by Sobel's operator.
+
+    A step from black to white is black; at the border the image goes on as its outermost pixels.
+    """
+    luma = jnp.pad(grey(images, keys), [(0, 0), (1, 1), (1, 1), (0, 0)], mode="edge")
+
+    def differences(axis: int, other: int) -> Array:
+        count = images.shape[axis]
+        across = jax.lax.slice_in_dim(luma, 2, count + 2, axis=axis) - jax.lax.slice_in_dim(luma, 0, count, axis=axis)
+        parts = [jax.lax.slice_in_dim(across, shift, shift + images.shape[other], axis=other) for shift in range(3)]
+        return (parts[0] + 2 * parts[1] + parts[2]) / 8
+
+    squares = jnp.square(differences(1, 2)) + jnp.square(differences(2, 1))
+    steepness = jnp.sqrt(jnp.maximum(squares, 1e-12))  # the root's derivative at zero is infinite
+    return 1 - 2 * jnp.minimum(steepness, 1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -176,11 +176,12 @@ class TfdsSource(Source):
         images = [read_image(example[key], name=name, channels=channels) for key in keys]
         if self.input_shape is None:
             image = crop_picture(images[0], name=name, image_shape=self.image_shape, place=place, **self._fitted)
-            record = {"images": image}
+            record: Record = {"images": image}
         else:
             names, shapes = (name, f"the input of {name}"), (self.image_shape, self.input_shape)
-            pair = crop_pair((images[0], images[1]), names=names, shapes=shapes, place=place, **self._fitted)
-            record = dict(zip(("images", "inputs"), pair, strict=True))
+            both = (images[0], images[1])
+            image, start = crop_pair(both, names=names, shapes=shapes, place=place, **self._fitted)
+            record = {"images": image, "inputs": start}
         if self._label_key is None:
             return record
         label = np.int32(example[self._label_key])

@@ -43,12 +43,12 @@ class DeviceDataset:
     def batch(self, numbers: jax.Array) -> Batch:
         """The batch of one step, from its row of ``numbers``."""
         if not self.parts:
+            assert not isinstance(self.num_records, tuple), "a count for each part, and there are no parts"
             return self._batch_of(self.arrays, numbers, self.num_records)
+        counts = self.num_records if isinstance(self.num_records, tuple) else (None,) * len(self.parts)
         batch = {}
-        for column, names in enumerate(self.parts):
-            arrays = {name: self.arrays[name] for name in names}
-            num_records = None if self.num_records is None else self.num_records[column]
-            batch |= self._batch_of(arrays, numbers[:, column], num_records)
+        for column, (names, num_records) in enumerate(zip(self.parts, counts, strict=True)):
+            batch |= self._batch_of({name: self.arrays[name] for name in names}, numbers[:, column], num_records)
         return batch
 
     def _batch_of(self, arrays: dict[str, jax.Array], numbers: jax.Array, num_records: int | None) -> Batch:
