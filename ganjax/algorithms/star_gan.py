@@ -41,7 +41,7 @@ from ganjax.ground.errors import UserError
 from ganjax.ground.schedules import Number, Schedule, check_schedule, value_at
 from ganjax.models.condition import Condition
 
-__all__ = ["StarGAN", "classification"]
+__all__ = ["StarGAN", "classification", "shuffled"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -294,12 +294,12 @@ def _errands(model: StarGAN, batch: Batch, key: Key[Array, ""], axis_name: str |
     batch = checked_batch(model, batch, num_draws=num_updates + 1)
     draws = draw_updates(batch, key, num_updates=num_updates, num_batches=model.num_batches, axis_name=axis_name)
     return [
-        Errand(draw, _shuffled(draw.condition, jax.random.fold_in(key, num_updates + 1 + update), axis_name))
+        Errand(draw, shuffled(draw.condition, jax.random.fold_in(key, num_updates + 1 + update), axis_name))
         for update, draw in enumerate(draws)
     ]
 
 
-def _shuffled(condition: Condition, key: Key[Array, ""], axis_name: str | None) -> Condition:
+def shuffled(condition: Condition, key: Key[Array, ""], axis_name: str | None) -> Condition:
     """Each sample's condition is that of another, or its own, by a permutation of the global batch."""
 
     def shuffle(leaf: Array) -> Array:
