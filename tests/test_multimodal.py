@@ -13,6 +13,7 @@ import optax
 import pytest
 from etils import epath
 from jax.sharding import PartitionSpec
+from linear_gan import make_gan
 from PIL import Image
 from random_state import random_state
 
@@ -186,6 +187,7 @@ def test_each_target_is_what_a_sample_of_the_batch_is() -> None:
     condition = Condition(labels=jnp.arange(16, dtype=jnp.int32), attributes=jnp.arange(32.0).reshape(16, 2))
     target = shuffled(condition, KEY, None)
     assert target.labels is not None
+    assert target.attributes is not None
     np.testing.assert_array_equal(np.sort(target.labels), condition.labels)
     assert np.any(target.labels != condition.labels)
     np.testing.assert_array_equal(target.attributes[:, 0], 2.0 * np.asarray(target.labels))
@@ -228,6 +230,10 @@ REFUSED = {
     "sizes": (
         lambda: munit.discriminator((32, 32, 3)),
         "cannot be judged at 3 sizes by 4 layers: use multiples of 64",
+    ),
+    "a GAN's": (
+        lambda: dataclasses.replace(make_gan(), discriminator=bicycle_gan.discriminator((2, 2, 1), num_layers=0)),
+        "the discriminator judges at several sizes, which a GAN does not",
     ),
     "other sides": (
         lambda: munit.Generator((32, 32, 3), input_shape=(16, 16, 3)),

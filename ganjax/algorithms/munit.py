@@ -107,7 +107,7 @@ class MUNIT:
     @property
     def closes_cycle(self) -> bool:
         """Whether there is a cycle term at any time."""
-        return callable(self.cycle) or self.cycle != 0
+        return callable(self.cycle) or bool(self.cycle != 0)
 
 
 class Translations(NamedTuple):

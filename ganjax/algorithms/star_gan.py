@@ -214,13 +214,18 @@ def _iterate(
     def judge(params: PyTree, variables: PyTree, images: Images, keys: Key[Array, " batch"]) -> Passed:
         return forward(model.discriminator, params, variables, images, Condition(), keys, axis_name)
 
+    def tell_apart(passed: Passed, condition: Condition) -> Float[Array, ""]:
+        if passed.scores is None:
+            raise UserError("the discriminator has num_scores and tells none; call self.tell(scores) in its judge")
+        return classification(passed.scores, condition, num_classes=num_classes)
+
     def discriminator_loss(params: PyTree, variables: PyTree, errand: Errand):
         draw, target = errand
         fakes = translate(start.params, start.variables, draw.reals, target, draw).outputs
         real = judge(params, variables, draw.reals, draw.noise.real_discriminator)
         fake = judge(params, real.variables, fakes, draw.noise.fake_discriminator)
         loss = model.loss.discriminator(real.outputs, fake.outputs)
-        told = classification(real.scores, draw.condition, num_classes=num_classes)
+        told = tell_apart(real, draw.condition)
         metrics = {
             "d/loss": loss,
             "d/real": jnp.mean(real.outputs),
@@ -247,7 +252,7 @@ def _iterate(
             shown = draw.reals, draw.noise.real_discriminator
             reals = judge(discriminator.params, discriminator.variables, *shown).outputs
         loss = model.loss.generator(reals, fake.outputs)
-        told = classification(fake.scores, target, num_classes=num_classes)
+        told = tell_apart(fake, target)
         lost = jnp.mean(jnp.abs(draw.reals - back.outputs))
         metrics = {
             "g/loss": loss,
