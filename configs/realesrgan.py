@@ -3,8 +3,9 @@
     ganjax train configs/realesrgan.py --workdir runs/larger --path photos/ --num-blocks 6
     ganjax import realesrgan RealESRGAN_x4plus.pth --workdir runs/x4plus
 
-Small ones are averages of squares of pixels, made in the step. Loss and weights are the paper's, but for the perceptual
-term and for its many ways to degrade a picture.
+Small ones are made in the step: blurred, resized, noisy and compressed, twice over, as the paper has it; or with
+`--degradation bicubic` or `area` merely made smaller, which suits clean pictures. Loss and weights are the paper's, but
+for the perceptual term; the distance is that from the sharpened picture, and the discriminator sees the plain one.
 """
 
 import math
@@ -14,12 +15,14 @@ from typing import Any, Literal
 import jax.numpy as jnp
 
 from ganjax import GAN, Adam, Config, RealDistance, Run, UserError, losses
-from ganjax.augment.inputs import Smaller
+from ganjax.augment import Degraded, Sharpened
+from ganjax.augment.inputs import Bicubic, Smaller
 from ganjax.data import Folder
 from ganjax.models.rdn import RDN
 from ganjax.models.restoration import SRVGG, RRDBNet, UNetDiscriminator
 
 NETWORKS: dict[str, Any] = {"rrdb": RRDBNet, "srvgg": SRVGG, "rdn": RDN}
+DEGRADATIONS: dict[str, Any] = {"real": Degraded, "bicubic": Bicubic, "area": Smaller}
 
 
 def config(
@@ -27,6 +30,7 @@ def config(
     path: Path = Path("images"),
     network: Literal["rrdb", "srvgg", "rdn"] = "rrdb",
     scale: int = 4,
+    degradation: Literal["real", "bicubic", "area"] = "real",
     channels: Literal[1, 3] = 3,
     features: int | None = None,
     num_blocks: int | None = None,
@@ -48,6 +52,8 @@ def config(
         path: a folder or a .zip of images.
         network: RRDBNet, the compact SRVGG, or the residual dense network.
         scale: how many times as high and wide a picture becomes.
+        degradation: what makes the small pictures: real, the paper's, with a sharpened picture to come to; bicubic,
+            MATLAB's, as in ESRGAN; area, averages of squares of pixels.
         channels: 3 for colour, 1 for grey.
         features: channels of the generator's maps; None: the network's own number, as for what follows.
         num_blocks: blocks of the generator.
@@ -86,8 +92,8 @@ def config(
         generator_optimizer=adam,
         discriminator_optimizer=adam,
         loss=losses.non_saturating,
-        generator_terms=(RealDistance(distance),),
-        inputs=Smaller(scale),
+        generator_terms=(RealDistance(distance, target=Sharpened() if degradation == "real" else None),),
+        inputs=DEGRADATIONS[degradation](scale),
         ema_half_life=batch_size * math.log(0.5) / math.log(0.999),  # an average of 0.999 an update
         num_microbatches=num_microbatches,
     )

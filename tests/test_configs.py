@@ -46,7 +46,7 @@ NARROW = {
     "dcgan": ["--features", "4", "--size", "16"],
     "dcgan_fashion_mnist": ["--features", "4"],
     "pix2pix": ["--start", "edges", "--features", "4", "--size", "64", "--crop-from", "None"],
-    "realesrgan": ["--features", "4", "--num-blocks", "1", "--growth", "4", "--size", "32"],
+    "realesrgan": ["--features", "4", "--num-blocks", "1", "--growth", "4", "--size", "32", "--degradation", "area"],
     "bicycle_gan": ["--features", "2", "--size", "32"],
     "munit": ["--features", "2", "--num-blocks", "1", "--size", "16", "--num-scales", "1"],
     "star_gan": ["--features", "4", "--num-blocks", "1", "--size", "16", "--discriminator-updates", "2"],

@@ -95,3 +95,24 @@ def test_adam_with_constants_is_optax_adam():
     for one, other in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_without_b1_no_first_moment_is_kept():
+    """The same numbers as with one, bit for bit; a schedule that is 0 for now keeps it."""
+    rng = np.random.default_rng(0)
+    params = {"weights": jnp.asarray(rng.normal(size=(4, 3)), jnp.float32)}
+    ours, theirs = Adam(1e-2, b1=0, b2=0.9), optax.adam(1e-2, b1=jnp.float32(0), b2=jnp.float32(0.9))
+    state, expected_state = ours.init(params), theirs.init(params)
+    assert [leaf.shape for leaf in jax.tree.leaves(state)] == [(), (4, 3)]
+    assert len(jax.tree.leaves(Adam(1e-2, b1=CosineRamp(0.0, 0.5, 100)).init(params))) == 3
+    our_update = jax.jit(lambda gradients, state: ours.update(gradients, state, images_seen=jnp.float32(0)))
+    their_update = jax.jit(theirs.update)
+    for _ in range(4):
+        gradients = {"weights": jnp.asarray(rng.normal(size=(4, 3)), jnp.float32)}
+        changes, state = our_update(gradients, state)
+        with jax.numpy_dtype_promotion("standard"):
+            expected, expected_state = their_update(gradients, expected_state)
+        np.testing.assert_array_equal(changes["weights"], expected["weights"])
+    second, expected_second = (jax.tree.leaves(found)[-1] for found in (state, expected_state))
+    np.testing.assert_array_equal(second, expected_second)
+    assert jax.tree.structure(state) == jax.tree.structure(jax.eval_shape(ours.init, params))

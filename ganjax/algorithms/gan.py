@@ -289,15 +289,19 @@ def _iterate(
         return logits, variables, scored._replace(gradients=gradients)
 
     def discriminator_loss(params: PyTree, variables: PyTree, draw: Draw):
-        fakes = generate(state.generator.params, state.generator.variables, draw).outputs
-        real_logits, after_reals, real = judge(params, variables, draw.show_reals(), "real")
-        fake_logits, after_fakes, fake = judge(params, after_reals, draw.show_fakes(fakes), "fake")
+        # The parts of a step have names in a profile (``runs/profile.py``).
+        with jax.named_scope("reals"):
+            real_logits, after_reals, real = judge(params, variables, draw.show_reals(), "real")
+        with jax.named_scope("fakes"):
+            fakes = generate(state.generator.params, state.generator.variables, draw).outputs
+            fake_logits, after_fakes, fake = judge(params, after_reals, draw.show_fakes(fakes), "fake")
         loss = gan.loss.discriminator(real_logits, fake_logits)
         metrics = {"d/loss": loss, "d/real": jnp.mean(real_logits), "d/fake": jnp.mean(fake_logits)}
         if adaptive:
             metrics["augment/real_sign"] = jnp.mean(jnp.sign(real_logits))
         given = (real, fake, draw.noise.penalty)
-        total, values, carried = add_terms(loss, gan.penalties, given, state.carried, **when)
+        with jax.named_scope("penalties"):
+            total, values, carried = add_terms(loss, gan.penalties, given, state.carried, **when)
         metrics |= {f"penalty/{name}": value for name, value in values.items()}
         return total, (after_fakes, (metrics, _of(gan.penalties, carried)))
 
@@ -328,13 +332,15 @@ def _iterate(
     discriminator, carried, found = state.discriminator, dict(state.carried), {}
     discriminator_metrics = {}
     for draw in discriminator_draws:
-        gradients, variables, (metrics, kept) = gradients_of(discriminator_loss, discriminator, draw)
+        with jax.named_scope("discriminator"):
+            gradients, variables, (metrics, kept) = gradients_of(discriminator_loss, discriminator, draw)
         discriminator = descend(gan.discriminator_optimizer, discriminator, gradients, variables, images_seen)
         discriminator_metrics = {**metrics, "d/grad_norm": optax.tree.norm(gradients)}
         found["discriminator"], carried = gradients, carried | kept
 
     opponent = state.discriminator if gan.updates == "simultaneous" else discriminator
-    gradients, variables, (metrics, kept) = gradients_of(generator_loss, state.generator, generator_draw)
+    with jax.named_scope("generator"):
+        gradients, variables, (metrics, kept) = gradients_of(generator_loss, state.generator, generator_draw)
     generator = descend(gan.generator_optimizer, state.generator, gradients, variables, images_seen)
     generator_metrics = {**metrics, "g/grad_norm": optax.tree.norm(gradients)}
     found["generator"], carried = gradients, carried | kept

@@ -64,18 +64,26 @@ class RealDistance:
 
     For generators that start from images. ``absolute`` is the L1 of pix2pix (Isola et al., arXiv 1611.07004, Eq. 3),
     whose weight there is 100.
+
+    Attributes:
+        weight: of the mean.
+        kind: of the differences.
+        every: interval, in iterations.
+        target: what is done to the reals before they are compared with, such as ``Sharpened()``; None: nothing.
     """
 
     weight: Schedule = 100.0
     kind: Literal["absolute", "squared"] = "absolute"
     every: int = 1
+    target: Callable[[Images], Images] | None = None
     name: ClassVar[str] = "real_distance"
 
     def __post_init__(self) -> None:
         check_term(self)
 
     def __call__(self, generated: Generated) -> Float[Array, ""]:
-        differences = generated.images - generated.reals
+        reals = generated.reals if self.target is None else self.target(generated.reals)
+        differences = generated.images - reals
         return jnp.mean(jnp.abs(differences) if self.kind == "absolute" else jnp.square(differences))
 
 

@@ -261,8 +261,10 @@ def descend(
     """The player after an update by its optimizer, with the other collections of after its forward pass."""
     if isinstance(optimizer, optax.GradientTransformation):
         optimizer = optax.with_extra_args_support(optimizer)
-    updates, opt_state = optimizer.update(gradients, player.opt_state, player.params, images_seen=images_seen)
-    return Player(params=optax.apply_updates(player.params, updates), variables=variables, opt_state=opt_state)
+    with jax.named_scope("optimizer"):
+        updates, opt_state = optimizer.update(gradients, player.opt_state, player.params, images_seen=images_seen)
+        params = optax.apply_updates(player.params, updates)
+    return Player(params=params, variables=variables, opt_state=opt_state)
 
 
 def average(
@@ -284,12 +286,13 @@ def average(
         batch_size: images of the iteration, over all devices.
         images_seen: before it.
     """
-    length = value_at(half_life, images_seen)
-    if ramp_up is not None:
-        length = jnp.minimum(length, ramp_up * images_seen)
-    # 1 - 0.5^(batch / half-life), without the cancellation of float32 at long half-lives; 1 at a half-life of 0.
-    share = -jnp.expm1(-jnp.log(2.0) * batch_size / jnp.maximum(length, 1e-6))
-    return optax.incremental_update(live, averaged, share)
+    with jax.named_scope("average"):
+        length = value_at(half_life, images_seen)
+        if ramp_up is not None:
+            length = jnp.minimum(length, ramp_up * images_seen)
+        # 1 - 0.5^(batch / half-life), without the cancellation of float32 at long half-lives; 1 at a half-life of 0.
+        share = -jnp.expm1(-jnp.log(2.0) * batch_size / jnp.maximum(length, 1e-6))
+        return optax.incremental_update(live, averaged, share)
 
 
 def global_batch_size(local: int, axis_name: str | None) -> int:

@@ -7,7 +7,7 @@ has the generator's, alone or beside the discriminator's; which is which, and th
 import dataclasses
 import re
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class Generating:
     generator: dict[str, Any]
     discriminator: dict[str, Any] | None
     files: tuple[Path, ...]
-    config: ClassVar[str] = "dcgan"
+    config: str = "dcgan"
 
     @property
     def title(self) -> str:

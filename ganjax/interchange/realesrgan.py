@@ -8,7 +8,7 @@ import dataclasses
 import math
 import re
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from ganjax.ground.errors import UserError
 from ganjax.interchange.foreign import Tensors, shown
@@ -78,8 +78,8 @@ class Restoring:
     settings: dict[str, int]
     params: dict[str, Any]
     files: tuple[Path, ...]
-    config: ClassVar[str] = "realesrgan"
-    discriminator: ClassVar[None] = None
+    config: str = "realesrgan"
+    discriminator: None = None
 
     @property
     def title(self) -> str:

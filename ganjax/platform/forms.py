@@ -43,6 +43,8 @@ class Forms:
       sampling: bilinear sampling of small images (``ganjax.augment``) by ``gather``, or as matrix ``products``.
       penalties: the derivatives of R1 and R2 go through a discriminator four times where it is ``homogeneous`` (see
         ``ganjax/algorithms/homogeneous.py``), or six times as in the ``plain`` statement.
+      blurring: each image with a kernel of its own (``ganjax.augment.degradation``) by adding ``shifts``, or as matrix
+        ``products``.
       kernel_memory: whether ``kernel_memory`` has an effect, or all is left to the compiler.
     """
 
@@ -55,6 +57,7 @@ class Forms:
     sampling: Literal["gather", "products"] = "gather"
     penalties: Literal["homogeneous", "plain"] = "homogeneous"
     kernel_memory: bool = False
+    blurring: Literal["shifts", "products"] = "shifts"
 
 
 FORMS = {
@@ -69,6 +72,7 @@ FORMS = {
         product_pixels=64,
         sampling="products",
         kernel_memory=True,
+        blurring="products",
     ),
 }
 """Which forms suit which platform: ``cpu``, ``gpu``, ``tpu``."""
