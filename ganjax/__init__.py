@@ -14,21 +14,24 @@ import sys
 
 from ganjax import augment
 from ganjax.algorithms import losses
+from ganjax.algorithms.bicycle_gan import BicycleGAN
 from ganjax.algorithms.cut import CUT
 from ganjax.algorithms.cycle_gan import CycleGAN
 from ganjax.algorithms.gan import GAN, TrainState, draw_latents, example_batch, gradients, init, sample, train_step
 from ganjax.algorithms.generator_terms import FeatureMatching, Generated, Judged, PathLength, RealDistance
 from ganjax.algorithms.generators import generator_state, with_generator
 from ganjax.algorithms.model import NetworksState, Player
+from ganjax.algorithms.munit import MUNIT
 from ganjax.algorithms.optimizers import Adam
 from ganjax.algorithms.penalties import R1, R2, WGANGP, Scored
 from ganjax.algorithms.perceptual import PerceptualDistance
+from ganjax.algorithms.star_gan import StarGAN
 from ganjax.algorithms.terms import Term
 from ganjax.algorithms.vae import VAE, VAEState, reconstruct
 from ganjax.compiling.launch import train_steps
 from ganjax.data import DeviceDataset
 from ganjax.ground.errors import Fault, UserError
-from ganjax.ground.schedules import CosineRamp, LinearDecay, Schedule, Steps
+from ganjax.ground.schedules import CosineRamp, Halving, LinearDecay, Schedule, Steps
 from ganjax.models import Condition
 from ganjax.runs import train
 from ganjax.runs.config import Config, Run, load_config
@@ -39,11 +42,13 @@ sys.modules |= {"ganjax.losses": losses, "ganjax.train": train}
 __all__ = [
     "CUT",
     "GAN",
+    "MUNIT",
     "R1",
     "R2",
     "VAE",
     "WGANGP",
     "Adam",
+    "BicycleGAN",
     "Condition",
     "Config",
     "CosineRamp",
@@ -52,6 +57,7 @@ __all__ = [
     "Fault",
     "FeatureMatching",
     "Generated",
+    "Halving",
     "Judged",
     "LinearDecay",
     "NetworksState",
@@ -62,6 +68,7 @@ __all__ = [
     "Run",
     "Schedule",
     "Scored",
+    "StarGAN",
     "Steps",
     "Term",
     "TrainState",

@@ -139,6 +139,8 @@ class GAN:
                 raise UserError(f"{name}: the generator has {ours} and the discriminator {theirs}; make them equal")
         if not isinstance(self.generator.image_shape, tuple):
             raise UserError(f"image_shape is {self.generator.image_shape!r}; expected a tuple, because a GAN is hashed")
+        if getattr(self.discriminator, "scales", None):
+            raise UserError("the discriminator judges at several sizes, which a GAN does not; give it one of them")
         for name in ("discriminator_updates", "num_microbatches"):
             check_number(name, getattr(self, name), at_least=1, example=1)
         for name in ("adversarial_weight", "discriminator_weight"):

@@ -61,4 +61,5 @@ def generator_state(state: State, name: str) -> State:
     if name == _FIRST:
         return state
     averages = state.averages  # pyright: ignore[reportAttributeAccessIssue]  (models of several generators have some)
-    return NetworksState(step=state.step, players={_FIRST: state.players[name]}, averages={_FIRST: averages[name]})
+    kept = name if name in averages else _FIRST  # ways that share one network's weights
+    return NetworksState(step=state.step, players={_FIRST: state.players[kept]}, averages={_FIRST: averages[kept]})

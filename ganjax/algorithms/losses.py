@@ -15,18 +15,24 @@ from jaxtyping import Array, Float
 __all__ = [
     "Logits",
     "Loss",
+    "Scales",
+    "at_all_scales",
     "hinge",
     "least_squares",
+    "mean_logit",
     "minimax",
     "non_saturating",
     "relativistic_average",
     "relativistic_pairing",
+    "squared_errors",
     "unhalved_least_squares",
     "wasserstein",
 ]
 
 Logits = Float[Array, "batch *patches"]
 """What the discriminator says: one number an image, or one a patch of each; higher is more real."""
+Scales = Logits | tuple[Float[Array, "batch *_"], ...]
+"""Of a discriminator that judges an image at several sizes: those at each."""
 Objective = Callable[[Logits, Logits], Float[Array, ""]]
 GeneratorObjective = Callable[[Logits | None, Logits], Float[Array, ""]]
 
@@ -50,6 +56,26 @@ class Loss(NamedTuple):
     def gathered(self, logits: Logits, axis_name: str | None) -> Float[Array, "all *patches"]:
         """The logits as the objectives take them: this device's, or those of all over the mapped axis."""
         return jax.lax.all_gather(logits, axis_name, tiled=True) if axis_name and self.compares_samples else logits
+
+
+def at_all_scales(objective: Callable[..., Float[Array, ""]], *logits: Scales | None) -> Float[Array, ""]:
+    """The sum of an objective over the sizes at which images are judged: one, or several.
+
+    Args:
+        objective: of one size.
+        logits: each of its arguments, at all sizes.
+    """
+    per_scale = [(one,) if not isinstance(one, tuple) else one for one in logits]
+    num_scales = max(map(len, per_scale))
+    return sum(  # pyright: ignore[reportReturnType]
+        objective(*(one[0] if len(one) == 1 else one[scale] for one in per_scale)) for scale in range(num_scales)
+    )
+
+
+def mean_logit(logits: Scales) -> Float[Array, ""]:
+    """The mean over all patches of each size, and over the sizes."""
+    each = logits if isinstance(logits, tuple) else (logits,)
+    return sum(map(jnp.mean, each)) / len(each)  # pyright: ignore[reportReturnType]
 
 
 def _cross_entropy(real_logits: Logits, fake_logits: Logits) -> Float[Array, ""]:
@@ -82,6 +108,10 @@ def _critic_squares(real_logits: Logits, fake_logits: Logits) -> Float[Array, ""
 
 def _generator_squares(_, fake_logits: Logits) -> Float[Array, ""]:
     return jnp.mean((fake_logits - 1) ** 2) / 2
+
+
+def _unhalved_critic_squares(real_logits: Logits, fake_logits: Logits) -> Float[Array, ""]:
+    return jnp.mean((real_logits - 1) ** 2) + jnp.mean(fake_logits**2)
 
 
 def _unhalved_generator_squares(_, fake_logits: Logits) -> Float[Array, ""]:
@@ -130,6 +160,9 @@ least_squares = Loss(_critic_squares, _generator_squares)
 
 unhalved_least_squares = Loss(_critic_squares, _unhalved_generator_squares)
 """As CycleGAN's authors have it (arXiv 1703.10593, section 4): the generator's squares are not halved."""
+
+squared_errors = Loss(_unhalved_critic_squares, _unhalved_generator_squares)
+"""As BicycleGAN's and MUNIT's authors have it (arXiv 1711.11586, 1804.04732): no squares are halved."""
 
 relativistic_pairing = Loss(_fakes_above_reals, _reals_above_fakes, generator_uses_reals=True)
 """Each fake against the real of the same index (R3GAN, arXiv 2501.05441, Eq. 2, in the non-saturating form)."""

@@ -20,7 +20,7 @@ from ganjax.algorithms.optimizers import Adam
 from ganjax.ground.errors import UserError
 from ganjax.ground.schedules import Number, Schedule, value_at
 from ganjax.models.condition import Condition, as_argument, condition_sizes, example_condition
-from ganjax.models.network import FEATURES
+from ganjax.models.network import FEATURES, SCORES
 
 __all__ = [
     "Model",
@@ -222,11 +222,13 @@ class Passed(NamedTuple):
         outputs: images, logits, a posterior.
         variables: its other collections, afterwards.
         features: what its layers showed.
+        scores: what a discriminator says the images are of; None if nothing.
     """
 
     outputs: Any
     variables: PyTree
     features: tuple[Array, ...]
+    scores: Array | None
 
 
 def forward(
@@ -246,11 +248,11 @@ def forward(
         train=True,
         keys=keys,
         axis_name=axis_name,
-        mutable=[*variables, FEATURES],
+        mutable=[*variables, FEATURES, SCORES],
     )
     changed = dict(changed)
-    features = tuple(jax.tree.leaves(changed.pop(FEATURES, ())))
-    return Passed(outputs, changed, features)
+    features, scores = (tuple(jax.tree.leaves(changed.pop(name, ()))) for name in (FEATURES, SCORES))
+    return Passed(outputs, changed, features, scores[0] if scores else None)
 
 
 def descend(

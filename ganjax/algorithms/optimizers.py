@@ -21,18 +21,27 @@ class Adam:
 
     Its state is that of ``optax.adam``. With a ``b1`` of 0 the first moment is the gradient itself: none is kept, and
     ``mu`` is ().
+
+    Attributes:
+        learning_rate: of each update.
+        b1: decay rate of the first moment.
+        b2: of the second.
+        epsilon: what is added to the second's root.
+        weight_decay: how much of the parameters is added to their gradients, as PyTorch's Adam does (not AdamW).
     """
 
     learning_rate: Schedule
     b1: Schedule = 0.9
     b2: Schedule = 0.999
     epsilon: Number = 1e-8
+    weight_decay: Number = 0.0
 
     def __post_init__(self) -> None:
         check_schedule("learning_rate", self.learning_rate, at_least=0, example=2e-4)
         for name in ("b1", "b2"):
             check_schedule(name, getattr(self, name), at_least=0, below=1, example=0.9)
         check_number("epsilon", self.epsilon, above=0, example=1e-8)
+        check_number("weight_decay", self.weight_decay, at_least=0, example=1e-4)
 
     @property
     def _keeps_first_moment(self) -> bool:
@@ -58,5 +67,8 @@ class Adam:
         if not self._keeps_first_moment:  # any one does, times 0; the compiler makes no array of this one
             moments = moments._replace(mu=jax.tree.map(jnp.zeros_like, updates))
         with jax.numpy_dtype_promotion("standard"):  # optax raises a float32 decay rate to an int32 count
+            if self.weight_decay:
+                assert params is not None, "what decays must be given"
+                updates = jax.tree.map(lambda slope, leaf: slope + self.weight_decay * leaf, updates, params)
             changes, state = self._at(images_seen).update(updates, (moments, *rest), params)
         return changes, self._kept(state)

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Key
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 
-__all__ = ["Bicubic", "Blurred", "Masked", "Smaller", "edges", "grey"]
+__all__ = ["Bicubic", "Blurred", "Masked", "Smaller", "edges", "grey", "same"]
 
 Images = Float[Array, "batch height width channels"]
 
@@ -30,6 +30,12 @@ def grey(images: Images, keys: Key[Array, " batch"]) -> Float[Array, "batch heig
     """The luma of RGB images, by the weights of ITU-R BT.601; grey ones as they are."""
     del keys
     return images if images.shape[-1] == 1 else images @ jnp.array(LUMA, jnp.float32)[:, None]
+
+
+def same(images: Images, keys: Key[Array, " batch"]) -> Images:
+    """The images themselves, of generators that change what an image is of."""
+    del keys
+    return images
 
 
 def edges(images: Images, keys: Key[Array, " batch"]) -> Float[Array, "batch height width 1"]:

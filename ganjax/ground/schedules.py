@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from ganjax.ground.checks import Number, check_number
 from ganjax.ground.errors import UserError
 
-__all__ = ["CosineRamp", "LinearDecay", "Schedule", "Steps", "check_schedule", "rests", "value_at"]
+__all__ = ["CosineRamp", "Halving", "LinearDecay", "Schedule", "Steps", "check_schedule", "rests", "value_at"]
 
 Schedule = Number | Float[Array, ""] | Callable[[Float[Array, ""]], Float[Array, ""]]
 """A constant, or a function of the number of images seen. Frozen dataclasses keep a ``GAN`` hashable and comparable."""
@@ -79,6 +79,26 @@ class LinearDecay:
     def known_values(self) -> Mapping[str, Number]:
         """See ``Known``."""
         return {"before its decay": self.start, "after its decay": self.end}
+
+
+@dataclasses.dataclass(frozen=True)
+class Halving:
+    """``start``, and half as much after each ``every`` images (the learning rate of MUNIT, arXiv 1804.04732, B.2)."""
+
+    start: Number
+    every: Number = dataclasses.field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_number("start of a halving", self.start, example=1e-4)
+        check_number("every of a halving", self.every, above=0, example=100_000)
+
+    def __call__(self, images_seen: Float[Array, ""]) -> Float[Array, ""]:
+        return self.start * jnp.exp2(-jnp.floor(images_seen / self.every))
+
+    @property
+    def known_values(self) -> Mapping[str, Number]:
+        """See ``Known``."""
+        return {"at its start": self.start}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import ClassVar, Literal
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
+from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
@@ -38,32 +39,46 @@ from ganjax.models.layers import (
 )
 from ganjax.platform.forms import current_forms
 
-__all__ = ["PatchDiscriminator", "ResNet", "UNet"]
+__all__ = [
+    "Convolution",
+    "Convolutional",
+    "PatchDiscriminator",
+    "ResNet",
+    "Translator",
+    "UNet",
+    "reflected",
+    "small_xavier",
+]
 
 Convolve = Callable[[Array, Array], Array]
 
+small_xavier = nn.initializers.variance_scaling(0.02**2, "fan_avg", "normal")
+"""0.02 times the normal weights of Glorot and Bengio (AISTATS 2010)."""
+
 _INITIAL_WEIGHTS = {
     "normal": nn.initializers.normal(0.02),
-    "xavier": nn.initializers.variance_scaling(0.02**2, "fan_avg", "normal"),
+    "xavier": small_xavier,
+    "uniform": nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
 }
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _FEW_PIXELS = 64  # on a CPU the gradient of a kernel takes XLA's convolution up to 18 times as long as a product there
 
 
-class _Convolutional(network.Network):
+class Convolutional(network.Network):
     """What the three have in common.
 
     Attributes:
         features: the channels after the first convolution; they double with each halving, up to eight times.
         norm: of the maps: over a batch, or over each map of an image, or none. That over a map has no parameters.
-        initial_weights: N(0, 0.02^2), or 0.02 times those of Glorot and Bengio (AISTATS 2010), which are far smaller.
+        initial_weights: N(0, 0.02^2), or 0.02 times those of Glorot and Bengio (AISTATS 2010), which are far smaller,
+            or PyTorch's own, uniform within one over the root of the numbers that meet in an output.
         dtype: what the layers compute in; norms and the outputs are float32.
     """
 
     any_size: ClassVar[bool] = True
     features: int = 64
     norm: Literal["instance", "batch", "none"] = "instance"
-    initial_weights: Literal["normal", "xavier"] = "normal"
+    initial_weights: Literal["normal", "xavier", "uniform"] = "normal"
     dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
@@ -71,7 +86,7 @@ class _Convolutional(network.Network):
         if self.norm not in ("instance", "batch", "none"):
             raise UserError(f"norm is {self.norm!r}; expected 'instance', 'batch' or 'none'")
         if self.initial_weights not in _INITIAL_WEIGHTS:
-            raise UserError(f"initial_weights is {self.initial_weights!r}; expected 'normal' or 'xavier'")
+            raise UserError(f"initial_weights is {self.initial_weights!r}; expected 'normal', 'xavier' or 'uniform'")
 
     def _widen(self, maps: Array, vector: Array) -> Array:
         """With each number of a vector as a further channel."""
@@ -82,7 +97,7 @@ class _Convolutional(network.Network):
         """A convolution, by default with a bias unless there is batch norm, whose maps then have one of its own."""
         use_bias = self.norm != "batch" if bias is None else bias
         draw = _INITIAL_WEIGHTS[self.initial_weights]
-        return _Convolution(width, size, convolution, use_bias, draw, self.dtype, name=name)(maps)
+        return Convolution(width, size, convolution, use_bias, draw, self.dtype, name=name)(maps)
 
     def _normalize(self, maps: Array, mode: Mode, name: str) -> Array:
         if self.norm == "batch":
@@ -90,7 +105,7 @@ class _Convolutional(network.Network):
         return instance_norm(maps) if self.norm == "instance" else maps
 
 
-class _Translator(_Convolutional, network.Generator):
+class Translator(Convolutional, network.Generator):
     """What the two generators have in common.
 
     Attributes:
@@ -139,17 +154,17 @@ class _Translator(_Convolutional, network.Generator):
         maps = self._widen(condition.inputs, latents)
         if self.condition_size:
             maps = self._widen(maps, self.vector(condition))
-        return jnp.tanh(self._translate(maps, mode).astype(jnp.float32))
+        return jnp.tanh(self._translate(maps, latents, mode).astype(jnp.float32))
 
-    def _translate(self, maps: Array, mode: Mode) -> Array:
-        """What a network says: the images before tanh."""
+    def _translate(self, maps: Array, latents: Array, mode: Mode) -> Array:
+        """What a network says: the images before tanh. The latents are among the maps already."""
         raise NotImplementedError
 
     def _drop(self, maps: Array, mode: Mode, layer: int) -> Array:
         return Dropout(rate=self.dropout, layer=layer)(maps, mode.keys) if mode.train else maps
 
 
-class UNet(_Translator):
+class UNet(Translator):
     """pix2pix's generator: halves the size level by level and doubles it again, seeing each level's maps on the way up.
 
     At 256 x 256 and 128 x 128 the authors' unet_256 and unet_128. Dropout is in the levels from the fifth on, without
@@ -159,15 +174,18 @@ class UNet(_Translator):
         norm: the paper's is that over a batch.
         dropout: the paper's only noise.
         levels: how often the size is halved; None: as often as it can be, a power of two thus down to 1 x 1.
+        latents_everywhere: whether the latents stand beside the maps at every level on the way down, or only beside
+            the image (BicycleGAN, arXiv 1711.11586, section 4).
     """
 
     norm: Literal["instance", "batch", "none"] = "batch"
     dropout: float = 0.5
     levels: int | None = None
+    latents_everywhere: bool = False
 
     @property
     def size_multiple(self) -> int:
-        """See ``_Translator``."""
+        """See ``Translator``."""
         return 2**self._num_levels
 
     @property
@@ -175,12 +193,13 @@ class UNet(_Translator):
         halvings = [(size & -size).bit_length() - 1 for size in self.image_shape[:2]]
         return max(1, min(halvings)) if self.levels is None else self.levels
 
-    def _translate(self, maps: Array, mode: Mode) -> Array:
+    def _translate(self, maps: Array, latents: Array, mode: Mode) -> Array:
         innermost = self._num_levels - 1
         widths = [self.features * min(8, 2**level) for level in range(innermost + 1)]
         skips = []
         for level, width in enumerate(widths):
-            maps = leaky_relu(maps) if level else maps
+            if level:
+                maps = leaky_relu(self._widen(maps, latents) if self.latents_everywhere else maps)
             maps = self._convolve(maps, f"down_{level}", width, strided_convolution, size=4)
             if 0 < level < innermost:
                 maps = self._normalize(maps, mode, f"down_{level}_norm")
@@ -195,7 +214,7 @@ class UNet(_Translator):
         return self._convolve(nn.relu(maps), "up_0", self.image_shape[2], transposed_convolution, size=4, bias=True)
 
 
-class ResNet(_Translator):
+class ResNet(Translator):
     """CycleGAN's generator (of Johnson et al., arXiv 1603.08155): residual blocks at a quarter of the size.
 
     Attributes:
@@ -212,38 +231,40 @@ class ResNet(_Translator):
 
     @property
     def size_multiple(self) -> int:
-        """See ``_Translator``."""
+        """See ``Translator``."""
         return 4
 
     @property
     def smallest_size(self) -> int:
-        """See ``_Translator``; a quarter of it has a reflection."""
+        """See ``Translator``; a quarter of it has a reflection."""
         return 8
 
-    def _translate(self, maps: Array, mode: Mode) -> Array:
+    def _translate(self, maps: Array, latents: Array, mode: Mode) -> Array:
+        del latents
+
         def layer(maps: Array, name: str, width: int, convolution: Convolve, size: int = 3) -> Array:
             maps = self._convolve(maps, name, width, convolution, size)
             return self._normalize(maps, mode, f"{name}_norm")
 
         self.show(_continued(maps, 3))
-        maps = nn.relu(layer(maps, "input", self.features, _reflected, size=7))
+        maps = nn.relu(layer(maps, "input", self.features, reflected, size=7))
         for stage, width in enumerate((2 * self.features, 4 * self.features)):
             maps = self._convolve(maps, f"down_{stage}", width, _surrounded if self.antialias else _halved, size=3)
             self.show(maps)
             maps = nn.relu(self._normalize(maps, mode, f"down_{stage}_norm"))
             maps = _blurred_half(maps) if self.antialias else maps
         for block in range(self.num_blocks):
-            change = nn.relu(layer(maps, f"block_{block}_0", 4 * self.features, _reflected))
+            change = nn.relu(layer(maps, f"block_{block}_0", 4 * self.features, reflected))
             change = self._drop(change, mode, block)
-            maps = maps + layer(change, f"block_{block}_1", 4 * self.features, _reflected)
+            maps = maps + layer(change, f"block_{block}_1", 4 * self.features, reflected)
             self.show(maps)
         for stage, width in enumerate((2 * self.features, self.features)):
             maps = _interpolated_double(maps) if self.antialias else maps
             maps = nn.relu(layer(maps, f"up_{stage}", width, _surrounded if self.antialias else _doubled))
-        return self._convolve(maps, "output", self.image_shape[2], _reflected, size=7, bias=True)
+        return self._convolve(maps, "output", self.image_shape[2], reflected, size=7, bias=True)
 
 
-class PatchDiscriminator(_Convolutional, network.Discriminator):
+class PatchDiscriminator(Convolutional, network.Discriminator):
     """A logit for each patch of the image, [batch, height, width] (pix2pix, section 3.2.2).
 
     By default a patch is 70 x 70 pixels and there is one for every 8 x 8: 30 x 30 logits at 256 x 256.
@@ -289,14 +310,23 @@ class PatchDiscriminator(_Convolutional, network.Discriminator):
         return logits[..., 0].astype(jnp.float32)
 
 
-class _Convolution(nn.Module):
-    """A convolution with its parameters."""
+class Convolution(nn.Module):
+    """A convolution with its parameters.
+
+    Attributes:
+        width: channels out.
+        size: of the kernel along each axis.
+        convolution: ``(maps, kernel) -> maps``, which says how to stride and to pad.
+        use_bias: whether there is a bias, which begins at zero.
+        draw: what the kernel begins with.
+        dtype: what it computes in.
+    """
 
     width: int
     size: int
     convolution: Convolve
     use_bias: bool
-    draw: nn.initializers.Initializer
+    draw: Initializer
     dtype: DTypeLike
 
     @nn.compact
@@ -318,7 +348,9 @@ def _valid(maps: Array, kernel: Array) -> Array:
     return jnp.einsum("bhwi,io->bhwo", jnp.concatenate(shifts, axis=-1), kernel.reshape(-1, kernel.shape[-1]))
 
 
-def _reflected(maps: Array, kernel: Array) -> Array:
+def reflected(
+    maps: Float[Array, "batch height width channels"], kernel: Float[Array, "size size channels width_out"]
+) -> Float[Array, "batch height width width_out"]:
     """Of an odd size and stride one, to the same size: the maps go on as their reflection."""
     return _valid(_continued(maps, len(kernel) // 2), kernel)
 
