@@ -79,7 +79,7 @@ def config(
     terms: list[Term] = [RealDistance(joins(distance, 1.0) if adversarial or perceptual else 1.0)]
     if perceptual:
         terms.append(PerceptualDistance(joins(perceptual), Vgg19(vgg, download=download)))
-    layers = {"features": features, "num_blocks": num_blocks, "growth": growth}
+    layers: dict[str, Any] = {"features": features, "num_blocks": num_blocks, "growth": growth}
     gan = GAN(
         generator=RRDBNet(large, input_shape=small, dtype=jnp.dtype(dtype), **layers),
         discriminator=VGGDiscriminator(large, features=discriminator_features, dtype=jnp.dtype(dtype)),

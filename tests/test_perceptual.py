@@ -158,7 +158,9 @@ def test_features_of_a_network_of_evaluation(tmp_path: Path) -> None:
     assert len(calls) == 1
     reals = jnp.asarray(batch["images"], jnp.float32) / 127.5 - 1
     with jax.ensure_compile_time_eval():
-        maps = gan.generator_terms[0].network.maps(opened(), reals, ("features",))["features"]
+        (term,) = gan.generator_terms
+        assert isinstance(term, PerceptualDistance)
+        maps = term.network.maps(opened(), reals, ("features",))["features"]
         expected = opened()(batch["images"]).features
     np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-5)
     assert float(metrics["term/perceptual_distance"]) > 0

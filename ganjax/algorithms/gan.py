@@ -353,23 +353,24 @@ def _iterate(
         parts = {"num_microbatches": gan.num_microbatches, "axis_name": axis_name}
         return mean_gradients(loss, player.params, player.variables, draw, **parts)
 
+    def update_discriminator(player: Player, draw: Draw) -> tuple[Player, PyTree, Metrics, Carried]:
+        with jax.named_scope("discriminator"):
+            gradients, variables, (metrics, kept) = gradients_of(discriminator_loss, player, draw)
+        player = descend(gan.discriminator_optimizer, player, gradients, variables, images_seen)
+        return player, gradients, {**metrics, "d/grad_norm": optax.tree.norm(gradients)}, kept
+
+    def rest(player: Player, draw: Draw) -> tuple[Player, PyTree, Metrics, Carried]:
+        _, *shapes, _ = jax.eval_shape(update_discriminator, player, draw)
+        return player, *jax.tree.map(jnp.zeros_like, shapes), _of(gan.penalties, carried)
+
     discriminator, carried, found = state.discriminator, dict(state.carried), {}
     discriminator_metrics = {}
     for draw in discriminator_draws:
-
-        def update(player: Player = discriminator, draw: Draw = draw) -> tuple[Player, PyTree, Metrics, Carried]:
-            with jax.named_scope("discriminator"):
-                gradients, variables, (metrics, kept) = gradients_of(discriminator_loss, player, draw)
-            after = descend(gan.discriminator_optimizer, player, gradients, variables, images_seen)
-            return after, gradients, {**metrics, "d/grad_norm": optax.tree.norm(gradients)}, kept
-
         if rests(gan.discriminator_weight):
-            _, *shapes, _ = jax.eval_shape(update)
-            unchanged = (discriminator, *jax.tree.map(jnp.zeros_like, shapes), _of(gan.penalties, carried))
             acts = value_at(gan.discriminator_weight, images_seen) > 0
-            updated = jax.lax.cond(acts, update, lambda unchanged=unchanged: unchanged)
+            updated = jax.lax.cond(acts, update_discriminator, rest, discriminator, draw)
         else:
-            updated = update()
+            updated = update_discriminator(discriminator, draw)
         discriminator, gradients, discriminator_metrics, kept = updated
         found["discriminator"], carried = gradients, carried | kept
 
