@@ -17,7 +17,17 @@ from ganjax.algorithms import losses
 from ganjax.algorithms.bicycle_gan import BicycleGAN
 from ganjax.algorithms.cut import CUT
 from ganjax.algorithms.cycle_gan import CycleGAN
-from ganjax.algorithms.gan import GAN, TrainState, draw_latents, example_batch, gradients, init, sample, train_step
+from ganjax.algorithms.gan import (
+    GAN,
+    TrainState,
+    draw_latents,
+    example_batch,
+    gradients,
+    init,
+    iterate,
+    sample,
+    train_step,
+)
 from ganjax.algorithms.generator_terms import FeatureMatching, Generated, Judged, PathLength, RealDistance
 from ganjax.algorithms.generators import generator_state, with_generator
 from ganjax.algorithms.model import NetworksState, Player
@@ -80,6 +90,7 @@ __all__ = [
     "generator_state",
     "gradients",
     "init",
+    "iterate",
     "load_config",
     "losses",
     "reconstruct",

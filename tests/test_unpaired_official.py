@@ -11,10 +11,9 @@ import official_unpaired as official
 import pytest
 from official_translation import project
 
-from ganjax import CUT, Adam, CycleGAN, gradients, init
+from ganjax import CUT, Adam, CycleGAN, gradients, init, iterate
 from ganjax.algorithms import cut as cut_file
 from ganjax.algorithms import pool as pool_file
-from ganjax.algorithms.cycle_gan import _iterate
 from ganjax.models.heads import PatchHeads
 from ganjax.models.translation import PatchDiscriminator, ResNet
 
@@ -142,13 +141,13 @@ def test_three_iterations_of_cycle_gan_are_the_authors(kept: Any, monkeypatch: p
     monkeypatch.setattr(pool_file, "draw_places", draw_places)
 
     @jax.jit
-    def iterate(state: Any, batch: Any) -> Any:
+    def one_iteration(state: Any, batch: Any) -> Any:
         now.update(calls=-1, step=state.step)
-        return _iterate(gan, state, batch, jax.random.key(0), None)
+        return iterate(gan, state, batch, jax.random.key(0))
 
     start = state = with_weights(gan, THEIRS)
     for step in range(official.STEPS):
-        state, found, metrics = iterate(state, batch_of(step))
+        state, found, metrics = one_iteration(state, batch_of(step))
         for theirs, value in {
             "D_A": metrics["d/loss"],
             "D_B": metrics["backward_d/loss"],

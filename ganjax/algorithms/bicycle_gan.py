@@ -24,7 +24,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from ganjax.algorithms import losses
 from ganjax.algorithms.draws import Batch, Draw, draw_updates
-from ganjax.algorithms.gan import Metrics, draw_latents, gradients, init, train_step
+from ganjax.algorithms.gan import Metrics, draw_latents, init, iterate
 from ganjax.algorithms.gradients import mean_gradients
 from ganjax.algorithms.model import (
     NetworksState,
@@ -136,11 +136,11 @@ def init_bicycle_gan(model: BicycleGAN, key: Key[Array, ""]) -> NetworksState:
     return NetworksState(step=jnp.zeros((), jnp.int32), players=players, averages=averages)
 
 
-@train_step.register(BicycleGAN)  # pyright: ignore[reportArgumentType]
-def train_bicycle_gan_step(
+@iterate.register(BicycleGAN)  # pyright: ignore[reportArgumentType]
+def iterate_bicycle_gan(
     model: BicycleGAN, state: NetworksState, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
-) -> tuple[NetworksState, Metrics]:
-    """``train_step`` of a BicycleGAN: one update of all four networks, each against the others as they were before it.
+) -> tuple[NetworksState, dict[str, PyTree], Metrics]:
+    """An iteration of a BicycleGAN: one update of all four networks, each against the others as they were before it.
 
     Args:
         model: what is trained.
@@ -150,26 +150,9 @@ def train_bicycle_gan_step(
         axis_name: the mapped axis under ``shard_map`` or ``pmap``, over which ``batch`` is split.
 
     Returns:
-        The next state, and float32 scalars of the global batch, as the networks were before the update; the norms of
-        the parameters are of those after it.
+        The next state, the gradients of all four networks, and float32 scalars of the global batch, as the networks
+        were before the update; the norms of the parameters are of those after it.
     """
-    state, _, metrics = _iterate(model, state, batch, key, axis_name)
-    return state, metrics
-
-
-@gradients.register(BicycleGAN)  # pyright: ignore[reportArgumentType]
-def bicycle_gan_gradients(
-    model: BicycleGAN, state: NetworksState, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
-) -> tuple[dict[str, PyTree], Metrics]:
-    """``gradients`` of a BicycleGAN: of all four networks."""
-    _, found, metrics = _iterate(model, state, batch, key, axis_name)
-    return found, metrics
-
-
-def _iterate(
-    model: BicycleGAN, state: NetworksState, batch: Batch, key: Key[Array, ""], axis_name: str | None
-) -> tuple[NetworksState, dict[str, PyTree], Metrics]:
-    """The next state, the gradients that led to it, and the metrics."""
     step_key = jax.random.fold_in(key, state.step)
     batch = checked_batch(model, batch, num_draws=2)
     errand = Errand(*draw_updates(batch, step_key, num_updates=1, num_batches=2, axis_name=axis_name))

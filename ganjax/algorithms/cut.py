@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from ganjax.algorithms import losses
 from ganjax.algorithms.draws import Batch, Draw, Images, draw_updates
-from ganjax.algorithms.gan import Metrics, gradients, init, train_step
+from ganjax.algorithms.gan import Metrics, init, iterate
 from ganjax.algorithms.gradients import mean_gradients
 from ganjax.algorithms.model import (
     NetworksState,
@@ -194,37 +194,6 @@ def init_cut(cut: CUT, key: Key[Array, ""]) -> NetworksState:
     )
 
 
-@train_step.register(CUT)  # pyright: ignore[reportArgumentType]
-def train_cut_step(
-    cut: CUT, state: NetworksState, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
-) -> tuple[NetworksState, Metrics]:
-    """``train_step`` of a CUT: the discriminator's update, then that of the generator and the heads against it.
-
-    Args:
-        cut: what is trained.
-        state: may be donated.
-        batch: ``images`` and ``inputs``.
-        key: the run's one key, the same at every step.
-        axis_name: the mapped axis under ``shard_map`` or ``pmap``, over which ``batch`` is split.
-
-    Returns:
-        The next state, and float32 scalars of the global batch, as the networks were before their updates:
-        ``term/contrast`` is of inputs and what is made of them, ``term/identity_contrast`` of images, before they are
-        weighted; the norms of the parameters are of those after.
-    """
-    state, _, metrics = _iterate(cut, state, batch, key, axis_name)
-    return state, metrics
-
-
-@gradients.register(CUT)  # pyright: ignore[reportArgumentType]
-def cut_gradients(
-    cut: CUT, state: NetworksState, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
-) -> tuple[dict[str, PyTree], Metrics]:
-    """``gradients`` of a CUT: of ``generator``, ``discriminator`` and ``heads``."""
-    _, found, metrics = _iterate(cut, state, batch, key, axis_name)
-    return found, metrics
-
-
 class Chosen(NamedTuple):
     """What is drawn once for an iteration, for all its images.
 
@@ -245,10 +214,25 @@ def choose(cut: CUT, key: Key[Array, ""]) -> Chosen:
     return Chosen(jax.random.bernoulli(mirror), draw_positions(cut, first), draw_positions(cut, second))
 
 
-def _iterate(
-    cut: CUT, state: NetworksState, batch: Batch, key: Key[Array, ""], axis_name: str | None
+@iterate.register(CUT)  # pyright: ignore[reportArgumentType]
+def iterate_cut(
+    cut: CUT, state: NetworksState, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
 ) -> tuple[NetworksState, dict[str, PyTree], Metrics]:
-    """The next state, the gradients that led to it, and the metrics."""
+    """An iteration of a CUT: the discriminator's update, then that of the generator and the heads against it.
+
+    Args:
+        cut: what is trained.
+        state: may be donated.
+        batch: ``images`` and ``inputs``.
+        key: the run's one key, the same at every step.
+        axis_name: the mapped axis under ``shard_map`` or ``pmap``, over which ``batch`` is split.
+
+    Returns:
+        The next state, the gradients of ``generator``, ``discriminator`` and ``heads``, and float32 scalars of the
+        global batch, as the networks were before their updates: ``term/contrast`` is of inputs and what is made of
+        them, ``term/identity_contrast`` of images, before they are weighted; the norms of the parameters are of those
+        after.
+    """
     step_key = jax.random.fold_in(key, state.step)
     (draw,) = draw_updates(checked_batch(cut, batch), step_key, num_updates=0, num_batches=1, axis_name=axis_name)
     chosen = choose(cut, step_key)

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from ganjax.algorithms import losses
 from ganjax.algorithms.draws import Batch, Draw, Images, draw_updates
-from ganjax.algorithms.gan import Metrics, gradients, init, train_step
+from ganjax.algorithms.gan import Metrics, init, iterate
 from ganjax.algorithms.gradients import in_parts, mean_gradients
 from ganjax.algorithms.model import (
     NetworksState,
@@ -159,37 +159,6 @@ def init_cycle_gan(gan: CycleGAN, key: Key[Array, ""]) -> NetworksState:
     )
 
 
-@train_step.register(CycleGAN)  # pyright: ignore[reportArgumentType]
-def train_cycle_gan_step(
-    gan: CycleGAN, state: NetworksState, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
-) -> tuple[NetworksState, Metrics]:
-    """``train_step`` of a CycleGAN: the generators' update, then the discriminators' on the fakes of before it.
-
-    Args:
-        gan: what is trained.
-        state: may be donated.
-        batch: ``images`` and ``inputs``.
-        key: the run's one key, the same at every step.
-        axis_name: the mapped axis under ``shard_map`` or ``pmap``, over which ``batch`` is split.
-
-    Returns:
-        The next state, and float32 scalars of the global batch, as the networks were before their updates: adversarial
-        losses (``g/loss``, ``d/loss``), terms before they are weighted (``term/cycle``, ``term/identity``), and the
-        same of the way back (``backward_g/loss``); the norms of the parameters are of those after.
-    """
-    state, _, metrics = _iterate(gan, state, batch, key, axis_name)
-    return state, metrics
-
-
-@gradients.register(CycleGAN)  # pyright: ignore[reportArgumentType]
-def cycle_gan_gradients(
-    gan: CycleGAN, state: NetworksState, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
-) -> tuple[dict[str, PyTree], Metrics]:
-    """``gradients`` of a CycleGAN: of its four networks by name."""
-    _, found, metrics = _iterate(gan, state, batch, key, axis_name)
-    return found, metrics
-
-
 class _Networks:
     """The four as they are in one loss: each pass leaves its other collections for the next one."""
 
@@ -218,10 +187,25 @@ class _Judgement(NamedTuple):
     inputs: Inputs
 
 
-def _iterate(
-    gan: CycleGAN, state: NetworksState, batch: Batch, key: Key[Array, ""], axis_name: str | None
+@iterate.register(CycleGAN)  # pyright: ignore[reportArgumentType]
+def iterate_cycle_gan(
+    gan: CycleGAN, state: NetworksState, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
 ) -> tuple[NetworksState, dict[str, PyTree], Metrics]:
-    """The next state, the gradients that led to it, and the metrics."""
+    """An iteration of a CycleGAN: the generators' update, then the discriminators' on the fakes of before it.
+
+    Args:
+        gan: what is trained.
+        state: may be donated.
+        batch: ``images`` and ``inputs``.
+        key: the run's one key, the same at every step.
+        axis_name: the mapped axis under ``shard_map`` or ``pmap``, over which ``batch`` is split.
+
+    Returns:
+        The next state, the gradients of its four networks by name, and float32 scalars of the global batch, as the
+        networks were before their updates: adversarial losses (``g/loss``, ``d/loss``), terms before they are weighted
+        (``term/cycle``, ``term/identity``), and the same of the way back (``backward_g/loss``); the norms of the
+        parameters are of those after.
+    """
     step_key = jax.random.fold_in(key, state.step)
     (draw,) = draw_updates(checked_batch(gan, batch), step_key, num_updates=0, num_batches=1, axis_name=axis_name)
     batch_size = global_batch_size(draw.reals.shape[0], axis_name)

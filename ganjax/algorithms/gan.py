@@ -245,7 +245,7 @@ def train_step(
         The next state, and float32 scalars of the global batch, as the networks were before their updates; the norms of
         the parameters are of those after, and finite if all of them are.
     """
-    state, _, metrics = _iterate(gan, state, batch, key, axis_name)
+    state, _, metrics = iterate(gan, state, batch, key, axis_name=axis_name)
     return state, metrics
 
 
@@ -260,14 +260,15 @@ def gradients(
         The generator's are those against the opponent that it meets, which with ``alternating`` updates is the updated
         one; of several updates of the discriminator they are the last one's.
     """
-    _, found, metrics = _iterate(gan, state, batch, key, axis_name)
+    _, found, metrics = iterate(gan, state, batch, key, axis_name=axis_name)
     return found, metrics
 
 
-def _iterate(
-    gan: GAN, state: TrainState, batch: Batch, key: Key[Array, ""], axis_name: str | None
+@functools.singledispatch
+def iterate(
+    gan: GAN, state: TrainState, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
 ) -> tuple[TrainState, dict[str, PyTree], Metrics]:
-    """The next state, the gradients that led to it, and the metrics."""
+    """Both: the next state, the gradients that led to it, and the metrics. Other models register theirs here."""
     *discriminator_draws, generator_draw = _draw(gan, batch, jax.random.fold_in(key, state.step), axis_name)
     batch_size = global_batch_size(generator_draw.reals.shape[0], axis_name)
     images_seen = state.step.astype(jnp.float32) * batch_size

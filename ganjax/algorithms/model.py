@@ -1,8 +1,7 @@
 """What the loop, the sampler and the measurements ask of anything that is trained, and the parts of its step.
 
 ``GAN`` (``gan.py``) and ``VAE`` (``vae.py``) are two such models. Another is a frozen dataclass with the attributes of
-``Model``, a state with those of ``State``, and functions registered with ``init``, ``train_step`` and ``gradients`` of
-``gan.py``.
+``Model``, a state with those of ``State``, and functions registered with ``init`` and ``iterate`` of ``gan.py``.
 """
 
 from collections.abc import Mapping

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from ganjax.algorithms import losses
 from ganjax.algorithms.draws import Batch, Draw, Images, draw_updates
-from ganjax.algorithms.gan import Metrics, draw_latents, gradients, init, train_step
+from ganjax.algorithms.gan import Metrics, draw_latents, init, iterate
 from ganjax.algorithms.gradients import mean_gradients
 from ganjax.algorithms.model import (
     NetworksState,
@@ -140,11 +140,11 @@ def init_munit(model: MUNIT, key: Key[Array, ""]) -> NetworksState:
     return NetworksState(step=jnp.zeros((), jnp.int32), players=players, averages=averages)
 
 
-@train_step.register(MUNIT)  # pyright: ignore[reportArgumentType]
-def train_munit_step(
+@iterate.register(MUNIT)  # pyright: ignore[reportArgumentType]
+def iterate_munit(
     model: MUNIT, state: NetworksState, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
-) -> tuple[NetworksState, Metrics]:
-    """``train_step`` of a MUNIT: an update of both discriminators, then, against these, of the generator.
+) -> tuple[NetworksState, dict[str, PyTree], Metrics]:
+    """An iteration of a MUNIT: an update of both discriminators, then, against these, of the generator.
 
     Args:
         model: what is trained.
@@ -154,26 +154,9 @@ def train_munit_step(
         axis_name: the mapped axis under ``shard_map`` or ``pmap``, over which ``batch`` is split.
 
     Returns:
-        The next state, and float32 scalars of the global batch, as the networks were before their updates; the norms of
-        the parameters are of those after.
+        The next state, the gradients of all three networks, and float32 scalars of the global batch, as the networks
+        were before their updates; the norms of the parameters are of those after.
     """
-    state, _, metrics = _iterate(model, state, batch, key, axis_name)
-    return state, metrics
-
-
-@gradients.register(MUNIT)  # pyright: ignore[reportArgumentType]
-def munit_gradients(
-    model: MUNIT, state: NetworksState, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
-) -> tuple[dict[str, PyTree], Metrics]:
-    """``gradients`` of a MUNIT: of all three networks."""
-    _, found, metrics = _iterate(model, state, batch, key, axis_name)
-    return found, metrics
-
-
-def _iterate(
-    model: MUNIT, state: NetworksState, batch: Batch, key: Key[Array, ""], axis_name: str | None
-) -> tuple[NetworksState, dict[str, PyTree], Metrics]:
-    """The next state, the gradients that led to it, and the metrics."""
     step_key = jax.random.fold_in(key, state.step)
     batch = checked_batch(model, batch, num_draws=2)
     critic_draw, draw = draw_updates(batch, step_key, num_updates=1, num_batches=1, axis_name=axis_name)

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from ganjax.algorithms import losses
 from ganjax.algorithms.draws import Batch, Draw, Images, draw_updates
-from ganjax.algorithms.gan import InputFunction, Metrics, draw_latents, gradients, init, train_step
+from ganjax.algorithms.gan import InputFunction, Metrics, draw_latents, init, iterate
 from ganjax.algorithms.gradients import mean_gradients
 from ganjax.algorithms.model import (
     NetworksState,
@@ -166,11 +166,11 @@ def init_star_gan(model: StarGAN, key: Key[Array, ""]) -> NetworksState:
     )
 
 
-@train_step.register(StarGAN)  # pyright: ignore[reportArgumentType]
-def train_star_gan_step(
+@iterate.register(StarGAN)  # pyright: ignore[reportArgumentType]
+def iterate_star_gan(
     model: StarGAN, state: NetworksState, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
-) -> tuple[NetworksState, Metrics]:
-    """``train_step`` of a StarGAN: the discriminator's updates, the generator's, and the average of its weights.
+) -> tuple[NetworksState, dict[str, PyTree], Metrics]:
+    """An iteration of a StarGAN: the discriminator's updates, the generator's, and the average of its weights.
 
     Args:
         model: what is trained.
@@ -180,26 +180,10 @@ def train_star_gan_step(
         axis_name: the mapped axis under ``shard_map`` or ``pmap``, over which ``batch`` is split.
 
     Returns:
-        The next state, and float32 scalars of the global batch, as the networks were before their updates; the norms of
-        the parameters are of those after.
+        The next state, the gradients of ``generator`` and ``discriminator``, of the latter's last update, and float32
+        scalars of the global batch, as the networks were before their updates; the norms of the parameters are of those
+        after.
     """
-    state, _, metrics = _iterate(model, state, batch, key, axis_name)
-    return state, metrics
-
-
-@gradients.register(StarGAN)  # pyright: ignore[reportArgumentType]
-def star_gan_gradients(
-    model: StarGAN, state: NetworksState, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
-) -> tuple[dict[str, PyTree], Metrics]:
-    """``gradients`` of a StarGAN: of ``generator`` and ``discriminator``, of the latter's last update."""
-    _, found, metrics = _iterate(model, state, batch, key, axis_name)
-    return found, metrics
-
-
-def _iterate(
-    model: StarGAN, state: NetworksState, batch: Batch, key: Key[Array, ""], axis_name: str | None
-) -> tuple[NetworksState, dict[str, PyTree], Metrics]:
-    """The next state, the gradients that led to it, and the metrics."""
     *discriminator_errands, generator_errand = _errands(model, batch, jax.random.fold_in(key, state.step), axis_name)
     batch_size = global_batch_size(generator_errand.draw.reals.shape[0], axis_name)
     images_seen = state.step.astype(jnp.float32) * batch_size
