@@ -8,19 +8,16 @@ the perceptual and the adversarial loss join: `--psnr-images` says when. Boxes a
 and the small ones made of them in the step, by MATLAB's bicubic; they are mirrored, and not turned by quarters.
 """
 
-import math
 from pathlib import Path
 from typing import Any, Literal
 
 import jax.numpy as jnp
 
-from ganjax import GAN, Adam, Config, PerceptualDistance, RealDistance, Run, Schedule, Steps, losses
-from ganjax.algorithms.terms import Term
-from ganjax.augment.inputs import Bicubic
+from ganjax import Config, Run, losses
 from ganjax.data import Folder, Tfds
-from ganjax.evaluation.vgg19 import Vgg19
 from ganjax.models.restoration import RRDBNet
 from ganjax.models.srgan import VGGDiscriminator
+from ganjax.recipes import enlarging_experiment
 
 
 def config(
@@ -67,31 +64,22 @@ def config(
         dtype: what the layers compute in; bfloat16 is for accelerators.
     """
 
-    def joins(weight: float, before: float = 0.0) -> Schedule:
-        if not weight:
-            return Steps((0.0,), ())
-        return Steps((before, weight), (psnr_images,)) if psnr_images else weight
-
     large, small = (size, size, 3), (size // scale, size // scale, 3)
-    halvings = tuple(psnr_images + batch_size * updates for updates in (50_000, 100_000, 200_000, 300_000))
-    rates = tuple(learning_rate / 2**halving for halving in range(5))
-    adam = Adam(Steps((psnr_rate, *rates), (psnr_images, *halvings)), b1=0.9, b2=0.99)
-    terms: list[Term] = [RealDistance(joins(distance, 1.0) if adversarial or perceptual else 1.0)]
-    if perceptual:
-        terms.append(PerceptualDistance(joins(perceptual), Vgg19(vgg, download=download)))
     layers: dict[str, Any] = {"features": features, "num_blocks": num_blocks, "growth": growth}
-    gan = GAN(
+    gan = enlarging_experiment(
         generator=RRDBNet(large, input_shape=small, dtype=jnp.dtype(dtype), **layers),
         discriminator=VGGDiscriminator(large, features=discriminator_features, dtype=jnp.dtype(dtype)),
-        generator_optimizer=adam,
-        discriminator_optimizer=adam,
         loss=losses.relativistic_average,
-        adversarial_weight=joins(adversarial),
-        discriminator_weight=joins(float(adversarial > 0)),
-        generator_terms=tuple(terms),
-        inputs=Bicubic(scale),
-        updates="simultaneous",
-        ema_half_life=batch_size * math.log(0.5) / math.log(0.999),  # an average of 0.999 an update
+        scale=scale,
+        batch_size=batch_size,
+        psnr_images=psnr_images,
+        psnr_rate=psnr_rate,
+        learning_rate=learning_rate,
+        distance=distance,
+        perceptual=perceptual,
+        adversarial=adversarial,
+        vgg=vgg,
+        download=download,
     )
     run = Run(
         batch_size=batch_size,
