@@ -12,7 +12,7 @@ device that computes it, so every way of spreading the work gives the same numbe
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, Literal, no_type_check
+from typing import Any, Literal, TypeVar, no_type_check
 
 import flax.linen as nn
 import flax.struct
@@ -51,6 +51,7 @@ from ganjax.models.layers import fit_maps
 from ganjax.platform.forms import current_forms
 
 Metrics = dict[str, Float[Array, ""]]
+StateT = TypeVar("StateT", bound=State)
 Side = Literal["real", "fake"]
 Logits = Float[Array, "batch *patches"]
 Augmentation = Callable[[Images, Key[Array, " batch"], Float[Array, ""]], Images]
@@ -228,9 +229,9 @@ def init(
 
 @functools.singledispatch
 def train_step(
-    gan: GAN, state: TrainState, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
-) -> tuple[TrainState, Metrics]:
-    """One whole GAN iteration.
+    gan: Model, state: StateT, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
+) -> tuple[StateT, Metrics]:
+    """One whole iteration of a GAN, or of another model.
 
     Args:
         gan: what is trained.
@@ -245,19 +246,20 @@ def train_step(
         The next state, and float32 scalars of the global batch, as the networks were before their updates; the norms of
         the parameters are of those after, and finite if all of them are.
     """
-    state, _, metrics = iterate(gan, state, batch, key, axis_name=axis_name)
-    return state, metrics
+    after: Any
+    after, _, metrics = iterate(gan, state, batch, key, axis_name=axis_name)
+    return after, metrics
 
 
 @functools.singledispatch
 def gradients(
-    gan: GAN, state: TrainState, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
+    gan: Model, state: State, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
 ) -> tuple[dict[str, PyTree], Metrics]:
     """What ``train_step`` descends along, of the same arguments, and its metrics.
 
     Returns:
-        The gradients with respect to the parameters of ``generator`` and of ``discriminator``, before their optimizers.
-        The generator's are those against the opponent that it meets, which with ``alternating`` updates is the updated
+        The gradients with respect to the parameters of each network by its name, before their optimizers. A GAN's
+        generator's are those against the opponent that it meets, which with ``alternating`` updates is the updated
         one; of several updates of the discriminator they are the last one's.
     """
     _, found, metrics = iterate(gan, state, batch, key, axis_name=axis_name)
