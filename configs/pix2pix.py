@@ -84,6 +84,7 @@ def config(
         generator_optimizer=adam,
         discriminator_optimizer=adam,
         loss=losses.non_saturating,
+        discriminator_weight=0.5,
         generator_terms=(RealDistance(distance),),
         inputs=make,
         ema_half_life=0.0,

@@ -14,17 +14,34 @@ import sys
 
 from ganjax import augment
 from ganjax.algorithms import losses
-from ganjax.algorithms.gan import GAN, TrainState, draw_latents, example_batch, gradients, init, sample, train_step
+from ganjax.algorithms.bicycle_gan import BicycleGAN
+from ganjax.algorithms.cut import CUT
+from ganjax.algorithms.cycle_gan import CycleGAN
+from ganjax.algorithms.gan import (
+    GAN,
+    TrainState,
+    draw_latents,
+    example_batch,
+    gradients,
+    init,
+    iterate,
+    sample,
+    train_step,
+)
 from ganjax.algorithms.generator_terms import FeatureMatching, Generated, Judged, PathLength, RealDistance
-from ganjax.algorithms.model import Player
+from ganjax.algorithms.generators import generator_state, with_generator
+from ganjax.algorithms.model import NetworksState, Player
+from ganjax.algorithms.munit import MUNIT
 from ganjax.algorithms.optimizers import Adam
 from ganjax.algorithms.penalties import R1, R2, WGANGP, Scored
+from ganjax.algorithms.perceptual import PerceptualDistance
+from ganjax.algorithms.star_gan import StarGAN
 from ganjax.algorithms.terms import Term
 from ganjax.algorithms.vae import VAE, VAEState, reconstruct
 from ganjax.compiling.launch import train_steps
 from ganjax.data import DeviceDataset
 from ganjax.ground.errors import Fault, UserError
-from ganjax.ground.schedules import CosineRamp, Schedule
+from ganjax.ground.schedules import CosineRamp, Halving, LinearDecay, Schedule, Steps
 from ganjax.models import Condition
 from ganjax.runs import train
 from ganjax.runs.config import Config, Run, load_config
@@ -33,26 +50,36 @@ from ganjax.runs.config import Config, Run, load_config
 sys.modules |= {"ganjax.losses": losses, "ganjax.train": train}
 
 __all__ = [
+    "CUT",
     "GAN",
+    "MUNIT",
     "R1",
     "R2",
     "VAE",
     "WGANGP",
     "Adam",
+    "BicycleGAN",
     "Condition",
     "Config",
     "CosineRamp",
+    "CycleGAN",
     "DeviceDataset",
     "Fault",
     "FeatureMatching",
     "Generated",
+    "Halving",
     "Judged",
+    "LinearDecay",
+    "NetworksState",
     "PathLength",
+    "PerceptualDistance",
     "Player",
     "RealDistance",
     "Run",
     "Schedule",
     "Scored",
+    "StarGAN",
+    "Steps",
     "Term",
     "TrainState",
     "UserError",
@@ -60,8 +87,10 @@ __all__ = [
     "augment",
     "draw_latents",
     "example_batch",
+    "generator_state",
     "gradients",
     "init",
+    "iterate",
     "load_config",
     "losses",
     "reconstruct",
@@ -69,4 +98,5 @@ __all__ = [
     "train",
     "train_step",
     "train_steps",
+    "with_generator",
 ]

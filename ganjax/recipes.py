@@ -1,20 +1,29 @@
 """What the experiments of a paper share, so that a config states only what sets it apart."""
 
-from typing import Literal
+import math
+from pathlib import Path
+from typing import Any, Literal
 
+import flax.linen as nn
 import jax.numpy as jnp
 
 from ganjax import augment
 from ganjax.algorithms import losses
 from ganjax.algorithms.gan import GAN
+from ganjax.algorithms.generator_terms import RealDistance
 from ganjax.algorithms.optimizers import Adam
 from ganjax.algorithms.penalties import R1, R2
+from ganjax.algorithms.perceptual import PerceptualDistance
+from ganjax.algorithms.terms import Term
+from ganjax.augment.inputs import Bicubic
+from ganjax.data import Folder, Tfds, Unpaired
+from ganjax.evaluation.vgg19 import Vgg19
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
-from ganjax.ground.schedules import CosineRamp, Number
+from ganjax.ground.schedules import CosineRamp, Number, Schedule, Steps
 from ganjax.models import r3gan
 
-__all__ = ["r3gan_experiment", "r3gan_widths"]
+__all__ = ["enlarging_experiment", "r3gan_experiment", "r3gan_widths", "unpaired_images"]
 
 
 def r3gan_widths(width: int, size: int) -> tuple[int, ...]:
@@ -93,4 +102,89 @@ def r3gan_experiment(
         augmentation_strength=CosineRamp(0.0, augmentation, burn_in) if augmentation else 1.0,
         ema_half_life=CosineRamp(0.0, ema_half_life, burn_in),
         num_microbatches=num_microbatches,
+    )
+
+
+def unpaired_images(
+    path: Path | None, inputs: Path | None, dataset: str, *, size: int, crop_from: int | None, mirror: bool
+) -> Unpaired:
+    """Two sets of colour images, of two folders, or of one of TensorFlow Datasets' cycle_gan (arXiv 1703.10593).
+
+    Args:
+        path: a folder or a .zip of the images to make.
+        inputs: one of the images to start from.
+        dataset: in place of both: its trainB is made of its trainA.
+        size: pixels a side.
+        crop_from: pixels a side that an image is fitted to before a box of size is cut; None: shown whole.
+        mirror: whether every image is also shown flipped.
+
+    Raises:
+        UserError: one of path and inputs is given without the other.
+    """
+    if (path is None) != (inputs is None):
+        raise UserError(f"path is {path} and inputs is {inputs}; give both: what to make, and what to start from")
+    fitted: dict[str, Any] = {"size": size, "mirror": mirror, "upsample": True, "crop_from": crop_from}
+    if path is None or inputs is None:
+        name = f"cycle_gan/{dataset}"
+        return Unpaired(Tfds(name, split="trainB", **fitted), inputs=Tfds(name, split="trainA", **fitted))
+    return Unpaired(Folder(path, **fitted), inputs=Folder(inputs, **fitted))
+
+
+def enlarging_experiment(
+    *,
+    generator: nn.Module,
+    discriminator: nn.Module,
+    loss: losses.Loss,
+    scale: int,
+    batch_size: int,
+    psnr_images: int,
+    psnr_rate: float,
+    learning_rate: float,
+    distance: float,
+    perceptual: float,
+    adversarial: float,
+    vgg: Path | None = None,
+    download: bool = False,
+) -> GAN:
+    """SRGAN and ESRGAN as BasicSR trains them: near to the pixels first, then with the other losses (arXiv 1809.00219).
+
+    Args:
+        generator: starts from images that are smaller by ``scale``.
+        discriminator: of its images.
+        loss: the adversarial objective.
+        scale: how many times as high and wide an image becomes; the small ones are MATLAB's bicubic.
+        batch_size: images an update.
+        psnr_images: images until the perceptual and the adversarial loss join.
+        psnr_rate: learning rate until then.
+        learning_rate: of both networks from then on; halved after 50,000, 100,000, 200,000 and 300,000 updates.
+        distance: weight of the mean absolute difference from then on; until then it is all that there is.
+        perceptual: weight of that in VGG-19's features; 0: without.
+        adversarial: weight of the adversarial loss; 0: without.
+        vgg: a file with VGG-19's weights; None: the published one, in the cache folder.
+        download: fetches that where it is not there.
+    """
+
+    def joins(weight: float, before: float = 0.0) -> Schedule:
+        if not weight:
+            return Steps((0.0,), ())
+        return Steps((before, weight), (psnr_images,)) if psnr_images else weight
+
+    halvings = tuple(psnr_images + batch_size * updates for updates in (50_000, 100_000, 200_000, 300_000))
+    rates = tuple(learning_rate / 2**halving for halving in range(5))
+    adam = Adam(Steps((psnr_rate, *rates), (psnr_images, *halvings)), b1=0.9, b2=0.99)
+    terms: list[Term] = [RealDistance(joins(distance, 1.0) if adversarial or perceptual else 1.0)]
+    if perceptual:
+        terms.append(PerceptualDistance(joins(perceptual), Vgg19(vgg, download=download)))
+    return GAN(
+        generator=generator,
+        discriminator=discriminator,
+        generator_optimizer=adam,
+        discriminator_optimizer=adam,
+        loss=loss,
+        adversarial_weight=joins(adversarial),
+        discriminator_weight=joins(float(adversarial > 0)),
+        generator_terms=tuple(terms),
+        inputs=Bicubic(scale),
+        updates="simultaneous",
+        ema_half_life=batch_size * math.log(0.5) / math.log(0.999),  # an average of 0.999 an update
     )

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ganjax import Player, init
+from ganjax import NetworksState, Player, init
 
 
 def random_state(gan: Any, seed: int = 0) -> Any:
@@ -30,6 +30,9 @@ def random_state(gan: Any, seed: int = 0) -> Any:
         )
 
     players = {name: player(shapes) for name, shapes in shapes.players.items()}
+    if isinstance(shapes, NetworksState):
+        averages = {name: jax.tree.map(jnp.copy, players[name].params) for name in shapes.averages}
+        return NetworksState(jnp.zeros((), jnp.int32), players, averages, constant(0, shapes.carried))
     rest: dict[str, Any] = {"ema_params": jax.tree.map(jnp.copy, players["generator"].params)}
     if "encoder" in players:
         rest["ema_encoder_params"] = jax.tree.map(jnp.copy, players["encoder"].params)

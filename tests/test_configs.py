@@ -35,6 +35,8 @@ PRESETS = {name: [] for name in CONFIGS if name not in ("r3gan_ffhq", "r3gan_ima
     for name, size in (("ffhq", 64), ("ffhq", 256), ("imagenet", 32), ("imagenet", 64))
 }
 FLOAT32 = ["--dtype", "float32"]  # bfloat16 is slow on a CPU
+ENLARGERS = ["--features", "4", "--num-blocks", "1", "--discriminator-features", "4", "--size", "32"]
+ENLARGERS += ["--perceptual", "0", "--psnr-images", "0"]  # without weights of others, and with the GAN at once
 # The smallest networks that a config's own flags allow.
 NARROW = {
     "quickstart": ["--features", "4"],
@@ -42,10 +44,20 @@ NARROW = {
     "vae_digits": ["--features", "4"],
     "vae_fashion_mnist": ["--features", "4"],
     "mlp_digits": ["--width", "8"],
-    "colouring_cifar10": ["--features", "4"],
+    "cut": ["--features", "4", "--num-blocks", "1", "--num-positions", "4", "--size", "32"],
+    "cycle_digits": ["--features", "4", "--num-blocks", "1"],
+    "cycle_gan": ["--features", "4", "--num-blocks", "1", "--size", "32"],
+    "pix2pix_cifar10": ["--features", "4"],
+    "dcgan": ["--features", "4", "--size", "16"],
+    "enlarging_cifar10": ["--features", "4", "--num-blocks", "1", "--adversarial", "0.05"],
+    "esrgan": [*ENLARGERS, "--growth", "4"],
+    "srgan": ENLARGERS,
     "dcgan_fashion_mnist": ["--features", "4"],
     "pix2pix": ["--start", "edges", "--features", "4", "--size", "64", "--crop-from", "None"],
-    "realesrgan": ["--features", "4", "--num-blocks", "1", "--growth", "4", "--size", "32"],
+    "realesrgan": ["--features", "4", "--num-blocks", "1", "--growth", "4", "--size", "32", "--degradation", "area"],
+    "bicycle_gan": ["--features", "2", "--size", "32"],
+    "munit": ["--features", "2", "--num-blocks", "1", "--size", "16", "--num-scales", "1"],
+    "star_gan": ["--features", "4", "--num-blocks", "1", "--size", "16", "--discriminator-updates", "2"],
     "r3gan_fashion_mnist": ["--width", "16", *FLOAT32],
     "r3gan_ffhq_64": ["--width", "16", *FLOAT32],
     "r3gan_ffhq_256": ["--width", "64", *FLOAT32],
@@ -378,7 +390,7 @@ def config(*, path: Path = Path("images"), other: Path | None = None) -> Config:
 
 def path_of(config_file: Path, *flags: str) -> Any:
     data: Any = load_config(config_file, flags).data
-    return data.path
+    return getattr(data, "images", data).path
 
 
 def test_a_url_stays_whole_in_a_flag_of_a_path(tmp_path, monkeypatch):
@@ -396,7 +408,8 @@ def test_a_url_stays_whole_in_a_flag_of_a_path(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if "path: Path" in CONFIGS[name].read_text()])
 def test_every_config_takes_a_url(name):
-    assert str(path_of(CONFIGS[name], "--path", "gs://bucket/x.npz")) == "gs://bucket/x.npz"
+    beside = ["--inputs", "gs://bucket/y.npz"] if name in ("cut", "cycle_gan") else []
+    assert str(path_of(CONFIGS[name], "--path", "gs://bucket/x.npz", *beside)) == "gs://bucket/x.npz"
 
 
 # --- where config files are, and what they import ---

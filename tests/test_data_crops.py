@@ -5,13 +5,18 @@ import pathlib
 import pickle
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
+from etils import epath
 from PIL import Image
 
+from ganjax.cli import main
 from ganjax.data import Folder, Pairs, open_feed, order
 from ganjax.data.crops import CENTRE, crop_picture, draw_places
 from ganjax.ground.errors import UserError
+from ganjax.runs.sampling import restore_state
+from ganjax.runs.workdir import load_workdir
 
 
 def coordinates(height: int, width: int) -> np.ndarray:
@@ -160,3 +165,41 @@ def test_smaller_pictures_are_enlarged_as_far_as_they_must(photos: pathlib.Path)
         image, name="x", image_shape=(24, 24, 3), upsample=True, crop_from="original", place=(0.0, 0.999)
     )
     np.testing.assert_array_equal(cropped, np.asarray(image.resize((96, 24), Image.Resampling.LANCZOS))[:, 72:])
+
+
+CONFIG = """
+from pathlib import Path
+
+from ganjax import GAN, Adam, Config, Run
+from ganjax.data import Folder
+from ganjax.models import mlp
+
+
+def config(*, path: Path) -> Config:
+    adam, shape = Adam(1e-3), (8, 8, 3)
+    gan = GAN(
+        generator=mlp.Generator(shape, latent_size=4, hidden=(8,)),
+        discriminator=mlp.Discriminator(shape, hidden=(8,)),
+        generator_optimizer=adam,
+        discriminator_optimizer=adam,
+    )
+    run = Run(batch_size=8, total_images=32, log_every=8, sample_every=32, checkpoint_every=8, num_samples=4)
+    return Config(gan=gan, data=Folder(path, size=8, crop_from="original", mirror=True), run=run)
+"""
+
+
+def test_a_run_on_crops_goes_on_bit_for_bit(tmp_path: pathlib.Path) -> None:
+    for index in range(8):
+        pixels = np.random.default_rng(index).integers(0, 256, (20 + index, 24, 3), np.uint8)
+        write(tmp_path / "photos" / f"{index}.png", pixels)
+    (tmp_path / "own.py").write_text(CONFIG)
+    command = ["train", str(tmp_path / "own.py"), "--path", str(tmp_path / "photos"), "--workdir"]
+    assert main([*command, str(tmp_path / "whole")]) == 0
+    assert main([*command, str(tmp_path / "parts"), "--run.total-images", "16"]) == 0
+    assert main([*command, str(tmp_path / "parts")]) == 0
+    states = [
+        restore_state(load_workdir(epath.Path(tmp_path / name)), epath.Path(tmp_path / name))
+        for name in ("whole", "parts")
+    ]
+    assert int(states[1].step) == 4
+    jax.tree.map(np.testing.assert_array_equal, *states)

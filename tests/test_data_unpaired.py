@@ -12,7 +12,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from ganjax import load_config
-from ganjax.data import ArraySource, Folder, Npz, ReadableSource, Source, Unpaired, open_feed, order
+from ganjax.data import ArraySource, Folder, Npz, ReadableSource, ResidentFeed, Source, Unpaired, open_feed, order
 from ganjax.ground.errors import UserError
 from ganjax.runs.config import describe
 
@@ -74,6 +74,7 @@ def test_each_has_an_order_of_its_own(resident: str, mirror: bool) -> None:
 
 def test_several_steps_a_launch_take_the_same_batches() -> None:
     feed = open_feed(Unpaired(Numbers(7), inputs=Numbers(5)).open(), seed=0, rows_per_step=4, resident="device")
+    assert isinstance(feed, ResidentFeed)
     with feed.iterate(0) as inputs:
         single = [feed.batch(feed.arrays, one) for one in itertools.islice(inputs, 3)]
     with feed.iterate(0, [3]) as inputs:

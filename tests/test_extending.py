@@ -309,8 +309,8 @@ def init_duet(duet: Duet, key: Array) -> DuetState:
     return DuetState(step=jnp.zeros((), jnp.int32), ema_params=ema_params, **players)
 
 
-@ganjax.train_step.register(Duet)
-def train_duet(duet: Duet, state: DuetState, batch: Any, key: Array, *, axis_name: str | None = None) -> Any:
+@ganjax.iterate.register(Duet)
+def iterate_duet(duet: Duet, state: DuetState, batch: Any, key: Array, *, axis_name: str | None = None) -> Any:
     key = jax.random.fold_in(key, state.step)
     dealt = {"num_updates": 0, "num_batches": 1, "axis_name": axis_name}
     (draw,) = draw_updates(checked_batch(duet, batch), key, **dealt)
@@ -343,7 +343,7 @@ def train_duet(duet: Duet, state: DuetState, batch: Any, key: Array, *, axis_nam
     }
     pace: dict[str, Any] = {"half_life": 20.0, "ramp_up": None, "batch_size": batch_size, "images_seen": images_seen}
     ema_params = average(state.ema_params, players["generator"].params, **pace)
-    return DuetState(step=state.step + 1, ema_params=ema_params, **players), metrics
+    return DuetState(step=state.step + 1, ema_params=ema_params, **players), gradients, metrics
 
 
 def test_an_algorithm_of_three_networks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

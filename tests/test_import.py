@@ -16,7 +16,7 @@ from PIL import Image
 
 from ganjax import Condition
 from ganjax.cli import main
-from ganjax.interchange.realesrgan import Imported, read_realesrgan
+from ganjax.interchange.realesrgan import Restoring, read_realesrgan
 from ganjax.models.rdn import RDN
 from ganjax.models.restoration import SRVGG, RRDBNet
 
@@ -24,12 +24,12 @@ PRETRAINED = Path(__file__).resolve().parents[2] / "shared" / "data" / "pretrain
 FAMILIES: dict[str, Any] = {"rrdb": RRDBNet, "srvgg": SRVGG, "rdn": RDN}
 
 
-def network_of(imported: Imported) -> Any:
+def network_of(imported: Restoring) -> Any:
     large, small = ((8 * scale, 8 * scale, imported.channels) for scale in (imported.scale, 1))
     return FAMILIES[imported.network](large, input_shape=small, **imported.settings)
 
 
-def run(imported: Imported, inputs: np.ndarray) -> np.ndarray:
+def run(imported: Restoring, inputs: np.ndarray) -> np.ndarray:
     """Of one image of bytes, the result in [0, 1]."""
     network, condition = network_of(imported), Condition(inputs=jnp.asarray(inputs[None] / 127.5 - 1, jnp.float32))
     apply = jax.jit(lambda params: network.apply({"params": params}, jnp.zeros((1, 0)), condition, train=False))

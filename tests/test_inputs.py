@@ -14,6 +14,7 @@ FUNCTIONS = {
     "grey": inputs.grey,
     "edges": inputs.edges,
     "smaller": inputs.Smaller(2),
+    "bicubic": inputs.Bicubic(2),
     "masked": inputs.Masked(),
     "blurred": inputs.Blurred(1.3),
     "noisy": inputs.Blurred(0.0, noise=0.2),
@@ -63,6 +64,34 @@ def test_smaller_averages_squares(factor):
         for column in range(factor):
             expected += reals[:, row::factor, column::factor] / factor**2
     np.testing.assert_allclose(made(inputs.Smaller(factor), reals), expected, rtol=0, atol=1e-6)
+
+
+def cubic(distance: float) -> float:
+    distance = abs(distance)
+    if distance <= 1:
+        return 1.5 * distance**3 - 2.5 * distance**2 + 1
+    return -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2 if distance <= 2 else 0
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 4])
+def test_bicubic_is_the_widened_cubic_with_doubled_borders(factor):
+    """As MATLAB has it: counting from 1, pixel x lies at x f + (1 - f) / 2 of the picture before."""
+    reals = images(3, 12, 24, 3)
+    made_of = reals.astype(float)
+    for axis in (1, 2):
+        lines = np.moveaxis(made_of, axis, 0)
+        mirrored = np.concatenate([lines[::-1], lines, lines[::-1]])
+        rows = []
+        for place in range(1, len(lines) // factor + 1):
+            centre = place * factor + (1 - factor) / 2
+            taps = {at: cubic((at - centre) / factor) for at in range(1 - len(lines), 2 * len(lines) + 1)}
+            total = sum(taps.values())
+            rows.append(sum(weight / total * mirrored[at - 1 + len(lines)] for at, weight in taps.items()))
+        made_of = np.moveaxis(np.stack(rows), 0, axis)
+    np.testing.assert_allclose(made(inputs.Bicubic(factor), reals), made_of, rtol=0, atol=2e-6)
+    rounded = (made(inputs.Bicubic(factor, rounded=True), reals) + 1) * 127.5
+    assert np.abs(rounded - np.clip((made_of + 1) * 127.5, 0, 255)).max() < 0.501
+    np.testing.assert_allclose(rounded, np.round(rounded), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -149,7 +178,7 @@ def test_each_image_is_a_function_of_itself_and_of_its_key(name):
     mapped = jax.jit(jax.vmap(function))(jnp.stack([jnp.asarray(reals)] * 2), jnp.stack([KEYS, KEYS[::-1]]))
     np.testing.assert_allclose(mapped[0], plain, rtol=0, atol=1e-6)
     np.testing.assert_allclose(mapped[1], made(function, reals, KEYS[::-1]), rtol=0, atol=1e-6)
-    random = name not in ("grey", "edges", "smaller", "blurred")
+    random = name not in ("grey", "edges", "smaller", "bicubic", "blurred")
     assert np.array_equal(made(function, reals, jax.random.split(jax.random.key(9), 3)), plain) != random
 
 
@@ -175,6 +204,8 @@ def test_they_are_values():
 MISTAKES = [
     (lambda: inputs.Smaller(0), r"Smaller's factor is 0; expected a number at least 1, such as 4"),
     (lambda: made(inputs.Smaller(3), images()), r"Smaller's factor is 3; expected one that divides 12 and 16"),
+    (lambda: inputs.Bicubic(0), r"Bicubic's factor is 0; expected a number at least 1, such as 4"),
+    (lambda: made(inputs.Bicubic(5), images()), r"Bicubic's factor is 5; expected one that divides 12 and 16"),
     (lambda: inputs.Masked(-0.1), r"Masked's smallest is -0\.1; expected a number from 0 to 1, such as 0\.25"),
     (lambda: inputs.Masked(0.5, 0.4), r"Masked's largest is 0\.4; expected a number from 0\.5 to 1"),
     (lambda: inputs.Masked(0.5, 1.1), r"Masked's largest is 1\.1; expected a number from 0\.5 to 1"),

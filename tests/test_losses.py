@@ -32,9 +32,21 @@ FORMULAS = {
         lambda real, fake: np.mean((real - 1) ** 2) / 2 + np.mean((fake - 0) ** 2) / 2,
         lambda real, fake: np.mean((fake - 1) ** 2) / 2,
     ),
+    "unhalved_least_squares": (
+        lambda real, fake: np.mean((real - 1) ** 2) / 2 + np.mean(fake**2) / 2,
+        lambda real, fake: np.mean((fake - 1) ** 2),
+    ),
+    "squared_errors": (
+        lambda real, fake: np.mean((real - 1) ** 2) + np.mean(fake**2),
+        lambda real, fake: np.mean((fake - 1) ** 2),
+    ),
     "relativistic_pairing": (
         lambda real, fake: -np.mean([np.log(sigmoid(x - y)) for x, y in zip(real, fake, strict=True)]),
         lambda real, fake: -np.mean([np.log(sigmoid(y - x)) for x, y in zip(real, fake, strict=True)]),
+    ),
+    "relativistic_average": (
+        lambda real, fake: cross_entropy(real - np.mean(fake), fake - np.mean(real)) / 2,
+        lambda real, fake: cross_entropy(fake - np.mean(real), real - np.mean(fake)) / 2,
     ),
 }
 
@@ -69,7 +81,7 @@ def test_each_player_pulls_its_way(name):
         jnp.clip(logits(1), -0.9, 0.9),
     )  # inside the margins of hinge and squares
     of_real, of_fake = jax.grad(loss.discriminator, argnums=(0, 1))(real, fake)
-    if name == "least_squares":  # pulls towards 1 and 0, from either side
+    if name in ("least_squares", "unhalved_least_squares", "squared_errors"):  # pulls towards 1 and 0, from either side
         assert np.array_equal(np.sign(of_fake), np.sign(fake))
     else:
         assert np.all(of_fake > 0)
@@ -102,5 +114,6 @@ def test_relativistic_logits_are_paired_by_index():
         np.testing.assert_allclose(objective(real + 5, fake + 5), objective(real, fake), rtol=1e-6)
 
 
-def test_only_the_relativistic_generator_asks_for_reals():
-    assert [name for name in NAMES if getattr(losses, name).generator_uses_reals] == ["relativistic_pairing"]
+def test_only_relativistic_generators_ask_for_reals():
+    asking = {name for name in NAMES if getattr(losses, name).generator_uses_reals}
+    assert asking == {"relativistic_average", "relativistic_pairing"}

@@ -16,7 +16,7 @@ from ganjax.models import restoration
 from ganjax.models.condition import example_condition
 from ganjax.models.layers import Mode
 from ganjax.models.rdn import RDN
-from ganjax.models.restoration import SRVGG, Convolution, RRDBNet, UNetDiscriminator, _small_normal
+from ganjax.models.restoration import SRVGG, Convolution, RRDBNet, UNetDiscriminator, small_normal
 from ganjax.models.row_pairs import count_strips
 from ganjax.models.spectral import SPECTRAL, spectral_norm
 from ganjax.platform.forms import FORMS, target_forms
@@ -86,7 +86,7 @@ def test_initial_weights_are_those_of_the_authors():
     bound, maps = 1 / np.sqrt(9 * 32), jnp.zeros((1, 4, 4, 32))
     plain, dense = (
         Convolution(64, jnp.float32, weights).init(jax.random.key(0), maps)["params"]
-        for weights in (None, _small_normal)
+        for weights in (None, small_normal)
     )
     assert np.std(dense["kernel"]) == pytest.approx(0.1 * np.sqrt(2) * bound, rel=0.02)
     np.testing.assert_array_equal(dense["bias"], 0)

@@ -7,7 +7,8 @@ import optax
 import pytest
 
 from ganjax.algorithms.optimizers import Adam
-from ganjax.ground.schedules import CosineRamp, value_at
+from ganjax.ground.errors import UserError
+from ganjax.ground.schedules import CosineRamp, LinearDecay, check_schedule, value_at
 
 
 @pytest.mark.parametrize(("start", "end"), [(2e-4, 5e-5), (0.9, 0.99), (150, 15.0), (0, 5e6)])
@@ -27,6 +28,17 @@ def test_cosine_ramp(start, end):
         actual = ramp(jnp.float32(images_seen))
         assert actual.dtype == jnp.float32
         np.testing.assert_allclose(actual, value, rtol=1e-5, atol=1e-6 * abs(end - start))
+
+
+def test_a_linear_decay_is_constant_and_then_a_line():
+    decay = LinearDecay(2e-4, constant_images=100, num_images=200)
+    for images, expected in ((0, 2e-4), (100, 2e-4), (125, 1.5e-4), (199, 2e-6), (200, 0), (1e6, 0)):
+        assert float(value_at(decay, jnp.float32(images))) == pytest.approx(expected, rel=1e-5, abs=1e-12)
+    assert decay == LinearDecay(2e-4, 0.0, constant_images=100, num_images=200)
+    with pytest.raises(UserError, match=r"num_images of a linear decay is 100; expected a number above 100"):
+        LinearDecay(2e-4, constant_images=100, num_images=100)
+    with pytest.raises(UserError, match=r"rate, after its decay, is -1\.0; expected a number at least 0"):
+        check_schedule("rate", LinearDecay(1.0, -1.0, constant_images=0, num_images=1), at_least=0, example=1)
 
 
 def test_a_schedule_is_a_constant_or_a_function():
@@ -95,3 +107,24 @@ def test_adam_with_constants_is_optax_adam():
     for one, other in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_without_b1_no_first_moment_is_kept():
+    """The same numbers as with one, bit for bit; a schedule that is 0 for now keeps it."""
+    rng = np.random.default_rng(0)
+    params = {"weights": jnp.asarray(rng.normal(size=(4, 3)), jnp.float32)}
+    ours, theirs = Adam(1e-2, b1=0, b2=0.9), optax.adam(1e-2, b1=jnp.float32(0), b2=jnp.float32(0.9))
+    state, expected_state = ours.init(params), theirs.init(params)
+    assert [leaf.shape for leaf in jax.tree.leaves(state)] == [(), (4, 3)]
+    assert len(jax.tree.leaves(Adam(1e-2, b1=CosineRamp(0.0, 0.5, 100)).init(params))) == 3
+    our_update = jax.jit(lambda gradients, state: ours.update(gradients, state, images_seen=jnp.float32(0)))
+    their_update = jax.jit(theirs.update)
+    for _ in range(4):
+        gradients = {"weights": jnp.asarray(rng.normal(size=(4, 3)), jnp.float32)}
+        changes, state = our_update(gradients, state)
+        with jax.numpy_dtype_promotion("standard"):
+            expected, expected_state = their_update(gradients, expected_state)
+        np.testing.assert_array_equal(changes["weights"], expected["weights"])
+    second, expected_second = (jax.tree.leaves(found)[-1] for found in (state, expected_state))
+    np.testing.assert_array_equal(second, expected_second)
+    assert jax.tree.structure(state) == jax.tree.structure(jax.eval_shape(ours.init, params))

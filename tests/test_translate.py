@@ -505,7 +505,7 @@ def test_a_run_that_was_trained(tmp_path: Path, capsys) -> None:
     """Colouring, from the config to coloured pictures and to their likeness to the originals."""
     images = np.random.default_rng(0).integers(0, 256, (24, 32, 32, 3), np.uint8)
     np.savez(tmp_path / "images.npz", images=images)
-    config = Path(__file__).parent.parent / "configs" / "colouring_cifar10.py"
+    config = Path(__file__).parent.parent / "configs" / "pix2pix_cifar10.py"
     flags = ["--path", str(tmp_path / "images.npz"), "--features", "2", "--total-images", "16"]
     flags += ["--run.evaluate-every", "16", "--run.evaluate-metrics", "psnr", "--run.evaluate-num", "8"]
     assert main(["train", str(config), "--workdir", str(tmp_path / "run"), *flags]) == 0

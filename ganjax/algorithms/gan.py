@@ -12,7 +12,7 @@ device that computes it, so every way of spreading the work gives the same numbe
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, Literal, no_type_check
+from typing import Any, Literal, TypeVar, no_type_check
 
 import flax.linen as nn
 import flax.struct
@@ -25,7 +25,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from ganjax.algorithms import losses
 from ganjax.algorithms.draws import Batch, Draw, Images, Shown, draw_updates
 from ganjax.algorithms.generator_terms import Generated, Judged
-from ganjax.algorithms.gradients import mean_gradients
+from ganjax.algorithms.gradients import mean_gradients, per_device
 from ganjax.algorithms.homogeneous import logits_and_gradients
 from ganjax.algorithms.model import (
     Model,
@@ -45,12 +45,13 @@ from ganjax.algorithms.terms import Carried, Term, add_terms, check_names, init_
 from ganjax.augment import AdaptiveStrength
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
-from ganjax.ground.schedules import Number, Schedule, check_schedule, value_at
+from ganjax.ground.schedules import Number, Schedule, check_schedule, rests, value_at
 from ganjax.models.condition import Condition, Labels, as_argument, condition_sizes
 from ganjax.models.layers import fit_maps
 from ganjax.platform.forms import current_forms
 
 Metrics = dict[str, Float[Array, ""]]
+StateT = TypeVar("StateT", bound=State)
 Side = Literal["real", "fake"]
 Logits = Float[Array, "batch *patches"]
 Augmentation = Callable[[Images, Key[Array, " batch"], Float[Array, ""]], Images]
@@ -97,6 +98,10 @@ class GAN:
         generator_optimizer: ``Adam``, or any optax optimizer.
         discriminator_optimizer: likewise.
         loss: the adversarial objective.
+        adversarial_weight: of the objective in what the generator minimises. While it is a step of 0 (``Steps``),
+            the discriminator is not asked.
+        discriminator_weight: of the objective in what the discriminator minimises. While it is a step of 0 (``Steps``),
+            the discriminator stays as it is and costs nothing.
         penalties: terms of the discriminator's loss.
         generator_terms: terms of the generator's.
         inputs: makes what the generator starts from of the real of the same record; None: that comes with the data.
@@ -115,6 +120,8 @@ class GAN:
     generator_optimizer: Optimizer
     discriminator_optimizer: Optimizer
     loss: losses.Loss = losses.non_saturating
+    adversarial_weight: Schedule = 1.0
+    discriminator_weight: Schedule = 1.0
     penalties: tuple[Term, ...] = ()
     generator_terms: tuple[Term, ...] = ()
     inputs: InputFunction | None = None
@@ -133,8 +140,12 @@ class GAN:
                 raise UserError(f"{name}: the generator has {ours} and the discriminator {theirs}; make them equal")
         if not isinstance(self.generator.image_shape, tuple):
             raise UserError(f"image_shape is {self.generator.image_shape!r}; expected a tuple, because a GAN is hashed")
+        if getattr(self.discriminator, "scales", None):
+            raise UserError("the discriminator judges at several sizes, which a GAN does not; give it one of them")
         for name in ("discriminator_updates", "num_microbatches"):
             check_number(name, getattr(self, name), at_least=1, example=1)
+        for name in ("adversarial_weight", "discriminator_weight"):
+            check_schedule(name, getattr(self, name), at_least=0, example=1)
         check_schedule("ema_half_life", self.ema_half_life, at_least=0, example=10_000)
         check_number("ema_ramp_up", self.ema_ramp_up, at_least=0, example=0.05)
         if not isinstance(self.augmentation_strength, AdaptiveStrength):
@@ -218,9 +229,9 @@ def init(
 
 @functools.singledispatch
 def train_step(
-    gan: GAN, state: TrainState, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
-) -> tuple[TrainState, Metrics]:
-    """One whole GAN iteration.
+    gan: Model, state: StateT, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
+) -> tuple[StateT, Metrics]:
+    """One whole iteration of a GAN, or of another model.
 
     Args:
         gan: what is trained.
@@ -235,29 +246,31 @@ def train_step(
         The next state, and float32 scalars of the global batch, as the networks were before their updates; the norms of
         the parameters are of those after, and finite if all of them are.
     """
-    state, _, metrics = _iterate(gan, state, batch, key, axis_name)
-    return state, metrics
+    after: Any
+    after, _, metrics = iterate(gan, state, batch, key, axis_name=axis_name)
+    return after, metrics
 
 
 @functools.singledispatch
 def gradients(
-    gan: GAN, state: TrainState, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
+    gan: Model, state: State, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
 ) -> tuple[dict[str, PyTree], Metrics]:
     """What ``train_step`` descends along, of the same arguments, and its metrics.
 
     Returns:
-        The gradients with respect to the parameters of ``generator`` and of ``discriminator``, before their optimizers.
-        The generator's are those against the opponent that it meets, which with ``alternating`` updates is the updated
+        The gradients with respect to the parameters of each network by its name, before their optimizers. A GAN's
+        generator's are those against the opponent that it meets, which with ``alternating`` updates is the updated
         one; of several updates of the discriminator they are the last one's.
     """
-    _, found, metrics = _iterate(gan, state, batch, key, axis_name)
+    _, found, metrics = iterate(gan, state, batch, key, axis_name=axis_name)
     return found, metrics
 
 
-def _iterate(
-    gan: GAN, state: TrainState, batch: Batch, key: Key[Array, ""], axis_name: str | None
+@functools.singledispatch
+def iterate(
+    gan: GAN, state: TrainState, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
 ) -> tuple[TrainState, dict[str, PyTree], Metrics]:
-    """The next state, the gradients that led to it, and the metrics."""
+    """Both: the next state, the gradients that led to it, and the metrics. Other models register theirs here."""
     *discriminator_draws, generator_draw = _draw(gan, batch, jax.random.fold_in(key, state.step), axis_name)
     batch_size = global_batch_size(generator_draw.reals.shape[0], axis_name)
     images_seen = state.step.astype(jnp.float32) * batch_size
@@ -287,15 +300,20 @@ def _iterate(
         return logits, variables, scored._replace(gradients=gradients)
 
     def discriminator_loss(params: PyTree, variables: PyTree, draw: Draw):
-        fakes = generate(state.generator.params, state.generator.variables, draw).outputs
-        real_logits, after_reals, real = judge(params, variables, draw.show_reals(), "real")
-        fake_logits, after_fakes, fake = judge(params, after_reals, draw.show_fakes(fakes), "fake")
-        loss = gan.loss.discriminator(real_logits, fake_logits)
+        # The parts of a step have names in a profile (``runs/profile.py``).
+        with jax.named_scope("reals"):
+            real_logits, after_reals, real = judge(params, variables, draw.show_reals(), "real")
+        with jax.named_scope("fakes"):
+            fakes = generate(state.generator.params, state.generator.variables, draw).outputs
+            fake_logits, after_fakes, fake = judge(params, after_reals, draw.show_fakes(fakes), "fake")
+        loss = gan.loss.discriminator(*(gan.loss.gathered(logits, axis_name) for logits in (real_logits, fake_logits)))
         metrics = {"d/loss": loss, "d/real": jnp.mean(real_logits), "d/fake": jnp.mean(fake_logits)}
         if adaptive:
             metrics["augment/real_sign"] = jnp.mean(jnp.sign(real_logits))
         given = (real, fake, draw.noise.penalty)
-        total, values, carried = add_terms(loss, gan.penalties, given, state.carried, **when)
+        weighted = value_at(gan.discriminator_weight, images_seen) * loss
+        with jax.named_scope("penalties"):
+            total, values, carried = add_terms(weighted, gan.penalties, given, state.carried, **when)
         metrics |= {f"penalty/{name}": value for name, value in values.items()}
         return total, (after_fakes, (metrics, _of(gan.penalties, carried)))
 
@@ -311,11 +329,26 @@ def _iterate(
         passed = generate(params, variables, draw)
         fake = judged(draw.show_fakes(passed.outputs))
         real = functools.cache(lambda: judged(draw.show_reals()))
-        loss = gan.loss.generator(real().logits if gan.loss.generator_uses_reals else None, fake.logits)
-        metrics = {"g/loss": loss, "g/fake": jnp.mean(fake.logits)}
+
+        def adversary(fake: Judged, real: Callable[[], Judged]) -> tuple[Array, Array]:
+            reals = gan.loss.gathered(real().logits, axis_name) if gan.loss.generator_uses_reals else None
+            return gan.loss.generator(reals, gan.loss.gathered(fake.logits, axis_name)), jnp.mean(fake.logits)
+
+        weight = value_at(gan.adversarial_weight, images_seen)
+        if rests(gan.adversarial_weight):
+            # Judged anew within the branch; what is outside of it, the compiler leaves out unless a term looks at it.
+            ask = functools.partial(judged, draw.show_reals())
+            nothing = per_device((jnp.zeros(()), jnp.zeros(())), axis_name)
+            loss, mean_fake = jax.lax.cond(
+                weight > 0, lambda: adversary(judged(draw.show_fakes(passed.outputs)), ask), lambda: nothing
+            )
+        else:
+            loss, mean_fake = adversary(fake, real)
+        metrics = {"g/loss": loss, "g/fake": mean_fake}
         latents: Any = draw.latents
         given = Generated(passed.outputs, draw.reals, latents, again, fake, real, draw.noise.term, axis_name)
-        total, values, carried = add_terms(loss, gan.generator_terms, (given,), state.carried, **when)
+        weighted = weight * loss
+        total, values, carried = add_terms(weighted, gan.generator_terms, (given,), state.carried, **when)
         metrics |= {f"term/{name}": value for name, value in values.items()}
         return total, (passed.variables, (metrics, _of(gan.generator_terms, carried)))
 
@@ -323,16 +356,30 @@ def _iterate(
         parts = {"num_microbatches": gan.num_microbatches, "axis_name": axis_name}
         return mean_gradients(loss, player.params, player.variables, draw, **parts)
 
+    def update_discriminator(player: Player, draw: Draw) -> tuple[Player, PyTree, Metrics, Carried]:
+        with jax.named_scope("discriminator"):
+            gradients, variables, (metrics, kept) = gradients_of(discriminator_loss, player, draw)
+        player = descend(gan.discriminator_optimizer, player, gradients, variables, images_seen)
+        return player, gradients, {**metrics, "d/grad_norm": optax.tree.norm(gradients)}, kept
+
+    def rest(player: Player, draw: Draw) -> tuple[Player, PyTree, Metrics, Carried]:
+        _, *shapes, _ = jax.eval_shape(update_discriminator, player, draw)
+        return player, *jax.tree.map(jnp.zeros_like, shapes), _of(gan.penalties, carried)
+
     discriminator, carried, found = state.discriminator, dict(state.carried), {}
     discriminator_metrics = {}
     for draw in discriminator_draws:
-        gradients, variables, (metrics, kept) = gradients_of(discriminator_loss, discriminator, draw)
-        discriminator = descend(gan.discriminator_optimizer, discriminator, gradients, variables, images_seen)
-        discriminator_metrics = {**metrics, "d/grad_norm": optax.tree.norm(gradients)}
+        if rests(gan.discriminator_weight):
+            acts = value_at(gan.discriminator_weight, images_seen) > 0
+            updated = jax.lax.cond(acts, update_discriminator, rest, discriminator, draw)
+        else:
+            updated = update_discriminator(discriminator, draw)
+        discriminator, gradients, discriminator_metrics, kept = updated
         found["discriminator"], carried = gradients, carried | kept
 
     opponent = state.discriminator if gan.updates == "simultaneous" else discriminator
-    gradients, variables, (metrics, kept) = gradients_of(generator_loss, state.generator, generator_draw)
+    with jax.named_scope("generator"):
+        gradients, variables, (metrics, kept) = gradients_of(generator_loss, state.generator, generator_draw)
     generator = descend(gan.generator_optimizer, state.generator, gradients, variables, images_seen)
     generator_metrics = {**metrics, "g/grad_norm": optax.tree.norm(gradients)}
     found["generator"], carried = gradients, carried | kept

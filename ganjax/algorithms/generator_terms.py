@@ -17,9 +17,10 @@ from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 from ganjax.ground.schedules import Schedule
 
-__all__ = ["FeatureMatching", "Generated", "Judged", "PathLength", "RealDistance"]
+__all__ = ["FeatureMatching", "Generated", "Judged", "PathLength", "RealDistance", "distance_between"]
 
 Images = Float[Array, "batch height width channels"]
+Kind = Literal["absolute", "squared"]
 
 
 class Judged(NamedTuple):
@@ -64,19 +65,34 @@ class RealDistance:
 
     For generators that start from images. ``absolute`` is the L1 of pix2pix (Isola et al., arXiv 1611.07004, Eq. 3),
     whose weight there is 100.
+
+    Attributes:
+        weight: of the mean.
+        kind: of the differences.
+        every: interval, in iterations.
+        target: what is done to the reals before they are compared with, such as ``Sharpened()``; None: nothing.
     """
 
     weight: Schedule = 100.0
-    kind: Literal["absolute", "squared"] = "absolute"
+    kind: Kind = "absolute"
     every: int = 1
+    target: Callable[[Images], Images] | None = None
     name: ClassVar[str] = "real_distance"
 
     def __post_init__(self) -> None:
         check_term(self)
 
     def __call__(self, generated: Generated) -> Float[Array, ""]:
-        differences = generated.images - generated.reals
-        return jnp.mean(jnp.abs(differences) if self.kind == "absolute" else jnp.square(differences))
+        reals = generated.reals if self.target is None else self.target(generated.reals)
+        return distance_between(generated.images, reals, self.kind)
+
+
+def distance_between(
+    ours: Float[Array, "batch *shape"], theirs: Float[Array, "batch *shape"], kind: Kind
+) -> Float[Array, ""]:
+    """The mean of absolute or squared differences."""
+    differences = ours - theirs
+    return jnp.mean(jnp.abs(differences) if kind == "absolute" else jnp.square(differences))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """What the loop, the sampler and the measurements ask of anything that is trained, and the parts of its step.
 
 ``GAN`` (``gan.py``) and ``VAE`` (``vae.py``) are two such models. Another is a frozen dataclass with the attributes of
-``Model``, a state with those of ``State``, and functions registered with ``init``, ``train_step`` and ``gradients`` of
-``gan.py``.
+``Model``, a state with those of ``State``, and functions registered with ``init`` and ``iterate`` of ``gan.py``.
 """
 
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from ganjax.algorithms.optimizers import Adam
 from ganjax.ground.errors import UserError
 from ganjax.ground.schedules import Number, Schedule, value_at
 from ganjax.models.condition import Condition, as_argument, condition_sizes, example_condition
-from ganjax.models.network import FEATURES
+from ganjax.models.network import FEATURES, SCORES
 
 __all__ = [
     "Model",
@@ -222,11 +221,13 @@ class Passed(NamedTuple):
         outputs: images, logits, a posterior.
         variables: its other collections, afterwards.
         features: what its layers showed.
+        scores: what a discriminator says the images are of; None if nothing.
     """
 
     outputs: Any
     variables: PyTree
     features: tuple[Array, ...]
+    scores: Array | None
 
 
 def forward(
@@ -246,11 +247,11 @@ def forward(
         train=True,
         keys=keys,
         axis_name=axis_name,
-        mutable=[*variables, FEATURES],
+        mutable=[*variables, FEATURES, SCORES],
     )
     changed = dict(changed)
-    features = tuple(jax.tree.leaves(changed.pop(FEATURES, ())))
-    return Passed(outputs, changed, features)
+    features, scores = (tuple(jax.tree.leaves(changed.pop(name, ()))) for name in (FEATURES, SCORES))
+    return Passed(outputs, changed, features, scores[0] if scores else None)
 
 
 def descend(
@@ -259,8 +260,10 @@ def descend(
     """The player after an update by its optimizer, with the other collections of after its forward pass."""
     if isinstance(optimizer, optax.GradientTransformation):
         optimizer = optax.with_extra_args_support(optimizer)
-    updates, opt_state = optimizer.update(gradients, player.opt_state, player.params, images_seen=images_seen)
-    return Player(params=optax.apply_updates(player.params, updates), variables=variables, opt_state=opt_state)
+    with jax.named_scope("optimizer"):
+        updates, opt_state = optimizer.update(gradients, player.opt_state, player.params, images_seen=images_seen)
+        params = optax.apply_updates(player.params, updates)
+    return Player(params=params, variables=variables, opt_state=opt_state)
 
 
 def average(
@@ -282,12 +285,13 @@ def average(
         batch_size: images of the iteration, over all devices.
         images_seen: before it.
     """
-    length = value_at(half_life, images_seen)
-    if ramp_up is not None:
-        length = jnp.minimum(length, ramp_up * images_seen)
-    # 1 - 0.5^(batch / half-life), without the cancellation of float32 at long half-lives; 1 at a half-life of 0.
-    share = -jnp.expm1(-jnp.log(2.0) * batch_size / jnp.maximum(length, 1e-6))
-    return optax.incremental_update(live, averaged, share)
+    with jax.named_scope("average"):
+        length = value_at(half_life, images_seen)
+        if ramp_up is not None:
+            length = jnp.minimum(length, ramp_up * images_seen)
+        # 1 - 0.5^(batch / half-life), without the cancellation of float32 at long half-lives; 1 at a half-life of 0.
+        share = -jnp.expm1(-jnp.log(2.0) * batch_size / jnp.maximum(length, 1e-6))
+        return optax.incremental_update(live, averaged, share)
 
 
 def global_batch_size(local: int, axis_name: str | None) -> int:

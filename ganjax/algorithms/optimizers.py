@@ -1,7 +1,7 @@
 """Optimizers that follow the number of images seen. Any optax optimizer serves too; it then counts its own steps."""
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,30 +18,57 @@ class Adam:
 
     It has the ``init`` and ``update`` of an optax transformation, but compares equal by value, so that a ``GAN`` which
     holds it can be a static argument. The bias correction uses the current rate, 1 - b2(n)^t, as R3GAN does.
+
+    Its state is that of ``optax.adam``. With a ``b1`` of 0 the first moment is the gradient itself: none is kept, and
+    ``mu`` is ().
+
+    Attributes:
+        learning_rate: of each update.
+        b1: decay rate of the first moment.
+        b2: of the second.
+        epsilon: what is added to the second's root.
+        weight_decay: how much of the parameters is added to their gradients, as PyTorch's Adam does (not AdamW).
     """
 
     learning_rate: Schedule
     b1: Schedule = 0.9
     b2: Schedule = 0.999
     epsilon: Number = 1e-8
+    weight_decay: Number = 0.0
 
     def __post_init__(self) -> None:
         check_schedule("learning_rate", self.learning_rate, at_least=0, example=2e-4)
         for name in ("b1", "b2"):
             check_schedule(name, getattr(self, name), at_least=0, below=1, example=0.9)
         check_number("epsilon", self.epsilon, above=0, example=1e-8)
+        check_number("weight_decay", self.weight_decay, at_least=0, example=1e-4)
+
+    @property
+    def _keeps_first_moment(self) -> bool:
+        return callable(self.b1) or bool(self.b1 != 0)
 
     def _at(self, images_seen: Float[Array, ""]) -> optax.GradientTransformation:
         rates = [value_at(schedule, images_seen) for schedule in (self.learning_rate, self.b1, self.b2)]
         return optax.adam(*rates, eps=self.epsilon)
 
+    def _kept(self, state: Any) -> optax.OptState:
+        moments, *rest = state
+        return state if self._keeps_first_moment else (moments._replace(mu=()), *rest)
+
     def init(self, params: PyTree) -> optax.OptState:
-        """First and second moments of zero, and a count of zero."""
-        return self._at(jnp.zeros(())).init(params)
+        """Moments of zero, and a count of zero."""
+        return self._kept(self._at(jnp.zeros(())).init(params))
 
     def update(
         self, updates: PyTree, state: optax.OptState, params: PyTree | None = None, *, images_seen: Any
     ) -> tuple[PyTree, optax.OptState]:
         """The change to add to ``params``, and the next state. ``images_seen`` is the count before this update."""
+        moments, *rest = cast(tuple, state)
+        if not self._keeps_first_moment:  # any one does, times 0; the compiler makes no array of this one
+            moments = moments._replace(mu=jax.tree.map(jnp.zeros_like, updates))
         with jax.numpy_dtype_promotion("standard"):  # optax raises a float32 decay rate to an int32 count
-            return self._at(images_seen).update(updates, state, params)
+            if self.weight_decay:
+                assert params is not None, "what decays must be given"
+                updates = jax.tree.map(lambda slope, leaf: slope + self.weight_decay * leaf, updates, params)
+            changes, state = self._at(images_seen).update(updates, (moments, *rest), params)
+        return changes, self._kept(state)

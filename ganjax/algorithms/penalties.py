@@ -86,10 +86,18 @@ class WGANGP:
 
     x = r + u (f - r), with one u from U[0, 1) a pair. ``sides="one"`` counts only norms above 1 (section 4 there;
     Petzka et al., arXiv 1709.08894, Eq. 8).
+
+    Attributes:
+        weight: lambda.
+        sides: of 1 that count.
+        patches: what C(x) is of an image that has a logit a patch: their mean, as its loss is, or, as in StarGAN's
+            code, their ``sum``.
+        every: interval, in iterations.
     """
 
     weight: Schedule = 10.0
     sides: Literal["one", "two"] = "two"
+    patches: Literal["mean", "sum"] = "mean"
     every: int = 1
     name: ClassVar[str] = "wgan_gp"
 
@@ -99,7 +107,13 @@ class WGANGP:
     def __call__(self, real: Scored, fake: Scored, keys: Key[Array, " batch"]) -> Float[Array, ""]:
         share = jax.vmap(jax.random.uniform)(keys)[:, None, None, None]
         between = real.images + share * (fake.images - real.images)
-        squares = squared_gradient_norms(Scored(real.score, between))
+
+        def total(images: Images) -> Logits:
+            logits = real.score(images)
+            return jnp.sum(logits.reshape(len(logits), -1), axis=-1)
+
+        score = total if self.patches == "sum" else real.score
+        squares = squared_gradient_norms(Scored(score, between))
         # The root's derivative at zero is infinite, and infinity times zero is NaN: step around it.
         norms = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
         excess = norms - 1

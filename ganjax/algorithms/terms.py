@@ -3,6 +3,7 @@
 A term is a frozen dataclass with a ``name``, its key in the metrics; a ``weight``; an interval ``every``; and a
 ``__call__`` that gives a scalar, which is added to the player's loss times ``weight``. At an interval of k iterations
 it is computed every k-th one and weighs k times as much (lazy regularization, StyleGAN2, arXiv 1912.04958, 3.1).
+While the weight is a step of 0 (``Steps``), the term is not computed.
 ``penalties.py`` has those of the discriminator, ``generator_terms.py`` those of the generator.
 
 A term may carry arrays from step to step: it then has an ``init()`` that gives them, is called with them last, and
@@ -19,7 +20,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from ganjax.algorithms.gradients import per_device
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
-from ganjax.ground.schedules import Schedule, check_schedule, value_at
+from ganjax.ground.schedules import Schedule, check_schedule, rests, value_at
 
 __all__ = ["Carried", "Term", "check_term", "global_mean"]
 
@@ -78,12 +79,15 @@ def add_terms(
         def compute(term: Term = term, kept: PyTree = kept) -> tuple[Float[Array, ""], PyTree]:
             return (term(*given), None) if kept is None else term(*given, kept)
 
-        if term.every == 1:
+        weight = value_at(term.weight, images_seen)
+        if term.every == 1 and not rests(term.weight):
             value, after = compute()
         else:
+            due = step % term.every == 0
+            due = due & (weight > 0) if rests(term.weight) else due
             unchanged = (per_device(jnp.zeros(()), axis_name), kept)
-            value, after = jax.lax.cond(step % term.every == 0, compute, lambda unchanged=unchanged: unchanged)
-        total += value_at(term.weight, images_seen) * term.every * value
+            value, after = jax.lax.cond(due, compute, lambda unchanged=unchanged: unchanged)
+        total += weight * term.every * value
         values[term.name] = value
         if kept is not None:
             carried[term.name] = after

@@ -20,7 +20,7 @@ import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from ganjax.algorithms.draws import Batch, Draw, Images, draw_updates
-from ganjax.algorithms.gan import Metrics, draw_latents, gradients, init, train_step
+from ganjax.algorithms.gan import Metrics, draw_latents, init, iterate
 from ganjax.algorithms.gradients import mean_gradients
 from ganjax.algorithms.model import (
     Optimizer,
@@ -141,11 +141,11 @@ def init_vae(vae: VAE, key: Key[Array, ""]) -> VAEState:
     )
 
 
-@train_step.register(VAE)  # pyright: ignore[reportArgumentType]
-def train_vae_step(
+@iterate.register(VAE)  # pyright: ignore[reportArgumentType]
+def iterate_vae(
     vae: VAE, state: VAEState, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
-) -> tuple[VAEState, Metrics]:
-    """``train_step`` of a VAE: one update of both networks on one batch of reals, and the averages of their weights.
+) -> tuple[VAEState, dict[str, PyTree], Metrics]:
+    """An iteration of a VAE: one update of both networks on one batch of reals, and the averages of their weights.
 
     The estimate of the lower bound is that of equation 7 of the paper, with one draw of the latents a sample.
 
@@ -157,27 +157,10 @@ def train_vae_step(
         axis_name: the mapped axis under ``shard_map`` or ``pmap``, over which ``batch`` is split.
 
     Returns:
-        The next state, and float32 scalars of the global batch, as the networks were before the update: ``vae/loss`` is
-        ``vae/reconstruction`` (the negative log-likelihood) plus beta times ``vae/divergence``, in nats an image; the
-        norms of the parameters are of those after it.
+        The next state, the gradients of ``encoder`` and ``generator``, and float32 scalars of the global batch, as the
+        networks were before the update: ``vae/loss`` is ``vae/reconstruction`` (the negative log-likelihood) plus beta
+        times ``vae/divergence``, in nats an image; the norms of the parameters are of those after it.
     """
-    state, _, metrics = _iterate(vae, state, batch, key, axis_name)
-    return state, metrics
-
-
-@gradients.register(VAE)  # pyright: ignore[reportArgumentType]
-def vae_gradients(
-    vae: VAE, state: VAEState, batch: Batch, key: Key[Array, ""], *, axis_name: str | None = None
-) -> tuple[dict[str, PyTree], Metrics]:
-    """``gradients`` of a VAE: of ``encoder`` and ``generator``."""
-    _, found, metrics = _iterate(vae, state, batch, key, axis_name)
-    return found, metrics
-
-
-def _iterate(
-    vae: VAE, state: VAEState, batch: Batch, key: Key[Array, ""], axis_name: str | None
-) -> tuple[VAEState, dict[str, PyTree], Metrics]:
-    """The next state, the gradients that led to it, and the metrics."""
     step_key = jax.random.fold_in(key, state.step)
     (draw,) = draw_updates(checked_batch(vae, batch), step_key, num_updates=0, num_batches=1, axis_name=axis_name)
     batch_size = global_batch_size(draw.reals.shape[0], axis_name)

@@ -2,13 +2,26 @@
 
 ``Ada`` is the pipe of StyleGAN2-ADA, with the presets ``bgc`` and ``r3gan``; ``DiffAugment`` applies a policy. The
 strength is a number, a schedule of images seen, or ``AdaptiveStrength``; ``GAN.augmentation_strength`` takes any.
-``inputs`` has functions that make of a real what its generator starts from.
+``inputs`` has functions that make of a real what its generator starts from; ``Degraded`` is one as Real-ESRGAN's.
 """
 
 from ganjax.augment import inputs
 from ganjax.augment.ada import Ada, apply, bgc, r3gan
 from ganjax.augment.adaptive import AdaptiveState, AdaptiveStrength
+from ganjax.augment.degradation import Degraded, Sharpened
 from ganjax.augment.diffaugment import DiffAugment
 from ganjax.augment.draws import Draws
 
-__all__ = ["Ada", "AdaptiveState", "AdaptiveStrength", "DiffAugment", "Draws", "apply", "bgc", "inputs", "r3gan"]
+__all__ = [
+    "Ada",
+    "AdaptiveState",
+    "AdaptiveStrength",
+    "Degraded",
+    "DiffAugment",
+    "Draws",
+    "Sharpened",
+    "apply",
+    "bgc",
+    "inputs",
+    "r3gan",
+]

@@ -128,7 +128,7 @@ def draw_one(
     chances, uniforms = (
         dict(zip(names, part, strict=True)) for names, part in ((_CHANCES, parts[0]), (_UNIFORMS, parts[1]))
     )
-    normals = dict(zip(_NORMALS, _normal(parts[2]), strict=True))
+    normals = dict(zip(_NORMALS, normal(parts[2]), strict=True))
     size = jnp.array([width, height], jnp.float32)
 
     def when(name: str, value: Array, *, chance: str = "") -> Any:
@@ -172,8 +172,8 @@ def draw_one(
     )
 
 
-def _normal(uniform: Array) -> Array:
-    """Standard normal, from multiples of 2^-23 in [0, 1) by way of the middles of their intervals: never infinite."""
+def normal(uniform: Array) -> Array:
+    """Standard normals, from multiples of 2^-23 in [0, 1) by way of the middles of their intervals: never infinite."""
     return math.sqrt(2) * jax.lax.erf_inv(2 * (uniform + 2**-24) - 1)
 
 

@@ -13,22 +13,29 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 
-__all__ = ["Blurred", "Masked", "Smaller", "edges", "grey"]
+__all__ = ["Bicubic", "Blurred", "Masked", "Smaller", "edges", "grey", "same"]
 
 Images = Float[Array, "batch height width channels"]
 
-_LUMA = (0.299, 0.587, 0.114)  # of ITU-R BT.601
+LUMA = (0.299, 0.587, 0.114)  # of ITU-R BT.601
 
 
 def grey(images: Images, keys: Key[Array, " batch"]) -> Float[Array, "batch height width 1"]:
     """The luma of RGB images, by the weights of ITU-R BT.601; grey ones as they are."""
     del keys
-    return images if images.shape[-1] == 1 else images @ jnp.array(_LUMA, jnp.float32)[:, None]
+    return images if images.shape[-1] == 1 else images @ jnp.array(LUMA, jnp.float32)[:, None]
+
+
+def same(images: Images, keys: Key[Array, " batch"]) -> Images:
+    """The images themselves, of generators that change what an image is of."""
+    del keys
+    return images
 
 
 def edges(images: Images, keys: Key[Array, " batch"]) -> Float[Array, "batch height width 1"]:
@@ -71,6 +78,52 @@ class Smaller:
             raise UserError(f"Smaller's factor is {self.factor}; expected one that divides {height} and {width}")
         shape = (batch, height // self.factor, self.factor, width // self.factor, self.factor, channels)
         return images.reshape(shape).mean(axis=(2, 4))
+
+
+@dataclasses.dataclass(frozen=True)
+class Bicubic:
+    """Made smaller as MATLAB's imresize does it: what "bicubic" means in papers on super-resolution.
+
+    Keys' cubic with a = -1/2, as many times as wide as the image becomes smaller, and going on beyond borders as a
+    mirror that doubles the pixel at the end.
+
+    Attributes:
+        factor: by which height and width are divided.
+        rounded: to 8 bits, as the files of such papers are.
+
+    Raises:
+        UserError: the factor is below 1, or does not divide height and width.
+    """
+
+    factor: int
+    rounded: bool = False
+
+    def __post_init__(self) -> None:
+        check_number("Bicubic's factor", self.factor, at_least=1, example=4)
+
+    def __call__(
+        self, images: Images, keys: Key[Array, " batch"]
+    ) -> Float[Array, "batch new_height new_width channels"]:
+        del keys
+        if images.shape[1] % self.factor or images.shape[2] % self.factor:
+            raise UserError(
+                f"Bicubic's factor is {self.factor}; expected one that divides {images.shape[1]} and {images.shape[2]}"
+            )
+        rows, columns = (jnp.asarray(self._matrix(side)) for side in images.shape[1:3])
+        images = jnp.einsum("yh,bhwc->bywc", rows, images, precision=jax.lax.Precision.HIGHEST)
+        images = jnp.einsum("xw,bywc->byxc", columns, images, precision=jax.lax.Precision.HIGHEST)
+        return jnp.clip(jnp.round((images + 1) * 127.5), 0, 255) / 127.5 - 1 if self.rounded else images
+
+    def _matrix(self, side: int) -> Float[np.ndarray, "new_side side"]:
+        places = np.arange(-2 * self.factor, side + 2 * self.factor)
+        centres = (np.arange(side // self.factor)[:, None] + 0.5) * self.factor - 0.5
+        distance = np.abs(places - centres) / self.factor
+        near = 1.5 * distance**3 - 2.5 * distance**2 + 1
+        far = -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
+        weights = np.where(distance < 1, near, np.where(distance < 2, far, 0.0))
+        folded = np.mod(places, 2 * side)
+        mirror = np.eye(side)[np.minimum(folded, 2 * side - 1 - folded)]
+        return (weights / weights.sum(axis=1, keepdims=True) @ mirror).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True)

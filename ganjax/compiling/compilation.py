@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import Mesh
-from jaxtyping import Array, Key
+from jaxtyping import Array, Key, PyTree
 
 from ganjax.algorithms.gan import init, train_step
 from ganjax.algorithms.model import Model, State
+from ganjax.algorithms.perceptual import given_weights, perceptions_of
 from ganjax.compiling.launch import train_steps
 from ganjax.data import Feed, ResidentFeed
 from ganjax.platform.cache import cache_folder
@@ -79,7 +81,9 @@ def for_sharded_state(gan: ModelT, state: State) -> ModelT:
 def lower_step(
     gan: Model, batch: Any, state: State, arrays: dict[str, Any], inputs: Any, key: Any
 ) -> jax.stages.Lowered:
-    """The step of training, traced: ``(state, arrays, inputs, key) -> (state, metrics)``, its state donated.
+    """The step of training, traced: ``(state, arrays, inputs, key, weights) -> (state, metrics)``, its state donated.
+
+    The weights are of networks that are not trained, in the order of ``perceptions_of``.
 
     Args:
         gan: what is trained.
@@ -122,7 +126,12 @@ def compile_launch(
     with _cache_hits() as hits:
         compiled = lowered.compile()
     seconds, memory = time.perf_counter() - began, memory_bytes(compiled)
-    program = Program(run=compiled, num_steps=num_steps, seconds=seconds, warm=bool(hits), memory_bytes=memory)
+    constants = jax.device_put([network.load() for network in perceptions_of(gan)], key.sharding)
+
+    def run(state: State, arrays: dict[str, Array], inputs: Any, key: Array) -> tuple[State, dict[str, Array]]:
+        return compiled(state, arrays, inputs, key, constants)
+
+    program = Program(run=run, num_steps=num_steps, seconds=seconds, warm=bool(hits), memory_bytes=memory)
     if say:
         steps = f"; {num_steps} steps a launch" if num_steps > 1 else ""
         warm = ", warm: from the cache" if program.warm else ""
@@ -132,9 +141,18 @@ def compile_launch(
 
 
 def _lower(launch: Callable, gan: Model, state: State, arrays: Any, inputs: Any, key: Any) -> jax.stages.Lowered:
-    spread = functools.partial(launch, for_sharded_state(gan, state))
+    networks = perceptions_of(gan)
+
+    def spread(state: State, arrays: Any, inputs: Any, key: Any, constants: list[PyTree]):
+        with given_weights(dict(zip(networks, constants, strict=True))):
+            return launch(for_sharded, state, arrays, inputs, key)
+
+    def place(leaf: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=key.sharding)
+
+    for_sharded = for_sharded_state(gan, state)
     jitted = jax.jit(spread, donate_argnums=0, out_shardings=(shardings(state), key.sharding))
-    return jitted.lower(state, arrays, inputs, key)
+    return jitted.lower(state, arrays, inputs, key, jax.tree.map(place, [network.load() for network in networks]))
 
 
 def memory_bytes(compiled: jax.stages.Compiled) -> int | None:

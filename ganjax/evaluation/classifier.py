@@ -23,20 +23,18 @@ import numpy as np
 import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, PyTree, UInt8
+from jaxtyping import Array, Float, PyTree
 
 from ganjax.algorithms.optimizers import Adam
 from ganjax.data import Source, open_feed, order
 from ganjax.evaluation.content import Content, Subset, image_progress, read_content
-from ganjax.evaluation.features import Features
+from ganjax.evaluation.features import Features, Pixels
 from ganjax.evaluation.stored import load_arrays, save_arrays
 from ganjax.ground.errors import UserError
 from ganjax.models.layers import Mode, batch_norm, strided_convolution
 from ganjax.platform.cache import cache_folder
 from ganjax.platform.distributed import all_have
 from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
-
-Pixels = UInt8[Array, "batch height width channels"] | Float[Array, "batch height width channels"]
 
 _BATCH_SIZE = 128
 _LEARNING_RATE = 4e-3
@@ -121,13 +119,13 @@ class Classifier:
         """The number of probabilities."""
         return self.network.num_classes
 
-    def __call__(self, images: UInt8[Array, "batch height width channels"]) -> Features:
+    def __call__(self, images: Pixels) -> Features:
         """Features and class probabilities."""
         outputs = self.outputs(images)
         return Features(outputs.features, jax.nn.softmax(outputs.logits))
 
     def outputs(self, images: Pixels) -> Outputs:
-        """Features and logits, also of float32 pixels of 0 to 255, through which gradients pass."""
+        """Features and logits."""
         outputs: Any = self.network.apply(self.variables, images, train=False)
         return outputs
 
@@ -177,7 +175,7 @@ class StackedClassifier:
         """A thousand for ten digits."""
         return self.digits.num_classes**3
 
-    def __call__(self, images: UInt8[Array, "batch height width 3"]) -> Features:
+    def __call__(self, images: Pixels) -> Features:
         """The channels' features beside each other, and the products of their probabilities."""
         features, logits = self.outputs(images)
         red, green, blue = jnp.moveaxis(jax.nn.softmax(logits), 1, 0)

@@ -13,9 +13,9 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float
 
-from ganjax.evaluation.features import Features
+from ganjax.evaluation.features import Features, Pixels
 from ganjax.evaluation.resize import Resize, resize
 from ganjax.evaluation.weights import PublishedWeights, load_weights
 from ganjax.ground.errors import UserError
@@ -85,8 +85,8 @@ class DinoFeatures:
     num_features: int = flax.struct.field(pytree_node=False, default=WIDTH)
     resizes: tuple[str, ...] = flax.struct.field(pytree_node=False, default=("legacy", "pytorch", "clean"))
 
-    def __call__(self, images: UInt8[Array, "batch height width channels"]) -> Features:
-        """Features of uint8 images, grey or RGB."""
+    def __call__(self, images: Pixels) -> Features:
+        """Features of images of 0 to 255, grey or RGB."""
         if images.shape[-1] not in (1, 3):
             raise UserError(f"images of {images.shape[-1]} channels: DINOv2 sees 1 (grey) or 3 (RGB)")
         resized = resize(images, SIZE, way=self.resize)

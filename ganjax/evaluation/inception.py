@@ -14,10 +14,10 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float
 
 from ganjax.evaluation.convolution import convolution, pool
-from ganjax.evaluation.features import Features
+from ganjax.evaluation.features import Features, Pixels
 from ganjax.evaluation.resize import Resize, resize
 from ganjax.evaluation.weights import PublishedWeights, load_weights
 from ganjax.ground.errors import UserError
@@ -228,15 +228,13 @@ class InceptionFeatures:
     num_features: int = flax.struct.field(pytree_node=False, default=2048)
     resizes: tuple[str, ...] = flax.struct.field(pytree_node=False, default=("legacy", "pytorch", "clean"))
 
-    def __call__(self, images: UInt8[Array, "batch height width channels"]) -> Features:
-        """Features and probabilities of uint8 images, grey or RGB."""
+    def __call__(self, images: Pixels) -> Features:
+        """Features and probabilities of images of 0 to 255, grey or RGB."""
         outputs = self.outputs(images)
         return Features(outputs.features, jax.nn.softmax(outputs.unbiased_logits))
 
-    def outputs(
-        self, images: UInt8[Array, "batch height width channels"] | Float[Array, "batch height width channels"]
-    ) -> InceptionOutputs:
-        """All outputs, also of images in float32 of 0 to 255, through which gradients pass."""
+    def outputs(self, images: Pixels) -> InceptionOutputs:
+        """All outputs of images of 0 to 255, grey or RGB."""
         if images.shape[-1] not in (1, 3):
             raise UserError(f"images of {images.shape[-1]} channels: Inception-v3 sees 1 (grey) or 3 (RGB)")
         resized = resize(images, SIZE, way=self.resize)

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from ganjax.ground.errors import UserError
 from ganjax.interchange.pytorch import read_pytorch
+from ganjax.interchange.safetensors import read_safetensors
 from ganjax.platform.cache import cache_folder
 
 _logger = logging.getLogger("ganjax")
@@ -37,11 +38,13 @@ class PublishedWeights:
         name: of the file.
         url: where it can be fetched.
         sha256: of its content, in hex.
+        prefix: of the names of those of its arrays that are used.
     """
 
     name: str
     url: str
     sha256: str
+    prefix: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +63,7 @@ def load_weights(published: PublishedWeights, *, path: Path | None = None, downl
 
     Args:
         published: what is looked for.
-        path: of another file, which is taken as it is.
+        path: of another file, which is taken as it is; ``.safetensors``, or PyTorch's.
         download: fetches the published file when it is not there.
 
     Raises:
@@ -69,7 +72,8 @@ def load_weights(published: PublishedWeights, *, path: Path | None = None, downl
     if path is not None:
         if not path.is_file():
             raise UserError(f"the weights {path} are not there: name a file in the format of {published.name}")
-        return Weights(read_pytorch(path), sha256_of(path))
+        read = read_safetensors if path.suffix.lower() == ".safetensors" else read_pytorch
+        return Weights(_used(published, read(path)), sha256_of(path))
     folder = cache_folder() / "weights"
     converted = folder / f"{published.sha256}.npz"
     if os.path.exists(converted):
@@ -86,12 +90,16 @@ def load_weights(published: PublishedWeights, *, path: Path | None = None, downl
     found = sha256_of(source)
     if found != published.sha256:
         raise UserError(f"{source} has the sha256 {found}, expected {published.sha256}: delete it and fetch it again")
-    arrays = read_pytorch(source)
+    arrays = _used(published, read_pytorch(source))
     try:
         _write(converted, lambda file: np.savez(file, allow_pickle=False, **arrays))
     except OSError as error:
         _logger.warning("%s cannot be written (%s); it will be made anew next time", converted, error.strerror)
     return Weights(arrays, published.sha256)
+
+
+def _used(published: PublishedWeights, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: array for name, array in arrays.items() if name.startswith(published.prefix)}
 
 
 def sha256_of(path: Path) -> str:

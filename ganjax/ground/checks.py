@@ -4,7 +4,7 @@ import math
 
 from ganjax.ground.errors import UserError
 
-__all__ = ["check_number"]
+__all__ = ["check_number", "check_range"]
 
 Number = float | int
 
@@ -46,6 +46,20 @@ def check_number(
     )
     if not fits:
         raise UserError(f"{name} is {value}; expected {_expected(above, at_least, at_most, below)}, such as {example}")
+
+
+def check_range(
+    name: str, value: tuple[Number, Number], *, example: tuple[Number, Number], **bounds: Number | None
+) -> None:
+    """Refuses what are not two numbers within the bounds of ``check_number``, the smaller first.
+
+    Raises:
+        UserError: it cannot be meant.
+    """
+    if not isinstance(value, tuple) or len(value) != 2 or not value[0] <= value[1]:
+        raise UserError(f"{name} is {value!r}; expected a tuple of the least and the greatest, such as {example}")
+    for which, number, fitting in zip(("least", "greatest"), value, example, strict=True):
+        check_number(f"the {which} of {name}", number, example=fitting, **bounds)
 
 
 def check_seed(name: str, value: int) -> None:

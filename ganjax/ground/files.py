@@ -6,6 +6,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import IO, Any, cast
 
 from etils import epath
@@ -40,6 +41,7 @@ def whole_file(path: epath.Path) -> Iterator[IO[bytes]]:
     try:
         yield cast(IO[bytes], file)
         file.close()
+        settle(unfinished)  # else a machine that stops may have done the renaming, and not the writing
         unfinished.replace(path)
     finally:
         with contextlib.suppress(OSError):  # the error that ended the block is the one to see
@@ -66,6 +68,27 @@ def write_whole(path: epath.Path, content: str | bytes | Callable[[IO[bytes]], A
             file.write(whole)
         else:
             whole(file)
+
+
+def settle(path: epath.Path) -> None:
+    """Returns when a file, or a folder with all that is in it, is on the disk, so that a power cut leaves it whole.
+
+    In an object store things are there for good when they are there; and some file systems do not know of this.
+
+    Raises:
+        OSError: the disk could not take it.
+    """
+    if "://" in str(path):
+        return
+    for found in (path, *(Path(path).rglob("*") if path.is_dir() else ())):
+        descriptor = os.open(found, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+                raise
+        finally:
+            os.close(descriptor)
 
 
 @contextlib.contextmanager

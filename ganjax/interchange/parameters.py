@@ -1,7 +1,8 @@
-"""What importers share: from arrays by others' names to the parameters of a network of ours."""
+"""What importers share: from arrays by others' names to the variables of a network of ours."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import flax.linen as nn
 import flax.traverse_util
@@ -26,57 +27,108 @@ def as_it_is(array: np.ndarray) -> np.ndarray:
     return array
 
 
+class Imported(Protocol):
+    """Networks that were found in a file.
+
+    Attributes:
+        title: what they are, in a few words.
+        config: the config that makes them, of those that come with ganjax.
+        flags: of that config.
+        generator: its variables, ``{"params": …}`` and other collections, if it has any.
+        discriminator: likewise; None where the file has none.
+        files: that they were found in.
+    """
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def config(self) -> str: ...
+    @property
+    def flags(self) -> dict[str, Any]: ...
+    @property
+    def generator(self) -> dict[str, Any]: ...
+    @property
+    def discriminator(self) -> dict[str, Any] | None: ...
+    @property
+    def files(self) -> tuple[Path, ...]: ...
+
+
 class Place(NamedTuple):
     """Where an array belongs.
 
     Attributes:
-        parameter: of our network: the names on the way to it, joined by points.
+        variable: of our network: the names on the way to it, joined by points, without that of the collection.
         layout: how the axes change.
-        index: along the first axis of the parameter, where that is of several arrays; None: the array is all of it.
+        index: along the first axis of the variable, where that is of several arrays; None: the array is all of it.
+        collection: of Linen that it is in.
     """
 
-    parameter: str
+    variable: str
     layout: Callable[[np.ndarray], np.ndarray] = as_it_is
     index: int | None = None
+    collection: str = "params"
 
 
-def parameters_of(tensors: Tensors, table: Mapping[str, Place], network: nn.Module, *, source: str) -> dict[str, Any]:
-    """The parameters of a network of ours, float32.
+def variables_of(
+    tensors: Tensors,
+    table: Mapping[str, Place],
+    network: nn.Module,
+    *,
+    source: str,
+    kind: str | None = None,
+    zeros: Collection[str] = (),
+) -> dict[str, Any]:
+    """The variables of a network of ours, float32, by their collections.
 
     Args:
         tensors: of the file.
         table: where each of them belongs.
-        network: a generator.
+        network: a generator or a discriminator.
         source: what messages call the file.
+        kind: what they call the network; by default the name of its class.
+        zeros: parameters of ours that the file's network does not have, which is the same as zeros.
 
     Raises:
         UserError: tensors are missing, are more than the network has, are of other shapes, or not finite numbers.
     """
     expected = _shapes(network)
-    what = f"{source} looks like {type(network).__name__}, and"
+    what = f"{source} looks like {kind or type(network).__name__}, and"
     for problem, names in (
         ("lacks", sorted(table.keys() - tensors.keys())),
         ("has beside its weights", sorted(tensors.keys() - table.keys())),
     ):
         if names:
             raise UserError(f"{what} {problem} {_some(names)}; name a file that holds this network, whole and alone")
-    arrays = {parameter: np.empty(shape, np.float32) for parameter, shape in expected.items()}
+    arrays = {variable: np.empty(shape, np.float32) for variable, shape in expected.items()}
+    filled = {f"{place.collection}.{place.variable}" for place in table.values()}
+    for name in zeros:
+        arrays[f"params.{name}"][...] = 0
+        filled.add(f"params.{name}")
+    assert filled == arrays.keys(), "a table that is complete"
     differing, infinite = [], []
     for name, place in table.items():
-        found, target = tensors[name], arrays[place.parameter]
+        found, target = tensors[name], arrays[f"{place.collection}.{place.variable}"]
         target = target if place.index is None else target[place.index]
-        if found.dtype.kind != "f" or found.ndim != target.ndim or place.layout(found).shape != target.shape:
-            wanted = f"{place.parameter}{list(target.shape)}"
+        laid_out = _laid_out(found, place)
+        if found.dtype.kind != "f" or laid_out is None or laid_out.shape != target.shape:
+            wanted = f"{place.variable}{list(target.shape)}"
             differing.append(f"{name} ({found.dtype}{list(found.shape)} for {wanted})")
         elif not np.isfinite(found).all():
             infinite.append(name)
         else:
-            target[...] = place.layout(found)
+            target[...] = laid_out
     if differing:
         raise UserError(f"{what} has tensors of other shapes than this: {_some(differing)}; name another file")
     if infinite:
         raise UserError(f"{what} has numbers that are not finite in {_some(infinite)}; name another file")
     return flax.traverse_util.unflatten_dict(arrays, sep=".")
+
+
+def _laid_out(array: np.ndarray, place: Place) -> np.ndarray | None:
+    try:
+        return place.layout(array)
+    except (ValueError, IndexError, TypeError):  # it has another number of axes
+        return None
 
 
 def num_indices(tensors: Tensors, prefix: str, suffix: str = "") -> int:
@@ -89,8 +141,9 @@ def num_indices(tensors: Tensors, prefix: str, suffix: str = "") -> int:
 
 def _shapes(network: Any) -> dict[str, tuple[int, ...]]:
     condition = as_argument(network, example_condition(network, 1))
-    latents = jnp.zeros((1, network.latent_size), jnp.float32)
-    shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), latents, condition, train=False))["params"]
+    latent_size = getattr(network, "latent_size", None)
+    first = jnp.zeros((1, *(network.image_shape if latent_size is None else (latent_size,))), jnp.float32)
+    shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), first, condition, train=False))
     leaves: dict[str, Any] = flax.traverse_util.flatten_dict(shapes, sep=".")
     return {name: leaf.shape for name, leaf in leaves.items()}
 

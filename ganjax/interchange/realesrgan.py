@@ -7,24 +7,25 @@ names; theirs are those of PyTorch in the order of the layers, which have to be 
 import dataclasses
 import math
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ganjax.ground.errors import UserError
 from ganjax.interchange.foreign import Tensors, shown
 from ganjax.interchange.ncnn import Layer, read_ncnn, weights_beside
-from ganjax.interchange.parameters import Place, from_oihw, num_indices, parameters_of
+from ganjax.interchange.parameters import Place, from_oihw, num_indices, variables_of
 from ganjax.interchange.pytorch import read_pytorch
 from ganjax.interchange.safetensors import read_safetensors
 from ganjax.interchange.tensorflowjs import read_tensorflowjs
 from ganjax.models.rdn import RDN
-from ganjax.models.restoration import SRVGG, Restorer, RRDBNet
+from ganjax.models.restoration import SRVGG, RRDBNet
 
-__all__ = ["Imported", "read_realesrgan"]
+__all__ = ["Restoring", "read_realesrgan"]
 
 _SMALLEST = 8  # of the images of a network whose parameters are asked for: they do not depend on it
 _MOST_BLOCKS = 1000
+
+_CLASSES: dict[str, Any] = {"rrdb": RRDBNet, "srvgg": SRVGG, "rdn": RDN}
 
 _OF_CHECKPOINTS = ("params_ema", "params", "state_dict", "net_g", "generator")
 """What the weights are called in a file that holds more, the preferred first."""
@@ -59,8 +60,8 @@ _OTHERS = [  # a tensor's name, and what has one of such a name
 
 
 @dataclasses.dataclass(frozen=True)
-class Imported:
-    """A network that was found in a file.
+class Restoring:
+    """A network that was found in a file; see ``Imported``.
 
     Attributes:
         network: ``rrdb``, ``srvgg`` or ``rdn``.
@@ -77,9 +78,27 @@ class Imported:
     settings: dict[str, int]
     params: dict[str, Any]
     files: tuple[Path, ...]
+    config: str = "realesrgan"
+    discriminator: None = None
+
+    @property
+    def title(self) -> str:
+        """What it is, and how much larger it makes images."""
+        return f"{_CLASSES[self.network].__name__}, x{self.scale}"
+
+    @property
+    def flags(self) -> dict[str, Any]:
+        """Of the config."""
+        grey = {"channels": 1} if self.channels == 1 else {}
+        return {"network": self.network, "scale": self.scale, **self.settings, **grey}
+
+    @property
+    def generator(self) -> dict[str, Any]:
+        """Its variables."""
+        return {"params": self.params}
 
 
-def read_realesrgan(path: Path) -> Imported:
+def read_realesrgan(path: Path) -> Restoring:
     """The network and its weights in a ``.pth``, a ``.safetensors``, ncnn's ``.param`` or TensorFlow.js's ``.json``.
 
     Of a checkpoint that has averaged weights (``params_ema``) these are taken.
@@ -122,7 +141,7 @@ def _present_name(name: str) -> str:
     return name
 
 
-def _of_pytorch(tensors: Tensors, path: Path) -> Imported:
+def _of_pytorch(tensors: Tensors, path: Path) -> Restoring:
     dimensions = {name: array.ndim for name, array in tensors.items()}
     if dimensions.get("conv_first.weight") == 4 and "body.0.rdb1.conv1.weight" in dimensions:
         return _rrdb(tensors, path)
@@ -142,7 +161,7 @@ def _stranger(tensors: Tensors, path: Path) -> UserError:
     )
 
 
-def _rrdb(tensors: Tensors, path: Path) -> Imported:
+def _rrdb(tensors: Tensors, path: Path) -> Restoring:
     first, last, grown = (
         _shape(tensors, f"{name}.weight", path) for name in ("conv_first", "conv_last", "body.0.rdb1.conv1")
     )
@@ -170,10 +189,10 @@ def _rrdb(tensors: Tensors, path: Path) -> Imported:
             for layer in range(5)
         }
         table |= _table(dense, index=block)
-    return _imported("rrdb", RRDBNet, 4 // unshuffled, channels, settings, tensors, table, path)
+    return _imported("rrdb", 4 // unshuffled, channels, settings, tensors, table, path)
 
 
-def _srvgg(tensors: Tensors, path: Path, *, shrunk_to: int | None = None) -> Imported:
+def _srvgg(tensors: Tensors, path: Path, *, shrunk_to: int | None = None) -> Restoring:
     count = num_indices(tensors, "body.")
     (features, channels, *_), last = (_shape(tensors, f"body.{layer}.weight", path) for layer in (0, max(0, count - 1)))
     shuffle = math.isqrt(last[0] // channels)
@@ -188,10 +207,10 @@ def _srvgg(tensors: Tensors, path: Path, *, shrunk_to: int | None = None) -> Imp
         {f"body.{2 * layer}": f"layer_{layer}" for layer in range(count // 2)} | {f"body.{count - 1}": "last"}
     )
     table |= {f"body.{2 * layer + 1}.weight": Place(f"slopes_{layer}") for layer in range(count // 2)}
-    return _imported("srvgg", SRVGG, scale, channels, settings, tensors, table, path)
+    return _imported("srvgg", scale, channels, settings, tensors, table, path)
 
 
-def _of_ncnn(layers: list[Layer], path: Path) -> Imported:
+def _of_ncnn(layers: list[Layer], path: Path) -> Restoring:
     weighted = [layer for layer in layers if layer.weights]
     tensors: Tensors = {}
     if any(layer.kind == "PReLU" for layer in weighted):
@@ -261,7 +280,7 @@ _LEAKY = ("Convolution", 3, 1, 1, 1, 2, (0.2,))
 _SUM = ("BinaryOp", 0)
 
 
-def _rrdb_layers(imported: Imported) -> list[tuple[Any, ...]]:
+def _rrdb_layers(imported: Restoring) -> list[tuple[Any, ...]]:
     grown = [layer for count in (2, 3, 4, 5) for layer in (_LEAKY, ("Concat", count))]
     scaled = ("Eltwise", 1, (0.2, 1.0))
     twice = ("Interp", 1, 2.0, 2.0)
@@ -270,13 +289,13 @@ def _rrdb_layers(imported: Imported) -> list[tuple[Any, ...]]:
     return [_PLAIN, *block * imported.settings["num_blocks"], *ending]
 
 
-def _srvgg_layers(imported: Imported) -> list[tuple[Any, ...]]:
+def _srvgg_layers(imported: Restoring) -> list[tuple[Any, ...]]:
     body = [_PLAIN, ("PReLU",)] * (imported.settings["num_blocks"] + 1)
     scale = imported.scale
     return [*body, _PLAIN, ("PixelShuffle", scale, 0), ("Interp", 1, float(scale), float(scale)), _SUM]
 
 
-def _of_tensorflowjs(tensors: Tensors, layers: list[dict[str, Any]], path: Path) -> Imported:
+def _of_tensorflowjs(tensors: Tensors, layers: list[dict[str, Any]], path: Path) -> Restoring:
     if "F_m1/kernel" not in tensors or "F_1_1/kernel" not in tensors:
         raise _stranger(tensors, path)
     first, grown, last, wide = (_shape(tensors, f"{name}/kernel", path) for name in ("F_m1", "F_1_1", "SR", "UPN3"))
@@ -312,7 +331,7 @@ def _of_tensorflowjs(tensors: Tensors, layers: list[dict[str, Any]], path: Path)
         for theirs, ours in (fixed | blocks | fusions).items()
         for parameter in ("kernel", "bias")
     }
-    imported = _imported("rdn", RDN, scale, channels, settings, tensors, table, path)
+    imported = _imported("rdn", scale, channels, settings, tensors, table, path)
     for layer in layers:
         if not _fits_rdn(layer["class_name"], layer["config"], scale):
             raise UserError(
@@ -355,15 +374,14 @@ def _table(layers: dict[str, str], *, index: int | None = None) -> dict[str, Pla
 
 def _imported(
     network: str,
-    family: Callable[..., Restorer],
     scale: int,
     channels: int,
     settings: dict[str, int],
     tensors: Tensors,
     table: dict[str, Place],
     path: Path,
-) -> Imported:
+) -> Restoring:
     image_shape, input_shape = ((size, size, channels) for size in (_SMALLEST * scale, _SMALLEST))
-    module = family(image_shape, input_shape=input_shape, **settings)
-    params = parameters_of(tensors, table, module, source=str(path))
-    return Imported(network, scale, channels, settings, params, (path,))
+    module = _CLASSES[network](image_shape, input_shape=input_shape, **settings)
+    params = variables_of(tensors, table, module, source=str(path))["params"]
+    return Restoring(network, scale, channels, settings, params, (path,))

@@ -2,8 +2,9 @@
 
 ``network.py`` says what every generator, discriminator and encoder is and takes; ``condition.py`` what they are told of
 a sample; ``layers.py`` has what families share, ``sizes.py`` what their sizes must be. ``mlp.py`` is the family to read
-first, then ``dcgan.py``, ``r3gan.py``, ``translation.py`` (from images to images), ``restoration.py`` and ``rdn.py``
-(to larger ones), and ``vae.py``; ``spectral.py`` normalises a kernel.
+first, then ``dcgan.py``, ``r3gan.py``, ``translation.py`` (from images to images), ``restoration.py``, ``rdn.py`` and
+``srgan.py`` (to larger ones), ``star_gan.py``, ``bicycle_gan.py`` and ``munit.py``, and ``vae.py``; ``scales.py``
+judges an image at several sizes, ``spectral.py`` normalises a kernel.
 Parameters are float32; a family's ``dtype`` is what its layers compute in.
 """
 

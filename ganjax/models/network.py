@@ -20,7 +20,10 @@ from ganjax.models.sizes import check_sizes
 __all__ = ["Discriminator", "Encoder", "Generator", "Network", "Posterior"]
 
 FEATURES = "features"
-"""The collection into which a discriminator may ``sow`` what its layers say, for terms that look at it."""
+"""The collection into which a network may ``sow`` what its layers say, for losses that look at it."""
+
+SCORES = "scores"
+"""The collection into which one that also says what an image is of sows its scores."""
 
 
 class Network(nn.Module):
@@ -55,6 +58,11 @@ class Network(nn.Module):
         vector = condition.vector(self.num_classes)
         assert vector is not None, "a condition that is checked has what the network takes"
         return vector
+
+    def show(self, maps: Any) -> None:
+        """Sows a layer's maps, for losses that compare them."""
+        if not self.is_initializing():  # they are no variables
+            self.sow(FEATURES, "layers", maps)
 
 
 class Generator(Network):
@@ -121,8 +129,8 @@ class Discriminator(Network):
         keys: Key[Array, " batch"] | None = None,
         axis_name: str | None = None,
         units: Float[Array, " batch"] | None = None,
-    ) -> Float[Array, "batch *patches"]:
-        """Logits.
+    ) -> Float[Array, "batch *patches"] | tuple[Float[Array, "batch *_"], ...]:
+        """Logits; of one that judges an image at several sizes, those at each.
 
         Args:
             images: in [-1, 1].
@@ -143,14 +151,17 @@ class Discriminator(Network):
             images = jnp.concatenate([images, inputs.astype(images.dtype)], axis=-1)
         return self.judge(images, taken, Mode(train, keys, axis_name, units))
 
-    def judge(self, images: Array, condition: Condition, mode: Mode) -> Array:
+    def judge(self, images: Array, condition: Condition, mode: Mode) -> Array | tuple[Array, ...]:
         """What a family says."""
         raise NotImplementedError
 
-    def show(self, maps: Any) -> None:
-        """Sows a layer's maps, for terms that compare them."""
-        if not self.is_initializing():  # they are no variables
-            self.sow(FEATURES, "layers", maps)
+    def tell(self, scores: Float[Array, "batch scores"]) -> None:
+        """Sows what it says an image is of: a logit for each class, then one for each attribute.
+
+        A family that does so has an attribute ``num_scores``, how many these are.
+        """
+        if not self.is_initializing():
+            self.sow(SCORES, "head", scores)
 
 
 class Posterior(NamedTuple):

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ganjax.models.layers import Mode
 from ganjax.models.restoration import Convolution, Restorer, enlarge
 
 __all__ = ["RDN"]
@@ -35,7 +36,7 @@ class RDN(Restorer):
     num_layers: int = 1
     growth: int = 4
 
-    def restore(self, images: Array, maps: Array) -> Array:
+    def restore(self, images: Array, maps: Array, mode: Mode) -> Array:
         """See ``Restorer``."""
         first = self._layer("first", 255 * maps, self.features)
         maps, blocks = self._layer("second", first, self.features), []

@@ -81,7 +81,7 @@ class Restorer(network.Generator):
         images = jnp.pad((inputs.astype(jnp.float32) + 1) / 2, filling, mode="reflect")
         numbers = [latents, *([self.vector(condition)] if self.condition_size else [])]
         planes = [jnp.broadcast_to(row[:, None, None], (*images.shape[:3], row.shape[-1])) for row in numbers]
-        outputs = self.restore(images, jnp.concatenate([images, *planes], axis=-1))
+        outputs = self.restore(images, jnp.concatenate([images, *planes], axis=-1), mode)
         return 2 * outputs[:, : self.scale * height, : self.scale * width].astype(jnp.float32) - 1
 
     def _restore_row_pairs(
@@ -103,13 +103,17 @@ class Restorer(network.Generator):
         return jnp.swapaxes(restored, 1, 2) if turned else restored
 
     def restore(
-        self, images: Float[Array, "batch height width channels"], maps: Float[Array, "batch height width more"]
+        self,
+        images: Float[Array, "batch height width channels"],
+        maps: Float[Array, "batch height width more"],
+        mode: Mode,
     ) -> Float[Array, "batch new_height new_width new_channels"]:
         """What a network says.
 
         Args:
             images: the inputs, in [0, 1].
             maps: with what stands beside them.
+            mode: how it is run.
         """
         raise NotImplementedError
 
@@ -138,7 +142,7 @@ class RRDBNet(Restorer):
         """See ``Restorer``."""
         return 4 // self.scale
 
-    def restore(self, images: Array, maps: Array) -> Array:
+    def restore(self, images: Array, maps: Array, mode: Mode) -> Array:
         """See ``Restorer``."""
         first = self._layer("first", pixel_unshuffle(maps, self.size_multiple))
         restored = self._restore_row_pairs(first, row_pairs.restore_dense, residual=_RESIDUAL)
@@ -179,10 +183,10 @@ class _Block(nn.Module):
             grown = change
             for layer in range(4):
                 new = leaky_relu(
-                    Convolution(self.growth, self.dtype, _small_normal, name=f"dense_{part}_{layer}")(grown)
+                    Convolution(self.growth, self.dtype, small_normal, name=f"dense_{part}_{layer}")(grown)
                 )
                 grown = jnp.concatenate([grown, new], axis=-1)
-            last = Convolution(maps.shape[-1], self.dtype, _small_normal, name=f"dense_{part}_4")(grown)
+            last = Convolution(maps.shape[-1], self.dtype, small_normal, name=f"dense_{part}_4")(grown)
             change = change + _RESIDUAL * last
         return maps + _RESIDUAL * change, None
 
@@ -215,7 +219,7 @@ class SRVGG(Restorer):
         """How many times the maps are enlarged."""
         return self.scale if self.shuffle is None else self.shuffle
 
-    def restore(self, images: Array, maps: Array) -> Array:
+    def restore(self, images: Array, maps: Array, mode: Mode) -> Array:
         """See ``Restorer``."""
         restored = self._restore_row_pairs(maps, row_pairs.restore_compact, num_layers=self.num_blocks + 1)
         maps = self._restore_plain(maps) if restored is None else restored
@@ -288,8 +292,8 @@ class UNetDiscriminator(network.Discriminator):
         return Convolution(1, self.dtype, name="last")(maps)[..., 0].astype(jnp.float32)
 
 
-_fan_in_uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # within 1 / sqrt(fan in)
-_small_normal = nn.initializers.variance_scaling(2 * 0.1**2, "fan_in", "normal")  # He et al., a tenth of it
+fan_in_uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # within 1 / sqrt(fan in)
+small_normal = nn.initializers.variance_scaling(2 * 0.1**2, "fan_in", "normal")  # He et al., a tenth of it
 
 
 class Convolution(nn.Module):
@@ -314,9 +318,9 @@ class Convolution(nn.Module):
             return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
 
         shape = (self.size, self.size, maps.shape[-1], self.width)
-        kernel = self.param("kernel", self.weights or _fan_in_uniform, shape)
+        kernel = self.param("kernel", self.weights or fan_in_uniform, shape)
         bias = self.param("bias", nn.initializers.zeros if self.weights else uniform_bias, (self.width,))
-        return add_bias(_convolve(maps.astype(self.dtype), kernel.astype(self.dtype)), bias)
+        return add_bias(convolve(maps.astype(self.dtype), kernel.astype(self.dtype)), bias)
 
 
 class _SpectralConvolution(nn.Module):
@@ -330,12 +334,12 @@ class _SpectralConvolution(nn.Module):
     def __call__(
         self, maps: Float[Array, "batch height width channels"], mode: Mode
     ) -> Float[Array, "batch new_height new_width _"]:
-        kernel = self.param("kernel", _fan_in_uniform, (self.size, self.size, maps.shape[-1], self.width))
+        kernel = self.param("kernel", fan_in_uniform, (self.size, self.size, maps.shape[-1], self.width))
         kernel = spectral_norm(self, kernel, mode).astype(self.dtype)
-        return (_convolve if self.size == 3 else strided_convolution)(maps.astype(self.dtype), kernel)
+        return (convolve if self.size == 3 else strided_convolution)(maps.astype(self.dtype), kernel)
 
 
-def _convolve(maps: Array, kernel: Array) -> Array:
+def convolve(maps: Array, kernel: Array) -> Array:
     return lax.conv_general_dilated(maps, kernel, (1, 1), "SAME", dimension_numbers=_LAYOUT)
 
 

@@ -8,6 +8,7 @@ from ganjax.ground.checks import check_number
 _SMALLEST = {  # 1 is that of any other
     "num_classes": 0,
     "num_attributes": 0,
+    "num_scores": 0,
     "latent_size": 0,
     "num_low_precision_stages": 0,
     "num_dropouts": 0,

@@ -44,6 +44,8 @@ class Forms:
       penalties: the derivatives of R1 and R2 go through a discriminator four times where it is ``homogeneous`` (see
         ``ganjax/algorithms/homogeneous.py``), or six times as in the ``plain`` statement.
       dense: RRDBNet and SRVGG as they are stated, ``plain``, or on ``row_pairs`` (see ``ganjax/models/row_pairs.py``).
+      blurring: each image with a kernel of its own (``ganjax.augment.degradation``) by adding ``shifts``, or as matrix
+        ``products``.
       kernel_memory: whether ``kernel_memory`` has an effect, or all is left to the compiler.
     """
 
@@ -57,6 +59,7 @@ class Forms:
     penalties: Literal["homogeneous", "plain"] = "homogeneous"
     dense: Literal["plain", "row_pairs"] = "plain"
     kernel_memory: bool = False
+    blurring: Literal["shifts", "products"] = "shifts"
 
 
 FORMS = {
@@ -72,6 +75,7 @@ FORMS = {
         sampling="products",
         dense="row_pairs",
         kernel_memory=True,
+        blurring="products",
     ),
 }
 """Which forms suit which platform: ``cpu``, ``gpu``, ``tpu``."""

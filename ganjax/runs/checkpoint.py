@@ -27,7 +27,7 @@ from orbax.checkpoint import v1 as ocp
 
 from ganjax.ground.errors import Fault, UserError
 from ganjax.platform.distributed import any_problem, decided_by_first, lost_process
-from ganjax.runs.earlier import as_now, earlier_structure, leaf_names
+from ganjax.runs.earlier import layouts
 from ganjax.runs.seal import read_seal, write_seal
 
 State = TypeVar("State")
@@ -131,7 +131,7 @@ class Checkpoints:
         reason = ""
         for candidate in reversed(steps):
             path = self.directory / f"{candidate}"
-            reason, state = decided_by_first(functools.partial(_damage, path, _types(like))), None
+            reason, state = decided_by_first(functools.partial(_damage, path, like)), None
             if reason is None:
                 try:
                     state = self._load(path, like)
@@ -243,15 +243,15 @@ class Checkpoints:
             ) from error
 
     def _load(self, path: epath.Path, like: State) -> State:
-        like = jax.tree.map(_abstract, like)
+        error = None
         with _orbax_silenced():
-            try:
-                return ocp.load_checkpointables(path, {_STATE: like})[_STATE]
-            except Exception:
-                earlier = earlier_structure(like)
-                if earlier is None:
-                    raise
-                return as_now(like, ocp.load_checkpointables(path, {_STATE: earlier})[_STATE])
+            for layout in layouts(jax.tree.map(_abstract, like)):
+                try:
+                    return layout.as_now(ocp.load_checkpointables(path, {_STATE: layout.wanted})[_STATE])
+                except Exception as failure:  # the state is of another layout, or it cannot be read at all
+                    error = error or failure
+        assert error is not None, "there is a layout of today"
+        raise error
 
     def _seal(self) -> None:
         """Orbax calls it in its thread, on the first process, when all files are written and before the renaming."""
@@ -288,22 +288,26 @@ def _orbax_silenced() -> Iterator[None]:
         logger.removeFilter(not_of_orbax)
 
 
-def _damage(path: epath.Path, types: dict[str, str]) -> str | None:
+def _damage(path: epath.Path, like: PyTree) -> str | None:
     """What is wrong with a checkpoint's files; None when nothing is.
 
     Raises:
-        UserError: when it is whole but not of these types.
+        UserError: when it is whole but of other types than ``like``, in whichever layout.
     """
     try:
-        leaves = leaf_names(read_seal(path))
+        leaves = read_seal(path)
     except Exception as error:
         return _one_line(error)
-    _check_fits(leaves, types, path)
+    _check_fits(leaves, [_types(layout.structure) for layout in layouts(like)], path)
     return None
 
 
-def _check_fits(theirs: dict[str, str], ours: dict[str, str], path: epath.Path) -> None:
-    differing = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+def _check_fits(theirs: dict[str, str], layouts: list[dict[str, str]], path: epath.Path) -> None:
+    """Raises ``UserError`` when a checkpoint has the types of none of the layouts; it speaks of the nearest one."""
+    differing, ours = min(
+        (([name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)], ours) for ours in layouts),
+        key=lambda pair: len(pair[0]),
+    )
     if differing:
         name, others = differing[0], len(differing) - 1
         raise UserError(

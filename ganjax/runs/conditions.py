@@ -44,7 +44,8 @@ def spread_conditions(gan: Model, source: Source, num: int) -> Condition:
 def conditions_of(gan: Model, source: Source, indices: Int[np.ndarray, " num"]) -> Condition:
     """What a model takes of records: arrays of the host; labels are zeros where it takes none.
 
-    Inputs that the model makes of reals are made with a draw from the record's number.
+    Inputs that the model makes of reals are made with a draw from the record's number, of the record itself, or, of a
+    model that ``starts_elsewhere``, of the one half the dataset away.
 
     Raises:
         UserError: the records lack something.
@@ -56,7 +57,10 @@ def conditions_of(gan: Model, source: Source, indices: Int[np.ndarray, " num"]) 
     attributes = np.stack([record["attributes"] for record in records]) if num_attributes else None
     inputs, make = None, getattr(gan, "inputs", None)
     if make is not None:
-        images = jnp.asarray(np.stack([record["images"] for record in records]), jnp.float32) / 127.5 - 1
+        starts = records
+        if getattr(gan, "starts_elsewhere", False):
+            starts = [source[(int(index) + len(source) // 2) % len(source)] for index in indices]
+        images = jnp.asarray(np.stack([record["images"] for record in starts]), jnp.float32) / 127.5 - 1
         keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(0), jnp.asarray(indices, jnp.int32))
         inputs = np.asarray(jax.jit(make)(images, keys))
     elif input_shape is not None:

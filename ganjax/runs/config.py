@@ -6,6 +6,7 @@ so are the fields of the run and of the dataset that it returns (``--run.seed 3`
 
 import dataclasses
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,6 +76,8 @@ class Run:
         evaluate_num: how many samples they measure.
         evaluate_network: whose features they use.
         best_metric: keep the checkpoint with the best value of this one of their numbers for good.
+        profile: steps to trace, as 100:110 for those after the 100th up to the 110th, into the folder profile of the
+            workdir, for XProf.
     """
 
     seed: int = 0
@@ -101,6 +104,7 @@ class Run:
     evaluate_num: int = 10_000
     evaluate_network: Literal["inception", "dinov2", "classifier"] = "inception"
     best_metric: str | None = None
+    profile: str | None = None
 
     def __post_init__(self) -> None:
         check_seed("run.seed", self.seed)
@@ -118,6 +122,13 @@ class Run:
                 f"{self.batch_size}; expected {_MOST_STEPS:,} steps or fewer"
             )
         check_distributed(self.distributed)
+        if self.profile is not None:
+            first, _ = self.profiled_steps
+            if first >= self.num_steps:
+                raise UserError(
+                    f"run.profile is {self.profile!r}, and the run ends at step {self.num_steps}; "
+                    "expected earlier steps"
+                )
         if self.keep_every is not None and self.keep_every % self.checkpoint_every:
             raise UserError(
                 f"run.keep_every is {self.keep_every}; expected a multiple of run.checkpoint_every "
@@ -136,6 +147,21 @@ class Run:
     def num_steps(self) -> int:
         """Iterations until at least ``total_images`` have been seen."""
         return -(-self.total_images // self.batch_size)
+
+    @property
+    def profiled_steps(self) -> tuple[int, int]:
+        """Between which two steps ``profile`` is.
+
+        Raises:
+            UserError: it says nothing of the kind.
+        """
+        found = re.fullmatch(r"([0-9]{1,10}):([0-9]{1,10})", self.profile or "")
+        first, last = (int(found[1]), int(found[2])) if found else (0, 0)
+        if first >= last:
+            raise UserError(
+                f"run.profile is {self.profile!r}; expected two steps, the first of them earlier, such as 100:110"
+            )
+        return first, last
 
     def due(self, every: int, step: int) -> bool:
         """Whether the step, counted from 1, brings the images seen to or past a multiple of ``every``."""

@@ -11,7 +11,7 @@ from etils import epath
 from tqdm import tqdm
 
 from ganjax.ground.errors import Fault, UserError
-from ganjax.ground.files import write_whole
+from ganjax.ground.files import settle, write_whole, writing
 from ganjax.platform.distributed import is_first
 from ganjax.runs.config import Run
 
@@ -72,7 +72,7 @@ class Report:
         self._progress.say(line)
 
     def flush(self) -> None:
-        """Returns when the log is in its file."""
+        """Returns when the log is in its file, and that is on the disk."""
         if self._log is not None:
             self._log.flush()
 
@@ -141,7 +141,7 @@ class MetricsLog:
             self._events.add_text(name, text, images)
 
     def flush(self) -> None:
-        """Returns when the lines so far are in the file; on this machine they are at once.
+        """Returns when the lines so far are in the file, and that is on the disk.
 
         Raises:
             Fault: the file was removed, and maybe all of the folder.
@@ -151,6 +151,9 @@ class MetricsLog:
             self._flushed = time.monotonic()
         elif not self._path.exists():
             raise Fault(f"{self._path} is gone since the run began; restore its folder, or start anew")
+        else:
+            with writing(self._path):
+                settle(self._path)
 
     def _append(self, line: dict[str, Any]) -> None:
         text = json.dumps(line)

@@ -12,11 +12,13 @@ from typing import Any
 
 from etils import epath
 
+from ganjax.ground.files import settle
+
 _NAME = "seal.json"
 
 
 def write_seal(folder: epath.Path, leaves: dict[str, str], *, except_files: Set[str] = frozenset()) -> None:
-    """Seals a folder.
+    """Seals a folder, and returns when it is on the disk: what is renamed now, and may replace another, is whole.
 
     Args:
         folder: whose files are all written.
@@ -26,6 +28,7 @@ def write_seal(folder: epath.Path, leaves: dict[str, str], *, except_files: Set[
     files = {name: _fingerprint(folder / name) for name in _files(folder, except_files)}
     content = {"leaves": leaves, "files": files}
     (folder / _NAME).write_text(json.dumps({**content, "crc32": _crc32_of(content)}))
+    settle(folder)
 
 
 def read_seal(folder: epath.Path) -> dict[str, str]:

@@ -230,8 +230,12 @@ def generated(
         pathless="this one draws for attributes or inputs as well",
         unpaired="this generator starts from no image",
     )
+    if getattr(gan, "starts_elsewhere", False):
+        return dataclasses.replace(fakes, unpaired="these start from images of other records")
     if reals is None or condition_sizes(gan.generator)[2] is None:
         return fakes
+    if len(reals.source.parts) > 1:
+        return dataclasses.replace(fakes, unpaired=f"in {reals.source.name} no input belongs to an image")
     return dataclasses.replace(fakes, pairs=record_pairs(fakes, reals))
 
 

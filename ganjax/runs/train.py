@@ -12,6 +12,7 @@ from etils import epath
 
 from ganjax.algorithms.gan import init
 from ganjax.algorithms.model import State
+from ganjax.algorithms.perceptual import prepare
 from ganjax.compiling.compilation import (
     Program,
     abstract_state,
@@ -34,16 +35,18 @@ from ganjax.runs.monitor import TrainingEvaluation
 from ganjax.runs.observer import Launched, Observer
 from ganjax.runs.ownership import owned
 from ganjax.runs.pictures import Pictures
+from ganjax.runs.profile import Profile
 from ganjax.runs.report import Report
 from ganjax.runs.rollback import Rollbacks
 from ganjax.runs.saver import Saver
+from ganjax.runs.transfer import Start, transferred
 from ganjax.runs.watch import Diverged, Watch
 from ganjax.runs.workdir import claim, told_of, workdir_path
 
 __all__ = ["Diverged", "Interrupted", "train"]
 
 
-def train(config: Config, workdir: epath.PathLike) -> State:
+def train(config: Config, workdir: epath.PathLike, *, start: Start | None = None) -> State:
     """Trains from the workdir's newest checkpoint, or from the start, to ``config.run.total_images``.
 
         state = train(load_config("configs/quickstart.py"), "runs/quickstart")
@@ -54,24 +57,26 @@ def train(config: Config, workdir: epath.PathLike) -> State:
         config: what is trained. One that ``load_config`` made is kept in the workdir, where ``ganjax sample`` and the
             other verbs find it. Of one that was made or changed in Python the values are kept; another is refused.
         workdir: the run's folder: a new one, which is made, or one to go on from. It may be a ``gs://`` path.
+        start: whose weights a new run begins with; None: they are drawn.
 
     Returns:
         The final state, which is also the newest checkpoint.
 
     Raises:
-        UserError: the workdir belongs to another config or cannot be written, the data does not suit the models, or
-            the devices cannot share the batch.
+        UserError: the workdir belongs to another config or cannot be written, the data does not suit the models, the
+            devices cannot share the batch, ``start`` has other networks, or weights that a term needs are not there.
         Fault: the checkpoints cannot be written, or a record not read.
         Interrupted: SIGTERM or SIGINT came; the state after the step in which it came is saved.
         Diverged: training went wrong, and may not go back once more.
     """
+    prepare(config.gan)  # what is not there is said before the folder is made, or changed
     folder, origin = workdir_path(os.fspath(workdir)), config.origin if config.is_as_loaded else None
     with owned(folder), told_of(folder):
         claim(folder, origin and epath.Path(origin.file), origin.flags if origin else (), config)
-        return _train(config, folder)
+        return _train(config, folder, start)
 
 
-def _train(config: Config, workdir: epath.Path) -> State:
+def _train(config: Config, workdir: epath.Path, origin: Start | None) -> State:
     # What is prepared: the devices, the state, the images, and what is left of an earlier start of the run.
     gan, run, mesh = config.gan, config.run, data_mesh()
     if run.batch_size % (mesh.size * gan.num_microbatches):
@@ -84,6 +89,12 @@ def _train(config: Config, workdir: epath.Path) -> State:
     abstract = abstract_state(gan, mesh, shard=run.shard_state)
     start = jax.jit(init, static_argnums=0, out_shardings=shardings(abstract))
     step, state = _newest(workdir, abstract)
+    if state is None and origin is not None:
+        state = transferred(origin, start(gan, key), workdir)
+        with Checkpoints(workdir / "checkpoints") as checkpoints:  # a start that is stopped begins with the same
+            checkpoints.save(0, state)
+    elif origin is not None:
+        announce(f"{workdir} goes on from its own checkpoint; --from counts at the start of a run")
     if state is not None and step >= run.num_steps:
         seen = step * run.batch_size
         announce(f"finished: {workdir} has seen {seen:,} images; for more, give --run.total-images above {seen}")
@@ -123,15 +134,19 @@ def _train(config: Config, workdir: epath.Path) -> State:
         saver = Saver(run, workdir / "checkpoints", keep_for_good=keeps, before=sound)
         evaluations = Evaluations(run, evaluation, watch=watch, report=report, saver=saver)
         stop = StopRequests(run, report=report, saver=saver)
-        observers: list[Observer] = [watch, Forecast(run, report), pictures, evaluations, saver, stop]
+        profile = Profile(run, workdir, first_step=step, lengths=lengths, report=report)
+        # Last, the profile: what the others do after its first step is no part of it, and after its last one it is.
+        observers: list[Observer] = [watch, Forecast(run, report), pictures, evaluations, saver, stop, profile]
         try:
-            with report, pictures, stop, saver, feed.iterate(step, lengths, skipped=rollbacks.skipped) as inputs:
+            batches = feed.iterate(step, lengths, skipped=rollbacks.skipped)
+            with report, pictures, stop, saver, profile, batches as inputs:
                 rollbacks.tell(report, step)
                 if step == 0:
                     pictures.draw(launched)
                 for length in lengths:
                     launch_inputs = next_of(inputs)
-                    with jax.transfer_guard("disallow"):
+                    marked = jax.profiler.StepTraceAnnotation("train", step_num=launched.step)
+                    with marked, jax.transfer_guard("disallow"):
                         state, metrics = programs[length].run(launched.state, feed.arrays, launch_inputs, key)
                     launched = Launched(launched.step + length, state, metrics)
                     saver.hold(launched)

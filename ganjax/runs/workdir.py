@@ -38,6 +38,7 @@ _FREE = [
     "run.max_rollbacks",
     "run.steps_per_launch",
     "run.compilation_cache",
+    "run.profile",
     "run.evaluate_every",
     "run.evaluate_metrics",
     "run.evaluate_num",

@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from ganjax.algorithms.gan import init
 from ganjax.algorithms.model import State
+from ganjax.algorithms.perceptual import prepare
 from ganjax.compiling.compilation import Program, abstract_state, compile_launch, shardings, use_compilation_cache
 from ganjax.compiling.flops import model_flops
 from ganjax.data import Feed, Field, Source
@@ -39,11 +40,14 @@ from ganjax.runs.config import Config, parse_config
 from ganjax.runs.inputs import check_fit, feed_of
 from ganjax.runs.interruption import Interrupted
 from ganjax.runs.launches import steps_per_launch
+from ganjax.runs.outputs import given_path
+from ganjax.runs.profile import traced
 from ganjax.runs.train import train
 from ganjax.verbs._arguments import config_and_flags
 
 INTERRUPTED = "interrupted; nothing was measured to its end, and nothing written"
 
+_PROFILED_LAUNCHES = 10
 _ABSENT_DATASET_BYTES = 2**28
 """The size of the made-up dataset, at most, where the config's own is absent."""
 
@@ -59,16 +63,32 @@ class BenchOptions:
         rounds: how often to measure.
         seconds: of a round of the step alone, about; the loop runs as many steps as all rounds together.
         loop: whether to measure the whole loop of `ganjax train`, too, with metrics, samples and checkpoints.
+        profile: a folder for a trace of ten launches of the step, which XProf opens; they come after what is measured.
     """
 
     json: bool = False
     rounds: int = 5
     seconds: float = 2.0
     loop: bool = True
+    profile: str | None = None
 
     def __post_init__(self) -> None:
         check_number("--rounds", self.rounds, at_least=1, example=5)
         check_number("--seconds", self.seconds, above=0, example=2)
+
+    @property
+    def profile_folder(self) -> epath.Path | None:
+        """Where the trace goes.
+
+        Raises:
+            UserError: no trace can be put there.
+        """
+        if self.profile is None:
+            return None
+        folder = given_path("--profile", self.profile)
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"--profile is {folder}, which is a file; name a folder")
+        return folder
 
 
 class Rate(NamedTuple):
@@ -147,7 +167,9 @@ def bench(config: Config, options: BenchOptions, *, name: str) -> dict[str, Any]
     Returns:
         What ``ganjax bench --json`` prints. Rates are medians, with the lowest and the highest round beside them.
     """
+    prepare(config.gan)
     gan, run, mesh = config.gan, config.run, data_mesh()
+    folder = options.profile_folder
     use_compilation_cache(run.compilation_cache)
     source, skipped = _open(config)
     with _quiet():
@@ -157,7 +179,7 @@ def bench(config: Config, options: BenchOptions, *, name: str) -> dict[str, Any]
     abstract = abstract_state(gan, mesh, shard=run.shard_state)
     program = compile_launch(gan, feed, abstract, key, num_steps=whole, say=False)
     state = jax.jit(init, static_argnums=0, out_shardings=shardings(abstract))(gan, key)
-    steps = step_rate(program, feed, state, key, rounds=options.rounds, seconds=options.seconds)
+    steps = step_rate(program, feed, state, key, rounds=options.rounds, seconds=options.seconds, profile=folder)
     memory = jax.devices()[0].memory_stats() or {}
     del state, feed
 
@@ -192,8 +214,27 @@ def bench(config: Config, options: BenchOptions, *, name: str) -> dict[str, Any]
     return report
 
 
-def step_rate(program: Program, feed: Feed, state: State, key: jax.Array, *, rounds: int, seconds: float) -> Rate:
-    """Steps/s of a compiled launch, on inputs that are ready; each round ends when the device is done."""
+def step_rate(
+    program: Program,
+    feed: Feed,
+    state: State,
+    key: jax.Array,
+    *,
+    rounds: int,
+    seconds: float,
+    profile: epath.Path | None = None,
+) -> Rate:
+    """Steps/s of a compiled launch, on inputs that are ready; each round ends when the device is done.
+
+    Args:
+        program: the launch.
+        feed: gives its inputs.
+        state: before it; donated.
+        key: the run's one key.
+        rounds: how often to measure.
+        seconds: of a round, about.
+        profile: a folder for a trace of some launches more.
+    """
     launches = [program.num_steps] if program.num_steps > 1 else None
     with feed.iterate(0, launches) as inputs:
         ready = next(inputs)
@@ -202,15 +243,20 @@ def step_rate(program: Program, feed: Feed, state: State, key: jax.Array, *, rou
         nonlocal state
         began = time.perf_counter()
         metrics = None
-        for _ in range(count):
-            state, metrics = program.run(state, feed.arrays, ready, key)
+        for number in range(count):
+            with jax.profiler.StepTraceAnnotation("train", step_num=number):
+                state, metrics = program.run(state, feed.arrays, ready, key)
         jax.block_until_ready((state, metrics))
         return time.perf_counter() - began
 
     launch(1)  # the first call allocates and loads
     count = max(1, round(seconds / launch(1)))
     progress = tqdm(range(rounds), desc="the step", unit="round", leave=False, disable=None)
-    return Rate.of([count * program.num_steps / launch(count) for _ in progress])
+    rate = Rate.of([count * program.num_steps / launch(count) for _ in progress])
+    if profile is not None:
+        with traced(profile):
+            launch(_PROFILED_LAUNCHES)
+    return rate
 
 
 def input_rate(config: Config, source: Source, *, rounds: int, seconds: float) -> Rate:
@@ -238,9 +284,8 @@ def loop_rate(config: Config, num_steps: int, *, rounds: int) -> Rate:
     """
     batch_size = config.run.batch_size
     every = max(1, num_steps // (rounds + 1))
-    run = dataclasses.replace(
-        config.run, total_images=(rounds + 1) * every * batch_size, log_every=every * batch_size, keep_every=None
-    )
+    lengths = {"total_images": (rounds + 1) * every * batch_size, "log_every": every * batch_size}
+    run = dataclasses.replace(config.run, **lengths, keep_every=None, profile=None)
     with tempfile.TemporaryDirectory(prefix="ganjax-bench-") as folder:
         with _quiet():
             try:

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,22 +11,26 @@ import jax
 import tyro
 from etils import epath
 
-from ganjax.algorithms.gan import init
+from ganjax.algorithms.gan import TrainState, init
+from ganjax.algorithms.model import Player
 from ganjax.evaluation.weights import sha256_of
 from ganjax.ground.checks import check_number
+from ganjax.ground.errors import UserError
 from ganjax.ground.files import write_whole
-from ganjax.interchange.realesrgan import Imported, read_realesrgan
+from ganjax.interchange.dcgan import read_dcgan
+from ganjax.interchange.parameters import Imported
+from ganjax.interchange.realesrgan import read_realesrgan
 from ganjax.runs.arguments import parse_arguments
 from ganjax.runs.checkpoint import Checkpoints
 from ganjax.runs.config import load_config
 from ganjax.runs.config_files import shipped_configs
 from ganjax.runs.outputs import given_path, whole_folder
+from ganjax.runs.transfer import ORIGIN
 from ganjax.runs.workdir import claim, workdir_path
 
 INTERRUPTED = "interrupted before the network was imported; nothing was written"
 
-ORIGIN = "origin.json"
-"""What says in a workdir where its first weights are from."""
+FAMILIES: dict[str, Callable[[Path], Imported]] = {"dcgan": read_dcgan, "realesrgan": read_realesrgan}
 
 _MOST_LICENCE = 100_000
 
@@ -37,20 +41,21 @@ class ImportOptions:
 
     Example: ganjax import realesrgan RealESRGAN_x4plus.pth --workdir runs/x4plus
 
-    Nothing in the file is executed. The network is told from its tensors: Real-ESRGAN's and ESRGAN's RRDBNet, its
-    compact network for video, or UpscalerJS's ESRGAN slim.
+    Nothing in the file is executed. The network is told from its tensors: of realesrgan Real-ESRGAN's and ESRGAN's
+    RRDBNet, its compact network for video, or UpscalerJS's ESRGAN slim; of dcgan a generator of any size, and the
+    discriminator where the file has it.
 
     Attributes:
         family: whose file it is.
-        file: .pth, .safetensors, ncnn's .param (its .bin beside it) or TensorFlow.js's model.json (its shards beside
-            it).
+        file: .pth or .safetensors; of realesrgan also ncnn's .param (its .bin beside it) or TensorFlow.js's model.json
+            (its shards beside it).
         workdir: the run's folder, which must be new or empty.
-        size: pixels a side of the images that the network is sampled and trained at; used on any. By default 256, or
-            what is next to it.
+        size: of realesrgan: pixels a side of the images that the network is sampled and trained at; used on any. By
+            default 256, or what is next to it.
         origin: where the file is from, such as its URL, to be kept with it.
     """
 
-    family: tyro.conf.Positional[Literal["realesrgan"]]
+    family: tyro.conf.Positional[Literal["dcgan", "realesrgan"]]
     file: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="FILE")]]
     workdir: str
     size: int | None = None
@@ -66,31 +71,49 @@ def run_import(options: ImportOptions) -> None:
     """Reads a file, and makes a run of it that has taken no step: what ``ganjax import`` does."""
     check_number("--size", options.size, at_least=8, example=256)
     workdir = workdir_path(options.workdir)
-    imported = read_realesrgan(Path(given_path("FILE", options.file)))
-    config_file, flags = shipped_configs()["realesrgan"], _flags(imported, options.size)
+    imported = FAMILIES[options.family](Path(given_path("FILE", options.file)))
+    config_file, flags = shipped_configs()[imported.config], _flags(imported, options.size)
     config = load_config(config_file, flags)
     origin = _origin(imported, options)
     key: Any = jax.random.key(config.run.seed)
+    given = {"generator": imported.generator} | (
+        {"discriminator": imported.discriminator} if imported.discriminator else {}
+    )
+
+    @jax.jit  # so that no network is run to learn the shapes of its weights
+    def start(key: Any, given: dict[str, Any]) -> TrainState:
+        state = init(config.gan, key, **{name: variables["params"] for name, variables in given.items()})
+        found: Any = {name: _with(state.players[name], variables) for name, variables in given.items()}
+        return dataclasses.replace(state, **found)
+
     with whole_folder("--workdir", workdir) as place:
-        # Compiled, so that the network is not run to learn the shapes of its weights.
-        state = jax.jit(lambda key, params: init(config.gan, key, generator=params))(key, imported.params)
+        state = start(key, given)
         claim(place, epath.Path(config_file), flags, config)
         with Checkpoints(place / "checkpoints") as checkpoints:
             checkpoints.save(0, state)
         write_whole(place / ORIGIN, json.dumps(origin, indent=1) + "\n")
-    generator = config.gan.generator
-    size = sum(leaf.size for leaf in jax.tree.leaves(imported.params))
-    print(f"{type(generator).__name__}, x{imported.scale}, {size:,} parameters: {workdir}")
+    size = sum(leaf.size for leaf in jax.tree.leaves(imported.generator["params"]))
+    print(f"{imported.title}, {size:,} parameters: {workdir}")
     place = ["--workdir", str(workdir)]
-    print(f"to use it:      {shlex.join(['ganjax', 'translate', *place, '--inputs', 'FOLDER', '--out', 'NEW'])}")
-    print(f"to train it on: {shlex.join(['ganjax', 'train', 'realesrgan', *place, *flags, '--path', 'FOLDER'])}")
+    starts = getattr(config.gan.generator, "input_shape", None) is not None
+    use = ["translate", *place, "--inputs", "FOLDER"] if starts else ["sample", *place]
+    print(f"to use it:      {shlex.join(['ganjax', *use, '--out', 'NEW'])}")
+    print(f"to train it on: {shlex.join(['ganjax', 'train', imported.config, *place, *flags, '--path', 'FOLDER'])}")
+
+
+def _with(player: Player, variables: dict[str, Any]) -> Player:
+    """A player with the other collections that were found beside its parameters."""
+    others = {name: tree for name, tree in variables.items() if name != "params"}
+    return dataclasses.replace(player, variables=player.variables | others)
 
 
 def _flags(imported: Imported, size: int | None) -> list[str]:
-    """The flags of the config that make the network."""
-    given = {"network": imported.network, "scale": imported.scale, **imported.settings}
-    given |= {"channels": 1} if imported.channels == 1 else {}
-    given |= {} if size is None else {"size": size}
+    """The flags of the config that make the networks."""
+    given = dict(imported.flags)
+    if size is not None:
+        if given.get("size", size) != size:
+            raise UserError(f"--size is {size}, and the file's networks are of {given['size']}; leave it out")
+        given["size"] = size
     return [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
 
 

@@ -26,6 +26,7 @@ from jax.sharding import AxisType, Mesh
 
 from ganjax.algorithms.gan import example_batch
 from ganjax.algorithms.model import Model
+from ganjax.algorithms.perceptual import prepare
 from ganjax.compiling.compilation import abstract_state, lower_step, memory_bytes, num_parameters, use_compilation_cache
 from ganjax.compiling.flops import model_flops
 from ganjax.compiling.hlo import costs
@@ -108,6 +109,7 @@ def plan(config: Config, options: PlanOptions, *, name: str, forms: Forms = FORM
     Raises:
         UserError: the slice is not known, the TPU compiler is not installed, or the slice cannot share the batch.
     """
+    prepare(config.gan)
     gan, run = config.gan, config.run
     chip = chip_of_topology(options.topology)
     check_share(gan, run.batch_size, num_chips(options.topology))

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from ganjax.algorithms.generators import generator_state, with_generator
 from ganjax.ground.checks import check_number, check_seed
 from ganjax.ground.errors import UserError
 from ganjax.ground.files import writing
@@ -38,6 +39,7 @@ class SampleOptions:
         label: draw this class alone: its name, or its number from 0. What is both is taken for the name.
         attributes: of all samples, where the model takes some: as many numbers as it takes.
         inputs: where the model starts from images: a folder, a .zip or an .npz of them, brought to its size.
+        generator: which of the model's, such as backward_generator of a CycleGAN.
         weights: the averaged weights or the live ones.
         truncation: more typical and less varied samples: a factor for the latents, or the bound they are drawn within.
         truncation_mode: whether latents are scaled by the truncation, or drawn again until they lie within it.
@@ -51,6 +53,7 @@ class SampleOptions:
     label: str | None = None
     attributes: tuple[float, ...] = ()
     inputs: str | None = None
+    generator: str = "generator"
     weights: Literal["ema", "live"] = "ema"
     truncation: float | None = None
     truncation_mode: Literal["scale", "resample"] = "scale"
@@ -68,22 +71,23 @@ def run_sample(options: SampleOptions) -> None:
     workdir = workdir_path(options.workdir)
     out = output_path("--out", options.out, suffixes=(".png", ".npz"), folder=True)
     config = load_workdir(workdir)
-    generator = config.gan.generator
+    gan = with_generator(config.gan, options.generator)
+    generator = gan.generator
     names = class_names(workdir, generator.num_classes)
     label = None if options.label is None else find_label(options.label, names, generator.num_classes)
     if options.num:
         _check_memory(options.num, generator.image_shape)
     condition = given_conditions(
-        config.gan, options.num, label=label, attributes=options.attributes or None, inputs=options.inputs
+        gan, options.num, label=label, attributes=options.attributes or None, inputs=options.inputs
     )
     labels = np.asarray(condition.labels)
     _check_memory(len(labels), generator.image_shape)
     suffix = out.suffix.lower()
     is_file = suffix in (".png", ".npz")
     with whole_file("--out", out, parents=True) if is_file else whole_folder("--out", out) as place:
-        state = restore_state(config, workdir, step=options.step)
+        state = generator_state(restore_state(config, workdir, step=options.step), options.generator)
         sampler = Sampler(
-            config.gan,
+            gan,
             seed=options.seed,
             weights=options.weights,
             truncation=options.truncation,

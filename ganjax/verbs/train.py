@@ -9,11 +9,16 @@ Example: ganjax train configs/quickstart.py --workdir runs/quickstart --run.seed
 import dataclasses
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
+import tyro
+
+from ganjax.ground.errors import UserError
 from ganjax.platform.distributed import join
 from ganjax.runs.config import parse_config
 from ganjax.runs.config_files import config_path
 from ganjax.runs.train import train
+from ganjax.runs.transfer import Start
 from ganjax.runs.workdir import workdir_path
 from ganjax.verbs._arguments import config_and_flags
 
@@ -26,9 +31,13 @@ class TrainOptions:
 
     Attributes:
         workdir: the run's folder: a new one, or one to go on from.
+        from_: the folder of a run whose newest weights a new run starts with: its networks, not its optimizers.
+        partial: with --from, draws what the other run's networks do not have, or have in another shape.
     """
 
     workdir: str
+    from_: Annotated[str | None, tyro.conf.arg(name="from")] = None
+    partial: bool = False
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -39,18 +48,24 @@ def run(arguments: Sequence[str]) -> None:
     config_file, flags = named
     config, options = parse_config(config_file, flags, TrainOptions, prog=f"ganjax train {config_file}")
     workdir = workdir_path(options.workdir)
+    if options.partial and options.from_ is None:
+        raise UserError("--partial is given and --from is not; name the run whose weights are taken, or leave it out")
+    start = None if options.from_ is None else Start(workdir_path(options.from_), partial=options.partial)
     join(config.run.distributed, timeout=config.run.distributed_timeout)
-    train(config.from_file(config_path(config_file), _without(flags, "--workdir")), workdir)
+    own = [*flags]
+    for name in ("--workdir", "--from", "--partial"):
+        own = _without(own, name)
+    train(config.from_file(config_path(config_file), own), workdir, start=start)
 
 
 def _without(flags: Sequence[str], name: str) -> list[str]:
-    """The flags without one of them and its value."""
+    """The flags without one of them and its value, if it has one."""
     kept, skip = [], False
     for flag in flags:
-        if skip:
+        if skip and not flag.startswith("--"):
             skip = False
-        elif flag == name:
-            skip = True
-        elif not flag.startswith(f"{name}="):
+            continue
+        skip = flag == name
+        if not skip and not flag.startswith(f"{name}="):
             kept.append(flag)
     return kept

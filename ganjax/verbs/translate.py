@@ -3,18 +3,19 @@
 import dataclasses
 import logging
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 from etils import epath
 from tqdm import tqdm
 
+from ganjax.algorithms.generators import generator_state, with_generator
+from ganjax.algorithms.model import Model
 from ganjax.ground.checks import check_number, check_seed
 from ganjax.ground.errors import UserError
 from ganjax.runs.arguments import parse_arguments
 from ganjax.runs.classes import class_names, find_label
 from ganjax.runs.conditions import check_attributes
-from ganjax.runs.config import Config
 from ganjax.runs.outputs import whole_file, whole_folder
 from ganjax.runs.sampling import Sampler, restore_state
 from ganjax.runs.translating import RunNetwork
@@ -53,6 +54,7 @@ class TranslateOptions:
         label: where the model takes a class: its name, or its number from 0.
         attributes: where the model takes some: as many numbers as it takes.
         seed: of the latents, where the model takes some; from 0 to 4294967295.
+        generator: which of the model's, such as backward_generator of a CycleGAN.
         weights: the averaged weights or the live ones.
         step: the checkpoint after this many iterations instead of the newest.
     """
@@ -67,6 +69,7 @@ class TranslateOptions:
     label: str | None = None
     attributes: tuple[float, ...] = ()
     seed: int = 0
+    generator: str = "generator"
     weights: Literal["ema", "live"] = "ema"
     step: int | None = None
 
@@ -84,9 +87,10 @@ def run_translate(options: TranslateOptions) -> None:
     check_seed("--seed", options.seed)
     workdir = workdir_path(options.workdir)
     config = load_workdir(workdir)
-    fitting = _fitting(options, config)
-    label = _label(options, config, class_names(workdir, config.gan.generator.num_classes))
-    check_attributes(config.gan, options.attributes or None)
+    gan = with_generator(config.gan, options.generator)
+    fitting = _fitting(options, gan)
+    label = _label(options, gan, class_names(workdir, gan.generator.num_classes))
+    check_attributes(gan, options.attributes or None)
     with any_number_of_pixels():
         inputs = list_inputs(options.inputs)
         out = output_place(options.out, inputs)
@@ -98,8 +102,8 @@ def run_translate(options: TranslateOptions) -> None:
         with whole_file("--out", out, parents=True) if is_file else whole_folder("--out", out) as place:
             for remark in remarks(inputs, names, fitting, arrays=out.suffix.lower() == ARRAYS):
                 _logger.warning("%s", remark)
-            state = restore_state(config, workdir, step=options.step)
-            sampler = Sampler(config.gan, seed=options.seed, weights=options.weights)
+            state = generator_state(restore_state(config, workdir, step=options.step), options.generator)
+            sampler = Sampler(gan, seed=options.seed, weights=options.weights)
             with tqdm(total=inputs.num_pixels, unit="pixel", unit_scale=True, delay=2, desc="translating") as bar:
                 translator = Translator(
                     RunNetwork(sampler, state, label=label, attributes=options.attributes or None),
@@ -124,15 +128,15 @@ def run_translate(options: TranslateOptions) -> None:
         raise UserError(f"{next(iter(work.failed.values()))}; {which} left out, and the others are in {out}")
 
 
-def _fitting(options: TranslateOptions, config: Config) -> Fitting:
+def _fitting(options: TranslateOptions, gan: Model) -> Fitting:
     """What the model takes, and whether that is what is asked for."""
-    generator = config.gan.generator
+    generator: Any = gan.generator
     if getattr(generator, "input_shape", None) is None:
         raise UserError(
             f"--workdir {options.workdir} has a generator that starts from latents, and from no image; draw from it "
             "with `ganjax sample`, or name another"
         )
-    fitting = Fitting.of(config.gan, tile=options.tile)
+    fitting = Fitting.of(gan, tile=options.tile)
     sizes = fitting.sizes
     if options.scale is not None and any(factor != options.scale for factor in sizes.scale):
         start, end = generator.input_shape, generator.image_shape
@@ -148,8 +152,8 @@ def _fitting(options: TranslateOptions, config: Config) -> Fitting:
     return fitting
 
 
-def _label(options: TranslateOptions, config: Config, names: Sequence[str]) -> int | None:
-    num_classes = config.gan.generator.num_classes
+def _label(options: TranslateOptions, gan: Model, names: Sequence[str]) -> int | None:
+    num_classes: Any = gan.generator.num_classes
     if options.label is not None:
         return find_label(options.label, names, num_classes)
     if num_classes > 1:
