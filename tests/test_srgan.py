@@ -262,7 +262,7 @@ def test_steps_at_their_moments() -> None:
         Steps((1.0, 2.0), (1, 2))
     with pytest.raises(UserError, match=r"Steps's moments are \(2, 1\); expected them in order"):
         Steps((1.0, 2.0, 3.0), (2, 1))
-    with pytest.raises(UserError, match=r"rate, in its steps, is -1\.0"):
+    with pytest.raises(UserError, match=r"rate, in step 1 of its steps, is -1\.0"):
         check_schedule("rate", Steps((1.0, -1.0), (1,)), at_least=0, example=1)
 
 

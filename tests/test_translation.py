@@ -9,6 +9,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import official_translation as official
 import pytest
@@ -369,7 +370,8 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("make", "message"), MISTAKES)
-def test_what_cannot_be_meant_is_refused(make, message):
+def test_what_cannot_be_meant_is_refused(make, message, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # whose checks users do without
     with pytest.raises(UserError, match=message):
         make()
 
