@@ -13,6 +13,8 @@ from ganjax.cli import main
 PACKAGE = Path(__file__).parent.parent / "ganjax"
 # Which verbs a file speaks to. A verb's own file speaks to that verb; any other file names no flag.
 SPEAKS_TO: dict[str, tuple[str, ...]] = {
+    "algorithms/generators.py": ("sample", "translate"),
+    "runs/transfer.py": ("train",),
     "runs/train.py": ("train", "bench"),
     "runs/launches.py": ("train", "bench"),
     "runs/inputs.py": ("train", "bench"),
@@ -37,6 +39,7 @@ SPEAKS_TO: dict[str, tuple[str, ...]] = {
 SAYS_TO: dict[tuple[str, str], tuple[str, ...]] = {
     ("runs/workdir.py", "--run.total-images"): ("train",),
     ("runs/sampling.py", "--truncation"): ("sample", "evaluate"),
+    ("runs/train.py", "--from"): ("train",),
 }
 ARGUMENTS = {verb: [verb, "--help"] for verb in ("sample", "translate", "evaluate", "import")} | {
     "train": ["train", "r3gan_folder", "--help"],
