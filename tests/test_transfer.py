@@ -73,6 +73,9 @@ def test_weights_are_taken_over_and_optimizers_are_not(
     assert main([*command, "--from", str(new), "--workdir", str(tmp_path / "third")]) == 0
     origin = json.loads((tmp_path / "third" / "origin.json").read_text())
     assert origin["earlier"]["from"] == str(donor / "run")
+    (new / "origin.json").write_text("{")
+    assert main([*command, "--from", str(new), "--workdir", str(tmp_path / "fourth")]) == 2
+    assert "origin.json is damaged" in capsys.readouterr().err
 
 
 def test_other_networks_are_refused_or_drawn(donor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

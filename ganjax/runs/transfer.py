@@ -12,6 +12,7 @@ from jaxtyping import PyTree
 
 from ganjax.algorithms.model import Player, State
 from ganjax.ground.errors import UserError
+from ganjax.ground.files import read_json
 from ganjax.platform.distributed import announce, is_first
 from ganjax.runs.sampling import restore_state
 from ganjax.runs.workdir import load_workdir, write_whole
@@ -123,4 +124,11 @@ def _some(missing: Mapping[str, str]) -> str:
 def _with_earlier(origin: dict[str, Any], workdir: epath.Path) -> dict[str, Any]:
     """With where the other run's own weights are from, if it says so: licences go along."""
     earlier = workdir / ORIGIN
-    return origin | ({"earlier": json.loads(earlier.read_text())} if earlier.exists() else {})
+    if not earlier.exists():
+        return origin
+    expected, advice = "where the weights of the run are from, as ganjax wrote it", "restore it, or remove it"
+    return origin | {"earlier": read_json(earlier, fits=_is_mapping, expected=expected, advice=advice)}
+
+
+def _is_mapping(content: Any) -> bool:
+    return isinstance(content, dict)
