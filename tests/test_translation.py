@@ -21,8 +21,9 @@ from ganjax.algorithms.gan import sample, train_step
 from ganjax.algorithms.generator_terms import FeatureMatching, RealDistance
 from ganjax.augment import inputs as augment_inputs
 from ganjax.models import Condition
-from ganjax.models.layers import Dropout, instance_norm
+from ganjax.models.layers import Dropout
 from ganjax.models.network import FEATURES
+from ganjax.models.normalization import instance_norm
 from ganjax.models.translation import PatchDiscriminator, ResNet, UNet
 from ganjax.platform.forms import target_platform
 
