@@ -6,8 +6,8 @@
 
 The numbers are those of the authors' PyTorch code, which trains ImageNet at 128 x 128 with one update of the
 discriminator an iteration; the paper makes two, with half the learning rates. Its samples are made with standing
-statistics: `ganjax sample --standing 16`. Expected: the paper reports an FID of 8.7 at 128 x 128. Not yet trained to the
-end here.
+statistics: `ganjax sample --standing 16`. Expected: the paper reports an FID of 8.7 at 128 x 128. Not yet trained to
+the end here.
 """
 
 from pathlib import Path

@@ -113,7 +113,7 @@ class Stamp:
         checkpoint_step: iterations, where it is a run.
         num_fake: images.
         seed: of latents and of every draw.
-        weights: averaged or live.
+        weights: averaged or live, and by which statistics of batches, if made anew.
         truncation: of the latents, with its mode.
         pixels: how generated images were rounded.
         settings: the metric's own.

@@ -62,7 +62,7 @@ class Generator(resnet.Generator):
             raise UserError(
                 "hierarchical latents go into norms beside a shared embedding, and shared_size is 0; give one"
             )
-        if self.latent_size % self.num_chunks or not self.latent_size:
+        if self.latent_size % self.num_chunks:
             fitting = max(1, self.latent_size // self.num_chunks) * self.num_chunks
             raise UserError(
                 f"latent_size is {self.latent_size}, and hierarchical latents of so large images are cut into "
@@ -190,7 +190,7 @@ class _UpBottleneck(nn.Module):
     def __call__(
         self, maps: Float[Array, "batch height width channels"], vector: Float[Array, "batch size"], mode: Mode
     ) -> Float[Array, "batch new_height new_width channels_out"]:
-        hidden = maps.shape[-1] // _RATIO
+        hidden = max(1, maps.shape[-1] // _RATIO)
 
         def layer(number: int, maps: Array, width: int, *, double: bool = False) -> Array:
             maps = nn.relu(ConditionalNorm(self.settings, name=f"norm_{number}")(maps, vector, mode))
@@ -216,7 +216,7 @@ class _DownBottleneck(nn.Module):
     def __call__(
         self, maps: Float[Array, "batch height width channels"], mode: Mode
     ) -> Float[Array, "batch new_height new_width channels_out"]:
-        hidden = self.width // _RATIO
+        hidden = max(1, self.width // _RATIO)
         change = maps
         for number, size in enumerate((1, 3, 3), start=1):
             change = Convolution(hidden, self.settings, size, name=f"convolution_{number}")(nn.relu(change), mode)

@@ -113,6 +113,11 @@ class Generator(_Residual, network.Generator):
     latent_size: int = 128
     spectral: bool = False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.latent_size:
+            raise UserError(f"latent_size is 0, and {type(self).__name__} starts from latents; give 1 or more")
+
     @property
     def widths(self) -> tuple[int, ...]:
         """Channels of what each stage makes."""

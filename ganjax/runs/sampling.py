@@ -42,6 +42,8 @@ class Sampler:
         truncation: makes samples more typical and less varied; None leaves the latents as they are.
         truncation_mode: ``scale`` multiplies the latents by ``truncation``; ``resample`` draws each from the normal
             distribution cut at plus and minus ``truncation`` (BigGAN, arXiv 1809.11096, section 3.1).
+        standing: of how many batches the statistics of batch norm are made before sampling (``standing.py``); None
+            takes those of training.
     """
 
     gan: Model
@@ -49,6 +51,7 @@ class Sampler:
     weights: Literal["ema", "live"] = "ema"
     truncation: float | None = None
     truncation_mode: Literal["scale", "resample"] = "scale"
+    standing: int | None = None
 
     def __call__(
         self,

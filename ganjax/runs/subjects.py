@@ -212,6 +212,7 @@ def generated(
         labels = matched.numbers[_given(frequencies, num_classes, num, seed=sampler.seed)]
         counts = tuple(np.bincount(labels, minlength=reals.source.num_classes if reals else num_classes).tolist())
     truncation = None if sampler.truncation is None else f"{sampler.truncation_mode} {sampler.truncation}"
+    standing = "" if sampler.standing is None else f", standing statistics of {sampler.standing} batches"
     fakes = Fakes(
         chunks=chunks,
         num=num,
@@ -220,7 +221,7 @@ def generated(
             "fake": name,
             "fake_sha256": None,
             "checkpoint_step": None if state is None else int(state.step),
-            "weights": sampler.weights,
+            "weights": sampler.weights + standing,
             "truncation": truncation,
         },
         label_counts=counts,

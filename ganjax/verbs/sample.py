@@ -17,6 +17,7 @@ from ganjax.runs.classes import class_names, find_label
 from ganjax.runs.conditions import given_conditions
 from ganjax.runs.outputs import output_path, whole_file, whole_folder
 from ganjax.runs.sampling import Sampler, check_truncation, generate, restore_state, save_images
+from ganjax.runs.standing import check_standing, with_standing_statistics
 from ganjax.runs.workdir import load_workdir, workdir_path
 
 INTERRUPTED = "interrupted before all samples were drawn and written"
@@ -43,6 +44,8 @@ class SampleOptions:
         weights: the averaged weights or the live ones.
         truncation: more typical and less varied samples: a factor for the latents, or the bound they are drawn within.
         truncation_mode: whether latents are scaled by the truncation, or drawn again until they lie within it.
+        standing: make the statistics of the generator's batch norms anew, of so many batches of samples (BigGAN: 16);
+            by default those of training are taken.
         step: the checkpoint after this many iterations instead of the newest.
     """
 
@@ -57,6 +60,7 @@ class SampleOptions:
     weights: Literal["ema", "live"] = "ema"
     truncation: float | None = None
     truncation_mode: Literal["scale", "resample"] = "scale"
+    standing: int | None = None
     step: int | None = None
 
 
@@ -92,8 +96,9 @@ def run_sample(options: SampleOptions) -> None:
             weights=options.weights,
             truncation=options.truncation,
             truncation_mode=options.truncation_mode,
+            standing=options.standing,
         )
-        images = generate(sampler, state, condition)
+        images = generate(sampler, with_standing_statistics(sampler, state), condition)
         with writing(out):
             save_images(images, labels, place, suffix=suffix, num_classes=generator.num_classes, class_names=names)
     drawn = "1 sample" if len(labels) == 1 else f"{len(labels)} samples"
@@ -107,6 +112,7 @@ def _check(options: SampleOptions) -> None:
     check_seed("--seed", options.seed)
     check_number("--step", options.step, at_least=0, example=1000)
     check_truncation(options.truncation)
+    check_standing(options.standing)
     if options.truncation is None and options.truncation_mode != "scale":
         raise UserError(
             f"--truncation-mode is {options.truncation_mode} and nothing is truncated; give --truncation too, such as "
