@@ -18,7 +18,6 @@ from ganjax.evaluation.weights import sha256_of
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 from ganjax.ground.files import write_whole
-from ganjax.interchange.biggan import read_biggan
 from ganjax.interchange.dcgan import read_dcgan
 from ganjax.interchange.parameters import Imported
 from ganjax.interchange.realesrgan import read_realesrgan
@@ -32,11 +31,7 @@ from ganjax.runs.workdir import claim, workdir_path
 
 INTERRUPTED = "interrupted before the network was imported; nothing was written"
 
-FAMILIES: dict[str, Callable[[Path], Imported]] = {
-    "biggan": read_biggan,
-    "dcgan": read_dcgan,
-    "realesrgan": read_realesrgan,
-}
+FAMILIES: dict[str, Callable[[Path], Imported]] = {"dcgan": read_dcgan, "realesrgan": read_realesrgan}
 
 _MOST_LICENCE = 100_000
 
@@ -61,7 +56,7 @@ class ImportOptions:
         origin: where the file is from, such as its URL, to be kept with it.
     """
 
-    family: tyro.conf.Positional[Literal["biggan", "dcgan", "realesrgan"]]
+    family: tyro.conf.Positional[Literal["dcgan", "realesrgan"]]
     file: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="FILE")]]
     workdir: str
     size: int | None = None
@@ -120,8 +115,7 @@ def _flags(imported: Imported, size: int | None) -> list[str]:
         if given.get("size", size) != size:
             raise UserError(f"--size is {size}, and the file's networks are of {given['size']}; leave it out")
         given["size"] = size
-    words = {name: value if isinstance(value, tuple) else (value,) for name, value in given.items()}
-    return [str(word) for name, several in words.items() for word in (f"--{name.replace('_', '-')}", *several)]
+    return [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
 def _origin(imported: Imported, options: ImportOptions) -> dict[str, Any]:
