@@ -20,9 +20,10 @@ from ganjax.interchange.foreign import TYPES, ForeignFileError, Tensors, array_o
 from ganjax.interchange.pickles import Name, Record, Work, record_of
 from ganjax.interchange.pytorch import Storages, Tensor, whole_tensors
 
-__all__ = ["Snapshot", "read_nvidia"]
+__all__ = ["NETWORKS", "Snapshot", "read_nvidia"]
 
-_NETWORKS = ("G", "D", "G_ema")
+NETWORKS = ("G", "D", "G_ema")
+"""What the networks of a file are called: the generator, the discriminator, and the generator's averaged weights."""
 _MOST_TENSORS = 100_000
 _LONGEST_NAME = 250
 _MOST_VALUES = 1_000_000  # of attributes, and bytes of those that are arrays
@@ -88,9 +89,9 @@ def read_nvidia(path: Path) -> dict[str, Snapshot]:
     content = read_bytes(path)
     try:
         value = _reader().read(io.BytesIO(content))
-        networks = {key: value[key] for key in _NETWORKS if key in value} if isinstance(value, dict) else {}
+        networks = {key: value[key] for key in NETWORKS if key in value} if isinstance(value, dict) else {}
         if not networks:
-            raise ForeignFileError(f"it is no dictionary with any of {', '.join(_NETWORKS)}")
+            raise ForeignFileError(f"it is no dictionary with any of {', '.join(NETWORKS)}")
         values = _Values()
         return {key: _snapshot(key, network, values, most=len(content)) for key, network in networks.items()}
     except (ForeignFileError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, ValueError) as error:

@@ -16,7 +16,7 @@ from ganjax.ground.errors import UserError
 from ganjax.interchange.foreign import TYPES, ForeignFileError, Tensors, as_numbers, check_shape, read_bytes, shown
 from ganjax.interchange.pickles import Name, Work, read_pickle
 
-__all__ = ["Storages", "Tensor", "read_pytorch", "whole_tensors"]
+__all__ = ["Storages", "Tensor", "is_archive", "read_pytorch", "whole_tensors"]
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _STORAGES = {
@@ -56,6 +56,11 @@ def read_pytorch(path: Path) -> Tensors:
         raise UserError(
             f"{path} is not a PyTorch file of tensors by name ({shown(error)}): name another, or fetch it again"
         ) from error
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file begins as a zip does, which what PyTorch saves since 1.6 is."""
+    return path.is_file() and read_bytes(path, keep=2) == b"PK"
 
 
 def whole_tensors(tensors: "dict[str, Tensor]", *, most: int) -> Tensors:
