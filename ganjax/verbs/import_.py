@@ -24,7 +24,7 @@ from ganjax.runs.checkpoint import Checkpoints
 from ganjax.runs.config import load_config
 from ganjax.runs.config_files import shipped_configs
 from ganjax.runs.outputs import given_path, whole_folder
-from ganjax.runs.transfer import ORIGIN
+from ganjax.runs.provenance import ORIGIN
 from ganjax.runs.workdir import claim, workdir_path
 
 INTERRUPTED = "interrupted before the network was imported; nothing was written"
