@@ -108,7 +108,10 @@ def test_other_networks_are_refused_or_drawn(donor: Path, tmp_path: Path, capsys
     [
         (["--partial"], "--partial is given and --from is not; name the run whose weights are taken, or leave it out"),
         (["--from", "nowhere"], "nowhere"),
-        (["--run.freeze-discriminator", "-1"], "run.freeze_discriminator is -1; expected a number at least 0, such as 3"),
+        (
+            ["--run.freeze-discriminator", "-1"],
+            "run.freeze_discriminator is -1; expected a number at least 0, such as 3",
+        ),
         (
             ["--run.freeze-discriminator", "2"],
             "run.freeze_discriminator is 2, and the discriminator has 1 stages; expected at most 1",
@@ -132,7 +135,8 @@ def test_frozen_stages_stay_to_the_bit(donor: Path, tmp_path: Path, capsys: pyte
     assert main([*command, "--from", str(donor / "run"), "--run.total-images", "8"]) == 0
     assert main(command) == 0  # it goes on to 16 images
     given, ended = state_of(donor / "run").discriminator, state_of(workdir).discriminator
-    (stage,) = load_workdir(epath.Path(workdir)).gan.discriminator.stages
+    gan: Any = load_workdir(epath.Path(workdir)).gan
+    (stage,) = gan.discriminator.stages
     stage = [name for name in stage if name in given.params]
     assert 0 < len(stage) < len(given.params)
     for name, params in given.params.items():

@@ -13,8 +13,8 @@ from ganjax.interchange.foreign import (
     Tensors,
     array_of,
     check_shape,
+    map_bytes,
     parse_json,
-    read_bytes,
     shown,
 )
 
@@ -32,7 +32,7 @@ _TYPES = {
     "U8": "uint8",
     "BOOL": "bool",
 }
-_MOST_HEADER = 100_000_000  # of the format
+_MOST_HEADER = 2**23  # of what the format allows 100 MB, which would be gigabytes once they are taken apart
 
 
 def read_safetensors(path: Path) -> Tensors:
@@ -41,7 +41,7 @@ def read_safetensors(path: Path) -> Tensors:
     Raises:
         UserError: it is not there, is something else, or is damaged: the arrays are to fill it without gap or overlap.
     """
-    content = memoryview(read_bytes(path))
+    content = memoryview(map_bytes(path))
     try:
         return _read(content)
     except ForeignFileError as error:
@@ -75,7 +75,7 @@ def _place(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
         case {"dtype": str(kind), "shape": list(shape), "data_offsets": [int(start), int(stop)]} if kind in _TYPES:
             checked, kind = check_shape(shape), _TYPES[kind]
             size = math.prod(checked) * np.dtype(TYPES[kind]).itemsize
-            if 0 <= start <= stop and stop - start == size:
+            if 0 <= start <= stop and stop - start == size and not isinstance(start, bool):
                 return kind, checked, start, stop
             raise ForeignFileError(f"{name[:80]} takes {size:,} bytes, and lies from {start} to {stop}")
         case {"dtype": kind} if not isinstance(kind, str) or kind not in _TYPES:
