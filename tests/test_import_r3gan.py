@@ -12,7 +12,7 @@ from etils import epath
 from foreign_files import Instance, Raw, module, write_nvidia, write_pth, write_safetensors
 
 from ganjax import UserError
-from ganjax.algorithms.gan import sample
+from ganjax.algorithms.samples import sample
 from ganjax.cli import main
 from ganjax.interchange.nvidia import read_nvidia
 from ganjax.runs.sampling import restore_state

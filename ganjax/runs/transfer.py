@@ -10,8 +10,10 @@ import numpy as np
 from etils import epath
 from jaxtyping import PyTree
 
-from ganjax.algorithms.gan import init
+from ganjax.algorithms.gan import AVERAGED
 from ganjax.algorithms.model import Model, Player, State
+from ganjax.algorithms.samples import weights_of
+from ganjax.algorithms.step import init
 from ganjax.ground.errors import UserError
 from ganjax.platform.distributed import announce, is_first
 from ganjax.runs.provenance import ORIGIN, provenance_of
@@ -99,7 +101,12 @@ def _fitted(state: State, given: State) -> tuple["_Fitted", dict[str, Any]]:
     """What fits of another run's state, and the fields of a state with it."""
     fitted = _Fitted()
     fields = [field.name for field in dataclasses.fields(state)]
-    return fitted, {name: _taken(fitted, name, getattr(state, name), getattr(given, name, None)) for name in fields}
+    changes = {name: _taken(fitted, name, getattr(state, name), getattr(given, name, None)) for name in fields}
+    if AVERAGED in changes.get("carried", {}):  # of a run that did not average them, those that it is sampled with
+        theirs = {name: tree for name, tree in weights_of(given, "ema").items() if name != "params"}
+        averaged = fitted.choose(AVERAGED, changes["carried"][AVERAGED], theirs)
+        changes["carried"] = changes["carried"] | {AVERAGED: averaged}
+    return fitted, changes
 
 
 class _Fitted:
