@@ -1,6 +1,8 @@
 """Files of the safetensors format: a header in JSON that says where each array lies, and the arrays."""
 
+import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from ganjax.interchange.foreign import (
     shown,
 )
 
-__all__ = ["read_safetensors"]
+__all__ = ["read_safetensors", "safetensors_of"]
 
 _TYPES = {
     "F64": "float64",
@@ -48,6 +50,21 @@ def read_safetensors(path: Path) -> Tensors:
         raise UserError(
             f"{path} is not a safetensors file ({shown(error)}): name another, or fetch it again"
         ) from error
+
+
+def safetensors_of(tensors: Tensors, metadata: Mapping[str, str]) -> bytes:
+    """The content of a file with these arrays, and with what is to be said of them."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    names = {kind: name for name, kind in _TYPES.items() if kind != "bfloat16"}
+    parts, end = [], 0
+    for name, array in tensors.items():
+        stored = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        offsets = [end, end := end + stored.nbytes]
+        header[name] = {"dtype": names[array.dtype.name], "shape": list(array.shape), "data_offsets": offsets}
+        parts.append(stored.tobytes())
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # so that the numbers lie where they can be mapped
+    return b"".join([len(text).to_bytes(8, "little"), text, *parts])
 
 
 def _read(content: memoryview) -> Tensors:
