@@ -20,7 +20,7 @@ import pytest
 from random_state import random_state
 
 from ganjax import GAN, R1, R2, VAE, Adam, Config, CosineRamp, Run, UserError, example_batch, load_config, losses
-from ganjax.algorithms.gan import train_step
+from ganjax.algorithms.step import train_step
 from ganjax.data import Folder
 from ganjax.runs.config import config_files, describe
 
