@@ -108,6 +108,25 @@ class Generator(Network):
         raise NotImplementedError
 
 
+STYLES = "styles"
+
+
+class StyledGenerator(Generator):
+    """A generator in two stages."""
+
+    def map(self, latents: Array, condition: Condition, mode: Mode) -> Array:
+        """What a family says."""
+        raise NotImplementedError
+
+    def synthesize(self, styles: Array, condition: Condition, mode: Mode) -> Array:
+        """What a family says."""
+        raise NotImplementedError
+
+    def generate(self, latents: Array, condition: Condition, mode: Mode) -> Array:
+        """The two in turn."""
+        return self.synthesize(self.map(latents, condition, mode), condition, mode)
+
+
 class Discriminator(Network):
     """Logits of images, float32, higher for more real: one an image, or one a patch, [batch, height, width].
 

@@ -46,6 +46,8 @@ class Forms:
       dense: RRDBNet and SRVGG as they are stated, ``plain``, or on ``row_pairs`` (see ``ganjax/models/row_pairs.py``).
       blurring: each image with a kernel of its own (``ganjax.augment.degradation``) by adding ``shifts``, or as matrix
         ``products``.
+      filtering: low-pass filters with a change of rate (``ganjax/models/filters.py``) as matrix ``products``, or as a
+        ``depthwise`` convolution of maps with zeros put in.
       kernel_memory: whether ``kernel_memory`` has an effect, or all is left to the compiler.
     """
 
@@ -60,6 +62,7 @@ class Forms:
     dense: Literal["plain", "row_pairs"] = "plain"
     kernel_memory: bool = False
     blurring: Literal["shifts", "products"] = "shifts"
+    filtering: Literal["products", "depthwise"] = "products"
 
 
 FORMS = {
