@@ -206,12 +206,15 @@ def resist(image: Image, angle: Float[Array, ""]) -> tuple[Image, Mask]:
 def _fine(image: Image, taps: Float[Array, "size size"]) -> Array:
     """The image with zeros between its pixels, filtered, on a fine grid with half a filter around it."""
     channels = jnp.moveaxis(image, -1, 0)[..., None]
-    reach = taps.shape[0] // 2
+    size = taps.shape[0]
+    reach = size // 2
+    # Half a fine pixel more before than behind, so that a pixel's middle is that of its fine ones.
+    edges = (reach + (size + _FINENESS - 1) // 2, reach + (size - _FINENESS) // 2 + _FINENESS - 1)
     filtered = lax.conv_general_dilated(
         channels,
         taps[::-1, ::-1, None, None] * _FINENESS**2,
         (1, 1),
-        [(2 * reach, 2 * reach)] * 2,
+        [edges] * 2,
         lhs_dilation=(_FINENESS, _FINENESS),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         precision="highest",

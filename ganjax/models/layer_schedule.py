@@ -98,7 +98,7 @@ class LayerSchedule:
         last_stopband: where the last one's ends at the latest, relative to its cutoff.
         margin: pixels around the picture.
         channel_base: channels, times twice the cutoff.
-        channel_max: the most channels.
+        channel_limit: the most channels.
         kernel_size: of the convolutions: 3 of T, 1 of R.
         filter_size: taps of the filters, per sample of the lower rate.
         radial: whether the filters on the way down are round, but for the critical layers': those of R.
@@ -111,7 +111,7 @@ class LayerSchedule:
     last_stopband: float = 2**0.3
     margin: int = 10
     channel_base: int = 32768
-    channel_max: int = 512
+    channel_limit: int = 512
     kernel_size: int = 3
     filter_size: int = 6
     radial: bool = False
@@ -123,7 +123,7 @@ class LayerSchedule:
         check_number("first_cutoff", self.first_cutoff, above=0, example=2.0)
         check_number("first_stopband", self.first_stopband, above=self.first_cutoff, example=2**2.1)
         check_number("last_stopband", self.last_stopband, above=1, example=2**0.3)
-        for name, example in (("channel_base", 32768), ("channel_max", 512), ("kernel_size", 3), ("filter_size", 6)):
+        for name, example in (("channel_base", 32768), ("channel_limit", 512), ("kernel_size", 3), ("filter_size", 6)):
             check_number(name, getattr(self, name), at_least=1, example=example)
 
     def layers(self, image_shape: tuple[int, int, int]) -> tuple[Layer, ...]:
@@ -145,7 +145,7 @@ class LayerSchedule:
         rates = np.exp2(np.ceil(np.log2(np.minimum(2 * stopbands, height)))).astype(int)
         half_widths = np.maximum(stopbands, rates / 2) - cutoffs
         sizes = [*(rates + 2 * self.margin)[:-2], height, height]
-        widths = [*np.rint(np.minimum(self.channel_base / 2 / cutoffs, self.channel_max))[:-1], channels]
+        widths = [*np.rint(np.minimum(self.channel_base / 2 / cutoffs, self.channel_limit))[:-1], channels]
         return tuple(
             Layer(
                 in_size=int(sizes[before]),

@@ -204,7 +204,7 @@ class Generator(network.StyledGenerator):
         style_size: numbers of a style.
         num_mapping_layers: from latents to styles.
         schedule: the layers' bands, rates and widths.
-        style_decay: what an update keeps of the average style.
+        average_decay: what an update keeps of the average style.
         magnitude_decay: what an update keeps of the running means of squares: 0.5 ** (batch_size / 20_000) in the
             authors' runs.
         clamp: what no absolute value is above after a leaky ReLU.
@@ -217,7 +217,7 @@ class Generator(network.StyledGenerator):
     style_size: int = 512
     num_mapping_layers: int = 2
     schedule: LayerSchedule = LayerSchedule()
-    style_decay: float = 0.998
+    average_decay: float = 0.998
     magnitude_decay: float = 0.999
     clamp: float | None = 256.0
     output_gain: float = 0.25
@@ -228,7 +228,7 @@ class Generator(network.StyledGenerator):
         super().__post_init__()
         if self.input_shape is not None:
             raise UserError("stylegan3 starts from latents and not from images: leave input_shape out")
-        for name in ("style_decay", "magnitude_decay"):
+        for name in ("average_decay", "magnitude_decay"):
             check_number(name, getattr(self, name), at_least=0, at_most=1, example=0.998)
         self.schedule.layers(self.image_shape)  # refuses sizes that it does not make
 
@@ -263,7 +263,7 @@ class Generator(network.StyledGenerator):
         """See ``network.StyledGenerator``."""
         vector = self.vector(condition) if self.condition_size else None
         style = self.mapping(latents, vector)
-        follow_mean(self.average, style, mode, decay=self.style_decay)
+        follow_mean(self.average, style, mode, decay=self.average_decay)
         return jnp.broadcast_to(style[:, None], (len(style), self.num_styles, self.style_size))
 
     def synthesize(self, styles: Array, condition: Condition, mode: Mode) -> Array:
@@ -283,7 +283,7 @@ def t(image_shape: tuple[int, int, int], *, width: float = 1.0, **attributes: An
         width: of the layers, as a share of the paper's.
         attributes: further ones of ``Generator``.
     """
-    schedule = LayerSchedule(channel_base=round(32768 * width), channel_max=round(512 * width))
+    schedule = LayerSchedule(channel_base=round(32768 * width), channel_limit=round(512 * width))
     return Generator(image_shape=image_shape, schedule=schedule, **attributes)
 
 
@@ -296,6 +296,6 @@ def r(image_shape: tuple[int, int, int], *, width: float = 1.0, **attributes: An
         attributes: further ones of ``Generator``.
     """
     schedule = LayerSchedule(
-        channel_base=round(65536 * width), channel_max=round(1024 * width), kernel_size=1, radial=True
+        channel_base=round(65536 * width), channel_limit=round(1024 * width), kernel_size=1, radial=True
     )
     return Generator(image_shape=image_shape, schedule=schedule, **attributes)
