@@ -108,6 +108,23 @@ class Generator(Network):
         raise NotImplementedError
 
 
+STYLES = "styles"
+"""The collection of what a generator in two stages remembers of its styles."""
+
+
+class StyledGenerator(Generator):
+    """A generator in two stages (stand-in)."""
+
+    def map(self, latents: Array, condition: Condition, mode: Mode) -> Array:
+        raise NotImplementedError
+
+    def synthesize(self, styles: Array, condition: Condition, mode: Mode) -> Array:
+        raise NotImplementedError
+
+    def generate(self, latents: Array, condition: Condition, mode: Mode) -> Array:
+        return self.synthesize(self.map(latents, condition, mode), condition, mode)
+
+
 class Discriminator(Network):
     """Logits of images, float32, higher for more real: one an image, or one a patch, [batch, height, width].
 
