@@ -44,7 +44,7 @@ def modulated_convolution(
     """
     function = convolve_up if up else convolve
     if current_forms().modulated == "kernels":
-        kernels = kernel * scales[:, None, None, :, None]
+        kernels = kernel[None] * scales[:, None, None, :, None]
         if demodulated:
             kernels = kernels * jax.lax.rsqrt(jnp.sum(jnp.square(kernels), axis=(1, 2, 3), keepdims=True) + 1e-8)
         return jax.vmap(lambda one, own: function(one[None], own)[0])(maps, kernels.astype(maps.dtype))
@@ -88,19 +88,16 @@ class StyledConvolution(nn.Module):
         # No gain of 1 / sqrt(inputs): demodulation divides by the kernel's own length.
         kernel = self.param("kernel", nn.initializers.normal(1.0), (3, 3, inputs, self.channels))
         bias = self.param("bias", nn.initializers.zeros, (self.channels,))
-        strength = self.param("noise_strength", nn.initializers.zeros, ())
-        size = maps.shape[1:3] if not self.up else (2 * maps.shape[1], 2 * maps.shape[2])
-        stored = self.variable(NOISE, "map", lambda: jax.random.normal(self.make_rng("params"), size))
         maps = modulated_convolution(maps, kernel, scales, up=self.up)
         if self.noise != "none":
-            drawn = self._draw(mode, size) if self._draws(mode) else stored.value[None]
-            maps = maps + (strength * drawn)[..., None].astype(maps.dtype)
+            strength = self.param("noise_strength", nn.initializers.zeros, ())
+            maps = maps + (strength * self._noise(maps.shape[1:3], mode))[..., None].astype(maps.dtype)
         return activate(maps, bias, gain=self.gain, clamp=self.clamp)
 
-    def _draws(self, mode: Mode) -> bool:
-        return self.noise == "random" and (mode.train or mode.keys is not None)
-
-    def _draw(self, mode: Mode, size: tuple[int, int]) -> Float[Array, "batch height width"]:
+    def _noise(self, size: tuple[int, int], mode: Mode) -> Float[Array, "#batch height width"]:
+        stored = self.variable(NOISE, "map", lambda: jax.random.normal(self.make_rng("params"), size))
+        if self.noise == "constant" or (mode.keys is None and not mode.train):
+            return stored.value[None]
         if mode.keys is None:
             raise UserError(
                 "noise='random' in training got no keys: give one key a sample, or use noise='constant' or train=False"
@@ -133,6 +130,6 @@ class StyledImage(nn.Module):
         kernel = self.param("kernel", nn.initializers.normal(1.0), (1, 1, inputs, self.channels))
         bias = self.param("bias", nn.initializers.zeros, (self.channels,))
         # A kernel a sample is smaller than the maps are, and the sums of low-precision products are float32.
-        kernels = (kernel[0, 0] * scales[:, :, None]).astype(maps.dtype)
+        kernels = (kernel[0] * scales[:, :, None]).astype(maps.dtype)
         image = jnp.einsum("bhwi,bio->bhwo", maps, kernels, preferred_element_type=jnp.float32)
         return activate(image, bias, clamp=self.clamp, linear=True)

@@ -135,7 +135,7 @@ def mix_styles(
 ) -> Float[Array, "batch layers size"]:
     """The first styles in the layers below each sample's cutoff, the second ones from there on."""
     layers = jnp.arange(first.shape[1])
-    return jnp.where((layers < cutoffs[:, None])[..., None], first, second)
+    return jnp.where((layers[None] < cutoffs[:, None])[..., None], first, second)
 
 
 class Generator(_Levels, network.StyledGenerator):
@@ -275,7 +275,7 @@ def deviate(
     batch, height, width, channels = maps.shape
     size = next(size for size in range(min(group, batch), 0, -1) if batch % size == 0)
     grouped = maps.reshape(size, batch // size, height, width, num_maps, channels // num_maps)
-    deviation = jnp.sqrt(jnp.mean(jnp.square(grouped - jnp.mean(grouped, axis=0)), axis=0) + 1e-8)
+    deviation = jnp.sqrt(jnp.mean(jnp.square(grouped - jnp.mean(grouped, axis=0, keepdims=True)), axis=0) + 1e-8)
     averages = jnp.tile(jnp.mean(deviation, axis=(1, 2, 4)), (size, 1))
     return jnp.concatenate([maps, jnp.broadcast_to(averages[:, None, None], (batch, height, width, num_maps))], axis=-1)
 
