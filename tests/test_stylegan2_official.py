@@ -1,4 +1,4 @@
-"""StyleGAN2 against its authors' code: styles, images, logits, losses, penalties and the gradient of every parameter."""
+"""StyleGAN2 against its authors' code: styles, images, logits, losses, penalties, and every parameter's gradient."""
 
 from typing import Any
 

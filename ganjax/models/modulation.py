@@ -1,4 +1,4 @@
-"""Convolutions whose kernels a style modulates (Karras et al., StyleGAN2, arXiv 1912.04958, section 2.2 and Eq. 1-3)."""
+"""Convolutions whose kernels a style modulates (Karras et al., arXiv 1912.04958, section 2.2)."""
 
 import math
 from typing import Literal

@@ -306,8 +306,8 @@ class Discriminator(_Levels, network.Discriminator):
         check_number("mapping_multiplier", self.mapping_multiplier, above=0, example=0.01)
         if self.deviation_maps and self.levels[0].channels % self.deviation_maps:
             raise UserError(
-                f"deviation_maps is {self.deviation_maps}; expected a divisor of the {self.levels[0].channels} channels of "
-                f"the lowest level, such as 1"
+                f"deviation_maps is {self.deviation_maps}; expected a divisor of {self.levels[0].channels}, the channels "
+                f"of the lowest level, such as 1"
             )
 
     def judge(self, images: Array, condition: Condition, mode: Mode) -> Array:
