@@ -304,10 +304,11 @@ class Discriminator(_Levels, network.Discriminator):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number("mapping_multiplier", self.mapping_multiplier, above=0, example=0.01)
-        if self.deviation_maps and self.levels[0].channels % self.deviation_maps:
+        channels = self.levels[0].channels
+        if self.deviation_maps and channels % self.deviation_maps:
             raise UserError(
-                f"deviation_maps is {self.deviation_maps}; expected a divisor of {self.levels[0].channels}, the channels "
-                f"of the lowest level, such as 1"
+                f"deviation_maps is {self.deviation_maps}; expected a divisor of {channels}, the channels of the lowest "
+                "level, such as 1"
             )
 
     def judge(self, images: Array, condition: Condition, mode: Mode) -> Array:
