@@ -44,7 +44,10 @@ def r3gan_experiment(
     image_shape: tuple[int, int, int],
     widths: tuple[int, ...],
     group_size: int = 16,
+    expansion: int = 2,
     blocks_per_stage: int = 2,
+    latent_size: int = 64,
+    embedding_size: int = 64,
     num_classes: int = 0,
     gamma: Number,
     burn_in: Number,
@@ -61,7 +64,10 @@ def r3gan_experiment(
         image_shape: height, width, channels.
         widths: channels of the stages, from 4x4 up.
         group_size: channels a group of the grouped convolutions.
+        expansion: how many times more channels the grouped convolutions have.
         blocks_per_stage: residual blocks of a stage.
+        latent_size: numbers that an image is made of.
+        embedding_size: numbers that the generator makes of a class.
         num_classes: 0 is unconditional.
         gamma: weight of R1 and of R2, falling to a tenth.
         burn_in: in images, the length of every ramp.
@@ -83,6 +89,7 @@ def r3gan_experiment(
         "image_shape": image_shape,
         "widths": widths,
         "group_size": group_size,
+        "expansion": expansion,
         "blocks_per_stage": blocks_per_stage,
         "num_classes": num_classes,
         "dtype": jnp.dtype(dtype),
@@ -92,7 +99,7 @@ def r3gan_experiment(
     )
     weight = CosineRamp(gamma, gamma / 10, burn_in)
     return GAN(
-        generator=r3gan.Generator(**networks),
+        generator=r3gan.Generator(**networks, latent_size=latent_size, embedding_size=embedding_size),
         discriminator=r3gan.Discriminator(**networks),
         generator_optimizer=adam,
         discriminator_optimizer=adam,

@@ -41,18 +41,25 @@ def shown(text: object) -> str:
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in str(text)[:200])
 
 
-def read_bytes(path: Path, *, most: int = _MOST_BYTES) -> bytes:
+def read_bytes(path: Path, *, most: int = _MOST_BYTES, keep: int = -1) -> bytes:
     """A file's content.
+
+    Args:
+        path: of the file.
+        most: bytes that it may have.
+        keep: of its bytes, the first; -1: all.
 
     Raises:
         UserError: it is not there, no file, cannot be read, or larger than what is expected of its kind.
     """
     try:
         if not path.is_file():
-            raise UserError(f"{path} is {'a folder' if path.is_dir() else 'not there'}; name a file")
+            what = "a folder" if path.is_dir() else "no file" if path.exists() else "not there"
+            raise UserError(f"{path} is {what}; name a file")
         if (size := path.stat().st_size) > most:
             raise UserError(f"{path} has {size:,} bytes; expected at most {most:,} of a file of its kind")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(keep)
     except (OSError, ValueError) as error:  # a name with a zero byte
         if isinstance(error, UserError):
             raise

@@ -1,5 +1,6 @@
 """What importers share: from arrays by others' names to the variables of a network of ours."""
 
+import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -27,6 +28,18 @@ def as_it_is(array: np.ndarray) -> np.ndarray:
     return array
 
 
+class StrangerError(UserError):
+    """A file holds no network of the family that it is read as.
+
+    Attributes:
+        tensors: that it has, by which others may know it.
+    """
+
+    def __init__(self, message: str, tensors: Tensors) -> None:
+        super().__init__(message)
+        self.tensors = tensors
+
+
 class Imported(Protocol):
     """Networks that were found in a file.
 
@@ -35,6 +48,7 @@ class Imported(Protocol):
         config: the config that makes them, of those that come with ganjax.
         flags: of that config.
         generator: its variables, ``{"params": …}`` and other collections, if it has any.
+        averaged: those of its averaged weights; None: the same.
         discriminator: likewise; None where the file has none.
         files: that they were found in.
     """
@@ -48,9 +62,30 @@ class Imported(Protocol):
     @property
     def generator(self) -> dict[str, Any]: ...
     @property
+    def averaged(self) -> dict[str, Any] | None: ...
+    @property
     def discriminator(self) -> dict[str, Any] | None: ...
     @property
     def files(self) -> tuple[Path, ...]: ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Found:
+    """Networks with nothing to say of them but what ``Imported`` says, where the attributes are explained."""
+
+    title: str
+    config: str
+    flags: dict[str, Any]
+    generator: dict[str, Any]
+    averaged: dict[str, Any] | None
+    discriminator: dict[str, Any] | None
+    files: tuple[Path, ...]
+
+
+def some_names(tensors: Tensors) -> str:
+    """How many tensors a file has and the names of the first, for a message."""
+    some = ", ".join(shown(name[:60]) for name in list(tensors)[:3]) or "none"
+    return f"{len(tensors)}: {some}{' …' if len(tensors) > 3 else ''}"
 
 
 class Place(NamedTuple):
@@ -77,6 +112,7 @@ def variables_of(
     source: str,
     kind: str | None = None,
     zeros: Collection[str] = (),
+    constants: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, Any]:
     """The variables of a network of ours, float32, by their collections.
 
@@ -87,15 +123,17 @@ def variables_of(
         source: what messages call the file.
         kind: what they call the network; by default the name of its class.
         zeros: parameters of ours that the file's network does not have, which is the same as zeros.
+        constants: what others of its tensors have to be, which ours knows without being told, such as filters.
 
     Raises:
-        UserError: tensors are missing, are more than the network has, are of other shapes, or not finite numbers.
+        UserError: tensors are missing, are more than the network has, are of other shapes, not finite numbers, or not
+            the constants that they are to be.
     """
-    expected = _shapes(network)
+    expected, constants = _shapes(network), constants or {}
     what = f"{source} looks like {kind or type(network).__name__}, and"
     for problem, names in (
-        ("lacks", sorted(table.keys() - tensors.keys())),
-        ("has beside its weights", sorted(tensors.keys() - table.keys())),
+        ("lacks", sorted((table.keys() | constants.keys()) - tensors.keys())),
+        ("has beside its weights", sorted(tensors.keys() - table.keys() - constants.keys())),
     ):
         if names:
             raise UserError(f"{what} {problem} {_some(names)}; name a file that holds this network, whole and alone")
@@ -117,6 +155,9 @@ def variables_of(
             infinite.append(name)
         else:
             target[...] = laid_out
+    for name, constant in constants.items():
+        if tensors[name].shape != constant.shape or not np.allclose(tensors[name], constant, rtol=1e-3, atol=1e-6):
+            raise UserError(f"{what} {shown(name)} is not what it is of this network; name another file")
     if differing:
         raise UserError(f"{what} has tensors of other shapes than this: {_some(differing)}; name another file")
     if infinite:

@@ -31,6 +31,8 @@ def activate(
     bias: Float[Array, " channels"] | None = None,
     *,
     gain: float = 1.0,
+    clamp: float | None = None,
+    linear: bool = False,
 ) -> Float[Array, "batch *pixels channels"]:
     """A bias, the leaky ReLU of slope 0.2, and sqrt(2) for what that takes of the variance, in the maps' dtype.
 
@@ -38,9 +40,14 @@ def activate(
         maps: features, or vectors.
         bias: one a channel.
         gain: a further factor.
+        clamp: times ``gain``, the largest magnitude that comes out; None: any.
+        linear: leaves the leaky ReLU and its sqrt(2) out.
     """
     biased = maps if bias is None else add_bias(maps, bias)
-    return leaky_relu(biased) * (math.sqrt(2) * gain)
+    outputs = biased if linear else leaky_relu(biased)
+    factor = gain if linear else math.sqrt(2) * gain
+    outputs = outputs if factor == 1 else outputs * factor
+    return outputs if clamp is None else jnp.clip(outputs, -clamp * gain, clamp * gain)
 
 
 def normalize_second_moment(vectors: Float[Array, "batch size"]) -> Float[Array, "batch size"]:
@@ -92,9 +99,7 @@ class EqualizedLinear(nn.Module):
         if self.initial_bias is not None:
             start = jnp.broadcast_to(jnp.asarray(self.initial_bias, jnp.float32), (self.size,)) / self.multiplier
             bias = self.param("bias", lambda _: start) * self.multiplier
-        if self.activated:
-            return activate(outputs, bias)
-        return outputs if bias is None else outputs + bias
+        return activate(outputs, bias, linear=not self.activated)
 
 
 class EqualizedConvolution(nn.Module):
@@ -108,6 +113,7 @@ class EqualizedConvolution(nn.Module):
         biased: whether there is a bias.
         activated: whether ``activate`` follows.
         gain: of what comes out.
+        clamp: see ``activate``.
     """
 
     channels: int
@@ -116,6 +122,7 @@ class EqualizedConvolution(nn.Module):
     biased: bool = True
     activated: bool = True
     gain: float = 1.0
+    clamp: float | None = None
 
     @nn.compact
     def __call__(
@@ -128,10 +135,7 @@ class EqualizedConvolution(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.channels,)) if self.biased else None
         apply = {"same": convolve, "down": convolve_down, "up": convolve_up}[self.sampling]
         outputs = apply(maps, kernel.astype(maps.dtype))
-        if self.activated:
-            return activate(outputs, bias, gain=self.gain)
-        outputs = outputs if bias is None else add_bias(outputs, bias)
-        return outputs if self.gain == 1 else outputs * self.gain
+        return activate(outputs, bias, gain=self.gain, clamp=self.clamp, linear=not self.activated)
 
 
 class Mapping(nn.Module):

@@ -13,6 +13,7 @@ _SMALLEST = {  # 1 is that of any other
     "num_low_precision_stages": 0,
     "num_dropouts": 0,
     "num_layers": 0,
+    "deviation_maps": 0,
 }
 _EXAMPLES = {
     "num_classes": 10,
