@@ -86,7 +86,12 @@ def config(
         kernel_size=1 if radial else 3,
         radial=radial,
     )
-    networks = {"image_shape": (size, size, channels), "num_classes": num_classes, "clamp": clamp, "dtype": jnp.dtype(dtype)}
+    networks = {
+        "image_shape": (size, size, channels),
+        "num_classes": num_classes,
+        "clamp": clamp,
+        "dtype": jnp.dtype(dtype),
+    }
     blur = (10.0 if radial else 0.0) if blur is None else blur
     every = 16
     share = every / (every + 1)  # R1 has an optimizer step of its own in every so many iterations

@@ -31,15 +31,17 @@ class Case:
 
 
 CASES = {
-    "t": Case(16, dict(num_layers=5, channel_base=128, channel_max=10)),
+    "t": Case(16, dict(num_layers=3, channel_base=128, channel_max=10)),
     "r": Case(
         32,
-        dict(num_layers=6, channel_base=256, channel_max=12, conv_kernel=1, use_radial_filters=True),
+        dict(num_layers=4, channel_base=256, channel_max=12, conv_kernel=1, use_radial_filters=True),
         num_classes=2,
     ),
     "odd": Case(
         8,
-        dict(num_layers=4, num_critical=1, channel_base=64, channel_max=7, margin_size=4, filter_size=4, conv_clamp=1.5),
+        dict(
+            num_layers=3, num_critical=1, channel_base=64, channel_max=7, margin_size=4, filter_size=4, conv_clamp=1.5
+        ),
         num_classes=3,
         channels=1,
     ),

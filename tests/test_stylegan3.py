@@ -13,6 +13,7 @@ from ganjax.augment import FadingBlur
 from ganjax.evaluation.equivariance import equivariance
 from ganjax.ground.errors import UserError
 from ganjax.models import mlp, stylegan3
+from ganjax.models.condition import Condition
 from ganjax.models.filters import Filter, filtered_leaky_relu
 from ganjax.models.layer_schedule import LayerSchedule
 from ganjax.models.layers import Mode
@@ -29,7 +30,6 @@ WIDTHS = {
     512: [512] * 7 + [483, 323, 215, 144, 96, 64, 64, 3],
     1024: [512] * 7 + [323, 203, 128, 81, 51, 32, 32, 3],
 }
-PARAMETERS = {256: (28_472_133, 18_816_387), 512: (24_873_519, 16_665_594), 1024: (22_313_167, 15_093_151)}
 
 
 def num_parameters(generator: stylegan3.Generator) -> int:
@@ -39,7 +39,7 @@ def num_parameters(generator: stylegan3.Generator) -> int:
 
 
 @pytest.mark.parametrize("size", RATES)
-def test_layers_and_parameters_are_those_of_the_paper(size: int) -> None:
+def test_layers_are_those_of_the_paper(size: int) -> None:
     layers = stylegan3.t((size, size, 3)).schedule.layers((size, size, 3))
     assert [layer.out_rate for layer in layers] == RATES[size]
     assert [layer.out_channels for layer in layers] == WIDTHS[size]
@@ -48,8 +48,11 @@ def test_layers_and_parameters_are_those_of_the_paper(size: int) -> None:
     lows = {(layer.up, layer.low) for layer in layers[:-2]}
     assert lows == {(2, 9), (4, -6)}
     assert (layers[-2].low, layers[-1].rise.num_taps) == (-11, 1)
-    found = tuple(num_parameters(make((size, size, 3))) for make in (stylegan3.t, stylegan3.r))
-    assert found == PARAMETERS[size]
+
+
+@pytest.mark.parametrize(("make", "number"), [(stylegan3.t, 28_472_133), (stylegan3.r, 18_816_387)])
+def test_parameters_at_256_pixels_are_those_of_the_paper(make: Any, number: int) -> None:
+    assert num_parameters(make((256, 256, 3))) == number
 
 
 @pytest.mark.parametrize(
@@ -144,52 +147,70 @@ def test_the_blur_fades_until_there_is_none() -> None:
 SMALL = dict(latent_size=4, style_size=4, schedule=LayerSchedule(num_layers=4, channel_base=64, channel_limit=6))
 
 
+def random_variables(generator: stylegan3.Generator) -> dict[str, Any]:
+    """As they begin, without the compilation that drawing each takes."""
+    latents = jax.ShapeDtypeStruct((1, generator.latent_size), jnp.float32)
+    shapes: Any = jax.eval_shape(lambda latents: generator.init(jax.random.key(0), latents, train=False), latents)
+    rng = np.random.default_rng(0)
+
+    def draw(path: Any, leaf: Any) -> Any:
+        name = jax.tree_util.keystr(path)
+        if "matrix" in name:
+            return jnp.eye(3)
+        if "square" in name or name.endswith("['bias']"):
+            return jnp.full(leaf.shape, float("square" in name or ("affine" in name and "input" not in name)))
+        noise = rng.standard_normal(leaf.shape, np.float32)
+        return jnp.asarray(noise * (0 if "['input']['affine']" in name else 100 if "mapping" in name else 1))
+
+    variables = jax.tree.map_with_path(draw, shapes)
+    variables["params"]["input"]["affine"]["bias"] = jnp.asarray([1.0, 0.0, 0.0, 0.0])
+    return variables
+
+
 def test_equivariance_tells_a_picture_that_follows_from_one_that_does_not() -> None:
     generator = stylegan3.Generator((16, 16, 3), **SMALL)
-    variables = jax.jit(lambda key: generator.init(key, jnp.zeros((1, 4)), train=False))(jax.random.key(0))
+    variables = random_variables(generator)
 
     def obeys(latents: Any, matrices: Any, keys: Any) -> Any:
         return 4 * generator.apply(generator.moved(variables, matrices), latents, train=False)
 
     def stays(latents: Any, matrices: Any, keys: Any) -> Any:
-        return 4 * generator.apply(variables, latents, train=False)
-
-    def measure(generate: Any, motion: Any, **options: Any) -> float:
-        return equivariance(
-            generate, motion, latent_size=4, image_shape=(16, 16, 3), **{"num": 6, "batch_size": 4, **options}
+        places = jnp.arange(16.0) / 3
+        return jnp.sin(
+            jnp.sum(latents, axis=1)[:, None, None, None] + (places[:, None] + places[None])[None, ..., None]
         )
 
-    assert measure(obeys, "eqt") > measure(stays, "eqt") + 15
-    assert measure(obeys, "eqt", batch_size=3) == pytest.approx(measure(obeys, "eqt"), abs=1e-3)
+    def measure(generate: Any, motion: Any, num: int = 6) -> float:
+        return equivariance(generate, motion, latent_size=4, image_shape=(16, 16, 3), num=num, batch_size=4)
+
+    assert measure(obeys, "eqt") > 30
+    assert measure(stays, "eqt") < 15
+    assert measure(stays, "eqr") < 15
     with pytest.raises(UserError, match="the equivariance of 0 images does not exist"):
-        measure(obeys, "eqr", num=0)
+        measure(obeys, "eqr", 0)
 
 
 def test_magnitudes_move_only_where_they_may() -> None:
     generator = stylegan3.Generator((8, 8, 1), **SMALL)
     latents = jax.random.normal(jax.random.key(1), (2, 4))
-    variables: Any = jax.jit(lambda key: generator.init(key, latents, train=False))(jax.random.key(0))
+    variables = random_variables(generator)
 
     @jax.jit
     def both(variables: Any) -> Any:
         kept = generator.apply(variables, latents, train=True)
         moved, after = generator.apply(variables, latents, train=True, mutable=["magnitudes", "styles"])
-        return kept, generator.apply(variables, latents, train=False), moved, after
+        styles = generator.apply(variables, latents, Condition(), Mode(train=False), method="map")
+        return kept, generator.apply(variables, latents, train=False), moved, after, styles
 
-    kept, used, moved, after = both(variables)
+    kept, used, moved, after, styles = both(variables)
     assert np.array_equal(kept, used)
     assert not np.allclose(kept, moved)
     squares = jax.tree.leaves(after["magnitudes"])
     assert len(squares) == 5
-    assert all(0.99 < square < 1.1 and square != 1 for square in squares)
-    styles = generator.apply(variables, latents, generator_condition(), Mode(train=False), method="map")
-    np.testing.assert_allclose(after["styles"]["average"], 0.002 * jnp.mean(styles[:, 0], axis=0), rtol=1e-4, atol=1e-7)
-
-
-def generator_condition() -> Any:
-    from ganjax.models.condition import Condition
-
-    return Condition()
+    assert all(square != 1 for square in squares)
+    before = variables["styles"]["average"]
+    expected = before + 0.002 * (jnp.mean(styles[:, 0], axis=0) - before)
+    np.testing.assert_allclose(after["styles"]["average"], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_only_such_a_generator_says_how_it_is_moved() -> None:

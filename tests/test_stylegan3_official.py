@@ -82,14 +82,11 @@ def test_generators_are_the_authors(name: str, kept: dict[str, Any]) -> None:
     @jax.jit
     def everything(variables: Any) -> Any:
         others = {name: tree for name, tree in variables.items() if name != "params"}
-        styles = apply(variables, latents, told, Mode(train=False), method="map")
-        average = variables["styles"]["average"]
-        near = average + official.PSI * (styles - average)
-        near = jnp.where(jnp.arange(styles.shape[1])[:, None] < official.CUTOFF, near, styles)
+        nearer = generator.clone(truncation=official.PSI, truncated_layers=official.CUTOFF)
         moved = generator.moved(others, jnp.asarray(official.transform()))
         found = {
             "images": apply(variables, latents, labels, train=False),
-            "truncated": apply(variables, near, told, Mode(train=False), method="synthesize"),
+            "truncated": nearer.apply(variables, latents, labels, train=False),
             "moved": apply({**variables, **moved}, latents, labels, train=False),
         }
 

@@ -42,7 +42,8 @@ class FadingBlur:
     def _band(self, length: int, width: Float[Array, ""]) -> Float[Array, "length length"]:
         """The blur along an axis as a matrix; the identity once there is none."""
 
-        def weights(distances: np.ndarray) -> Array:
+        def weights(whole: np.ndarray) -> Array:
+            distances = jnp.asarray(whole, jnp.float32)
             values = jnp.exp2(-jnp.square(distances / jnp.maximum(width, 1e-3)))
             return jnp.where(jnp.abs(distances) <= jnp.floor(3 * width), values, 0.0)
 

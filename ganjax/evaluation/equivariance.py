@@ -16,8 +16,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Key
 
-from ganjax.algorithms.gan import sample
 from ganjax.algorithms.model import Model, State
+from ganjax.algorithms.samples import weights_of
 from ganjax.ground.errors import UserError
 
 __all__ = ["Motion", "equivariance", "equivariance_of", "resist", "rotate", "shift", "translate"]
@@ -140,7 +140,7 @@ def translate(image: Image, pixels: Float[Array, "2"]) -> tuple[Image, Mask]:
     inside, moved = [], image
     for axis, length in enumerate(image.shape[:2]):
         step, share = steps[1 - axis], rest[1 - axis]
-        offsets = jnp.arange(2 * _LOBES) - (_LOBES - 1)
+        offsets = jnp.arange(2.0 * _LOBES) - (_LOBES - 1)
         taps = jnp.sinc(offsets - share) * jnp.sinc((offsets - share) / _LOBES)
         taps = taps / jnp.sum(taps)
         at = jnp.arange(length)[:, None] - jnp.arange(length)[None, :] - step + _LOBES - 1
@@ -174,7 +174,7 @@ def rotate(image: Image, angle: Float[Array, ""]) -> tuple[Image, Mask]:
     size, reach = image.shape[0], taps.shape[0] // 2
     fine = _fine(image, taps)
     # Where on the fine grid the output's pixels come from: the picture is [-1/2, 1/2]², of pixels' middles.
-    middles = (jnp.arange(size) + 0.5) / size - 0.5
+    middles = (jnp.arange(float(size)) + 0.5) / size - 0.5
     outputs = jnp.stack(jnp.broadcast_arrays(middles[None, :], middles[:, None]))
     sources = jnp.tensordot(matrix[:2, :2].T, outputs, axes=1, precision="highest")  # of a rotation, the inverse
     columns, rows = (sources + 0.5) * size * _FINENESS + reach
@@ -233,7 +233,7 @@ def _common_band(matrix: Float[Array, "2 2"], *, up: int) -> Float[Array, "size 
     """
     far, near = 64, 2 * _LOBES  # pixels, of what is convolved and of what is kept
     size = 2 * far * up - 1
-    taps = jnp.roll((jnp.arange(size) + 1) / up - far, 1 - far * up)
+    taps = jnp.roll((jnp.arange(float(size)) + 1) / up - far, 1 - far * up)
     down, right = jnp.meshgrid(taps, taps, indexing="ij")
     here = (right, down)
     there = (matrix[0, 0] * right + matrix[0, 1] * down, matrix[1, 0] * right + matrix[1, 1] * down)
@@ -268,14 +268,12 @@ def equivariance_of(
         seed: of all draws.
     """
     generator: Any = gan.generator
+    variables = weights_of(state, weights)
 
     def generate(latents: Float[Array, "batch latents"], matrices: Array, keys: Key[Array, " batch"]) -> Array:
         num_classes = max(1, generator.num_classes)
         labels = jax.vmap(lambda key: jax.random.randint(key, (), 0, num_classes))(keys)
-        player: Any = state.generator
-        moved: Any = state
-        moved = moved.replace(generator=player.replace(variables=generator.moved(player.variables, matrices)))
-        return sample(gan, moved, latents, labels, weights=weights)
+        return generator.apply(generator.moved(variables, matrices), latents, labels, train=False)
 
     shape, size = generator.image_shape, generator.latent_size
     return equivariance(generate, motion, latent_size=size, image_shape=shape, num=num, seed=seed)

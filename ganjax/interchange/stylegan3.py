@@ -183,7 +183,9 @@ def _generator(snapshot: Snapshot, path: Path) -> stylegan3.Generator:
         latent_size=inputs - embedding.shape[0],
         style_size=style_size,
         num_mapping_layers=num_indices(tensors, "mapping.fc"),
-        schedule=_schedule([int(layers[i]["channels"]) if i in layers else 0 for i in range(last + 1)], shape, told, radial, path),
+        schedule=_schedule(
+            [int(layers[i]["channels"]) if i in layers else 0 for i in range(last + 1)], shape, told, radial, path
+        ),
         clamp=None if clamp is None else float(clamp),
     )
 

@@ -9,7 +9,6 @@ What is no weight is in collections: ``STYLES`` the average style, ``MAGNITUDES`
 ``SINES`` the frequencies and phases drawn once, ``TRANSFORM`` what a user turns and moves the picture by.
 """
 
-import dataclasses
 import functools
 import math
 from typing import Any
@@ -67,7 +66,7 @@ def modulated_convolution(
     """
     shift = None
     if demodulate:
-        kernel = kernel * lax.rsqrt(jnp.mean(jnp.square(kernel), axis=(0, 1, 2)))
+        kernel = kernel * lax.rsqrt(jnp.mean(jnp.square(kernel), axis=(0, 1, 2), keepdims=True))
         scales = scales * lax.rsqrt(jnp.mean(jnp.square(scales), axis=1, keepdims=True))
         power = jnp.matmul(jnp.square(scales), jnp.sum(jnp.square(kernel), axis=(0, 1)), precision="highest")
         shift = lax.rsqrt(power + 1e-8)
@@ -113,9 +112,9 @@ class Input(nn.Module):
         rotation = _matrices([[cosine, -sine, zero], [sine, cosine, zero], [zero, zero, one]])
         translation = _matrices([[one, zero, -right], [zero, one, -down], [zero, zero, one]])
         multiply = functools.partial(jnp.matmul, precision="highest")
-        matrix = multiply(multiply(rotation, translation), user)
-        phases = phases + multiply(frequencies, matrix[:, :2, 2:])[..., 0]
-        frequencies = multiply(frequencies, matrix[:, :2, :2])  # [batch, channels, 2]
+        matrix = multiply(multiply(rotation, translation), jnp.broadcast_to(user, rotation.shape))
+        phases = phases[None] + multiply(frequencies[None], matrix[:, :2, 2:])[..., 0]
+        frequencies = multiply(frequencies[None], matrix[:, :2, :2])  # [batch, channels, 2]
 
         # What a user's transform pushes out of the band fades away.
         radii = jnp.sqrt(jnp.sum(jnp.square(frequencies), axis=2))
@@ -246,10 +245,10 @@ class Generator(network.StyledGenerator):
 
     @staticmethod
     def moved(variables: dict[str, Any], matrix: Float[Array, "*batch 3 3"]) -> dict[str, Any]:
-        """The generator's collections with a transform of the user's, for all images or one each.
+        """The generator's variables with a transform of the user's, for all images or one each.
 
         Args:
-            variables: all but the parameters.
+            variables: with or without the parameters.
             matrix: maps places of the picture, (x to the right, y down, 1) in widths from its middle, to those of the
                 sines: a translation by t is the identity with -t in its last column.
         """
