@@ -175,10 +175,8 @@ def test_equivariance_tells_a_picture_that_follows_from_one_that_does_not() -> N
         return 4 * generator.apply(generator.moved(variables, matrices), latents, train=False)
 
     def stays(latents: Any, matrices: Any, keys: Any) -> Any:
-        places = jnp.arange(16.0) / 3
-        return jnp.sin(
-            jnp.sum(latents, axis=1)[:, None, None, None] + (places[:, None] + places[None])[None, ..., None]
-        )
+        places = jnp.arange(16.0)[:, None] + jnp.arange(16.0)[None, :]
+        return jnp.sin(jnp.sum(latents, axis=1)[:, None, None, None] + places[None, ..., None])
 
     def measure(generate: Any, motion: Any, num: int = 6) -> float:
         return equivariance(generate, motion, latent_size=4, image_shape=(16, 16, 3), num=num, batch_size=4)

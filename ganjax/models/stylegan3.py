@@ -2,8 +2,8 @@
 
 Maps stand for continuous signals: they begin as sines of known frequencies, every layer keeps within a band that
 widens from layer to layer (``layer_schedule.py``), and its nonlinearity goes through filters (``filters.py``). So the
-picture moves with the sines: T with a translation, R with a rotation as well, whose convolutions are of size 1 and whose
-filters are round. There are no noise inputs, no style mixing and no path length; the discriminator is StyleGAN2's.
+picture moves with the sines: T's with a translation, and R's with a rotation as well, by convolutions of size 1 and
+round filters. There are no noise inputs, no style mixing and no path length; the discriminator is StyleGAN2's.
 
 What is no weight is in collections: ``STYLES`` the average style, ``MAGNITUDES`` what each layer's maps measure,
 ``SINES`` the frequencies and phases drawn once, ``TRANSFORM`` what a user turns and moves the picture by.
@@ -37,7 +37,7 @@ MAGNITUDES = "magnitudes"
 """The collection of each layer's ``square``: the running mean of the squares of the maps that it is given."""
 
 SINES = "sines"
-"""The collection of the input's ``frequencies`` [channels, 2], cycles per image in x and y, and ``phases``, in turns."""
+"""The collection of the input's ``frequencies`` [channels, 2], cycles per image in x and y and ``phases``, in turns."""
 
 TRANSFORM = "transform"
 """The collection of the input's ``matrix``, [3, 3] or one an image: from the picture's places to those of the sines."""
