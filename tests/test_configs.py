@@ -57,6 +57,10 @@ NARROW = {
     "realesrgan": ["--features", "4", "--num-blocks", "1", "--growth", "4", "--size", "32", "--degradation", "area"],
     "bicycle_gan": ["--features", "2", "--size", "32"],
     "munit": ["--features", "2", "--num-blocks", "1", "--size", "16", "--num-scales", "1"],
+    "stylegan3": [
+        *("--size", "16", "--channel-base", "64", "--channel-limit", "4", "--num-layers", "3", "--style-size", "8"),
+        *("--latent-size", "8", "--discriminator-channel-base", "64", "--discriminator-channel-limit", "8", *FLOAT32),
+    ],
     "star_gan": ["--features", "4", "--num-blocks", "1", "--size", "16", "--discriminator-updates", "2"],
     "r3gan_fashion_mnist": ["--width", "16", *FLOAT32],
     "r3gan_ffhq_64": ["--width", "16", *FLOAT32],
