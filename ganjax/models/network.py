@@ -137,9 +137,10 @@ class StyledGenerator(Generator):
         """Styles nearer to their average (Karras et al., arXiv 1812.04948, section 3 and appendix B)."""
         if self.truncation == 1.0:
             return styles
-        average: Any = self.get_variable(STYLES, "average")[None, None]
+        average: Any = self.get_variable(STYLES, "average")
         layers = styles.shape[1]
         truncated = jnp.arange(layers) < (layers if self.truncated_layers is None else self.truncated_layers)
+        average = average[None, None]
         return jnp.where(truncated[None, :, None], average + self.truncation * (styles - average), styles)
 
     def map(self, latents: Array, condition: Condition, mode: Mode) -> Float[Array, "batch layers size"]:

@@ -215,7 +215,9 @@ def generated(
     unmoving = "this one draws for attributes or inputs as well" if of_records else ""
     if not hasattr(gan.generator, "moved"):
         unmoving = "this one cannot be told how; stylegan3's can"
-    truncation = None if sampler.truncation is None else f"{sampler.truncation_mode} {sampler.truncation}"
+    truncation = None if sampler.truncation is None else f"{sampler.mode} {sampler.truncation}"
+    if sampler.truncated_layers is not None:
+        truncation = f"{truncation} in {sampler.truncated_layers} layers"
     fakes = Fakes(
         chunks=chunks,
         num=num,
@@ -226,6 +228,7 @@ def generated(
             "checkpoint_step": None if state is None else int(state.step),
             "weights": sampler.weights,
             "truncation": truncation,
+            "noise": sampler.noise,
         },
         label_counts=counts,
         unlabelled=matched.problem,
