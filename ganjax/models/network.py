@@ -17,13 +17,17 @@ from ganjax.models.condition import Condition, Labels
 from ganjax.models.layers import Mode, fit_maps
 from ganjax.models.sizes import check_sizes
 
-__all__ = ["Discriminator", "Encoder", "Generator", "Network", "Posterior"]
+__all__ = ["STYLES", "Discriminator", "Encoder", "Generator", "Network", "Posterior", "StyledGenerator"]
 
 FEATURES = "features"
 """The collection into which a network may ``sow`` what its layers say, for losses that look at it."""
 
 SCORES = "scores"
 """The collection into which one that also says what an image is of sows its scores."""
+
+
+STYLES = "styles"
+"""The collection of the average of a ``StyledGenerator``'s styles."""
 
 
 class Network(nn.Module):
@@ -108,21 +112,43 @@ class Generator(Network):
         raise NotImplementedError
 
 
-STYLES = "styles"
-"""The collection of what a generator in two stages remembers of its styles."""
-
-
 class StyledGenerator(Generator):
-    """A generator in two stages (stand-in)."""
+    """A generator in two stages: latents become styles, one for each of its layers, and these an image (StyleGAN).
 
-    def map(self, latents: Array, condition: Condition, mode: Mode) -> Array:
-        raise NotImplementedError
+    A family says ``map`` and ``synthesize``, and keeps the average of the styles, [style_size], as variable ``average``
+    of the collection ``STYLES``. Both stages are of use on their own:
 
-    def synthesize(self, styles: Array, condition: Condition, mode: Mode) -> Array:
-        raise NotImplementedError
+        styles = generator.apply(variables, latents, condition, Mode(train=False), method="map")
+
+    Attributes:
+        truncation: outside of training styles are brought to so much of their distance from the average; 1 leaves them.
+        truncated_layers: how many layers, from the first on, this is done in; None: in all.
+    """
+
+    truncation: float = dataclasses.field(default=1.0, kw_only=True)
+    truncated_layers: int | None = dataclasses.field(default=None, kw_only=True)
 
     def generate(self, latents: Array, condition: Condition, mode: Mode) -> Array:
-        return self.synthesize(self.map(latents, condition, mode), condition, mode)
+        """See ``Generator``."""
+        styles = self.map(latents, condition, mode)
+        return self.synthesize(styles if mode.train else self.truncate(styles), condition, mode)
+
+    def truncate(self, styles: Float[Array, "batch layers size"]) -> Float[Array, "batch layers size"]:
+        """Styles nearer to their average (Karras et al., arXiv 1812.04948, section 3 and appendix B)."""
+        if self.truncation == 1.0:
+            return styles
+        average: Any = self.get_variable(STYLES, "average")
+        layers = styles.shape[1]
+        truncated = jnp.arange(layers) < (layers if self.truncated_layers is None else self.truncated_layers)
+        return jnp.where(truncated[:, None], average + self.truncation * (styles - average), styles)
+
+    def map(self, latents: Array, condition: Condition, mode: Mode) -> Float[Array, "batch layers size"]:
+        """The styles of latents; in training the average follows them, and styles of other latents are mixed in."""
+        raise NotImplementedError
+
+    def synthesize(self, styles: Float[Array, "batch layers size"], condition: Condition, mode: Mode) -> Array:
+        """The images of styles."""
+        raise NotImplementedError
 
 
 class Discriminator(Network):

@@ -15,8 +15,9 @@ from jaxtyping import Array, Float, Int, Int32, Key, Shaped, UInt8
 from tqdm import tqdm
 
 from ganjax.algorithms.draws import as_float
-from ganjax.algorithms.gan import draw_latents, init, sample
 from ganjax.algorithms.model import Model, State
+from ganjax.algorithms.samples import draw_latents, sample
+from ganjax.algorithms.step import init
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 from ganjax.ground.files import write_whole

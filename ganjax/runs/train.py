@@ -10,9 +10,9 @@ import os
 import jax
 from etils import epath
 
-from ganjax.algorithms.gan import init
 from ganjax.algorithms.model import State
 from ganjax.algorithms.perceptual import prepare
+from ganjax.algorithms.step import init
 from ganjax.compiling.compilation import (
     Program,
     abstract_state,

@@ -11,8 +11,9 @@ import jax
 import tyro
 from etils import epath
 
-from ganjax.algorithms.gan import TrainState, init
+from ganjax.algorithms.gan import TrainState
 from ganjax.algorithms.model import Player
+from ganjax.algorithms.step import init
 from ganjax.evaluation.weights import sha256_of
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
