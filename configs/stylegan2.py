@@ -120,14 +120,14 @@ def config(
         dtype: what the four highest levels compute in; float32 is the faster on a CPU.
     """
     known = PRESETS.get(preset)
-    size = size or (known.size if known else 256)
+    size = (known.size if known else 256) if size is None else size
     height, width = (size, size) if isinstance(size, int) else size
     longer = max(height, width)
-    batch = batch_size or (known.batch_size if known else max(8, min(64, 32768 // longer)))
+    batch = (known.batch_size if known else max(8, min(64, 32768 // max(1, longer)))) if batch_size is None else batch_size
     chosen = known or Preset(
         size=longer,
         batch_size=batch,
-        gamma=0.0002 * height * width / batch,
+        gamma=0.0002 * height * width / max(1, batch),
         channel_base=32768 if longer >= 512 else 16384,
         learning_rate=0.002 if longer >= 1024 else 0.0025,
         half_life=batch * 10_000 / 32,
@@ -147,11 +147,11 @@ def config(
         discriminator_options={
             "architecture": discriminator_architecture,
             "num_mapping_layers": discriminator_mapping_layers,
-            "deviation_group": deviation_group or chosen.group,
+            "deviation_group": chosen.group if deviation_group is None else deviation_group,
             "deviation_maps": deviation_maps,
         },
-        num_mapping_layers=num_mapping_layers or (8 if known else 2),
-        channel_base=channel_base or chosen.channel_base,
+        num_mapping_layers=(8 if known else 2) if num_mapping_layers is None else num_mapping_layers,
+        channel_base=chosen.channel_base if channel_base is None else channel_base,
         channel_limit=channel_limit,
         clamp=clamp,
         mixing=mixing,
