@@ -15,7 +15,7 @@ from ganjax.models import stylegan2
 from ganjax.models.condition import Condition
 from ganjax.models.layers import Mode
 from ganjax.models.modulation import modulated_convolution
-from ganjax.models.resampling import convolve, convolve_down, convolve_up
+from ganjax.models.resampling import convolve_down
 from ganjax.platform.forms import FORMS, target_forms
 
 SMALL: Any = dict(latent_size=4, style_size=4, num_mapping_layers=1, channel_base=64, channel_limit=6)
@@ -51,7 +51,6 @@ def num_parameters(network: Any, *shape: int) -> int:
     ("size", "base", "layers", "judge", "counts"),
     [
         (1024, 32768, 8, "residual", (30_370_060, 29_012_513, 18)),
-        (256, 16384, 8, "residual", (24_767_458, 24_001_089, 14)),
         (256, 16384, 2, "residual", (23_191_522, 24_001_089, 14)),
         (32, 32768, 2, "original", (19_947_539, 20_720_641, 8)),
     ],
@@ -182,36 +181,40 @@ def test_bfloat16_is_for_the_highest_levels() -> None:
 PLAIN = dataclasses.replace(FORMS["gpu"], modulated="kernels")
 MAPS, KERNEL, SCALES = (
     jnp.asarray(np.random.default_rng(seed).standard_normal(shape, np.float32))
-    for seed, shape in enumerate([(2, 3, 5, 4), (3, 3, 4, 6), (2, 4)])
+    for seed, shape in enumerate([(2, 4, 6, 4), (3, 3, 4, 6), (2, 4)])
 )
+FUNCTIONS: dict[str, Any] = {
+    "modulated": lambda maps, kernel: modulated_convolution(maps, kernel, SCALES),
+    "modulated_up": lambda maps, kernel: modulated_convolution(maps, kernel, SCALES, up=True),
+    "modulated_alone": lambda maps, kernel: modulated_convolution(maps, kernel[:1, :1], SCALES, demodulated=False),
+    "down": convolve_down,
+}
+
+
+@jax.jit
+def derivatives(maps: Any, kernel: Any) -> dict[str, Any]:
+    """Of each function its value, a function of its slopes, and the slopes of that."""
+
+    def of(function: Any) -> Any:
+        def steep(maps: Any, kernel: Any) -> Any:
+            slopes = jax.grad(lambda *given: jnp.sum(jnp.tanh(function(*given))), argnums=(0, 1))(maps, kernel)
+            return sum(jnp.sum(jnp.square(slope)) for slope in slopes)
+
+        return function(maps, kernel), jax.value_and_grad(steep, argnums=(0, 1))(maps, kernel)
+
+    return {name: of(function) for name, function in FUNCTIONS.items()}
+
+
+@pytest.fixture(scope="module")
+def plain() -> dict[str, Any]:
+    with target_forms(PLAIN):
+        return derivatives(MAPS, KERNEL)
 
 
 @pytest.mark.parametrize("platform", FORMS)
-@pytest.mark.parametrize("name", ["modulated", "modulated_up", "modulated_image", "same", "down", "up"])
-def test_forms_give_the_same_numbers_and_derivatives(name: str, platform: str) -> None:
-    maps = MAPS if name != "down" else jnp.tile(MAPS, (1, 2, 2, 1))
-    functions: dict[str, Any] = {
-        "modulated": lambda maps, kernel: modulated_convolution(maps, kernel, SCALES),
-        "modulated_up": lambda maps, kernel: modulated_convolution(maps, kernel, SCALES, up=True),
-        "modulated_image": lambda maps, kernel: modulated_convolution(maps, kernel, SCALES, demodulated=False),
-        "same": convolve,
-        "down": convolve_down,
-        "up": convolve_up,
-    }
-
-    @jax.jit
-    def derivatives(maps: Any, kernel: Any) -> Any:
-        def value(maps: Any, kernel: Any) -> Any:
-            return jnp.sum(jnp.tanh(functions[name](maps, kernel)))
-
-        def steep(maps: Any, kernel: Any) -> Any:
-            return sum(jnp.sum(jnp.square(slope)) for slope in jax.grad(value, argnums=(0, 1))(maps, kernel))
-
-        return functions[name](maps, kernel), jax.value_and_grad(steep, argnums=(0, 1))(maps, kernel)
-
-    found = []
-    for forms in (PLAIN, FORMS[platform]):
-        with target_forms(forms):
-            found.append(derivatives(maps, KERNEL))
-    for expected, actual in zip(*map(jax.tree.leaves, found), strict=True):
-        assert np.linalg.norm(actual - expected) < 1e-5 * np.linalg.norm(expected)
+def test_forms_give_the_same_numbers_and_derivatives(platform: str, plain: dict[str, Any]) -> None:
+    with target_forms(FORMS[platform]):
+        found = derivatives(MAPS, KERNEL)
+    for name, expected in plain.items():
+        for one, other in zip(jax.tree.leaves(expected), jax.tree.leaves(found[name]), strict=True):
+            assert np.linalg.norm(other - one) < 1e-5 * np.linalg.norm(one), name
