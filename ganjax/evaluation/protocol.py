@@ -114,7 +114,8 @@ class Stamp:
         num_fake: images.
         seed: of latents and of every draw.
         weights: averaged or live.
-        truncation: of the latents, with its mode.
+        truncation: of latents or styles, with its mode.
+        noise: in the generator, where it was asked for.
         pixels: how generated images were rounded.
         settings: the metric's own.
         versions: of the libraries, and the hardware.
@@ -135,6 +136,7 @@ class Stamp:
     seed: int
     weights: str | None
     truncation: str | None
+    noise: str | None = None
     pixels: str = "uint8: nearest whole number, clipped to 0..255"
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     versions: dict[str, str] = dataclasses.field(default_factory=lambda: dict(library_versions()))

@@ -211,7 +211,9 @@ def generated(
     elif matched.numbers is not None:
         labels = matched.numbers[_given(frequencies, num_classes, num, seed=sampler.seed)]
         counts = tuple(np.bincount(labels, minlength=reals.source.num_classes if reals else num_classes).tolist())
-    truncation = None if sampler.truncation is None else f"{sampler.truncation_mode} {sampler.truncation}"
+    truncation = None if sampler.truncation is None else f"{sampler.mode} {sampler.truncation}"
+    if sampler.truncated_layers is not None:
+        truncation = f"{truncation} in {sampler.truncated_layers} layers"
     fakes = Fakes(
         chunks=chunks,
         num=num,
@@ -222,6 +224,7 @@ def generated(
             "checkpoint_step": None if state is None else int(state.step),
             "weights": sampler.weights,
             "truncation": truncation,
+            "noise": sampler.noise,
         },
         label_counts=counts,
         unlabelled=matched.problem,

@@ -13,6 +13,7 @@ from ganjax.evaluation.results import is_device
 from ganjax.ground.checks import check_number, check_seed
 from ganjax.ground.errors import UserError
 from ganjax.runs.outputs import given_path
+from ganjax.runs.sampling import TruncationMode
 
 _MOST_IMAGES, _LARGEST_BATCH, _WIDEST_BORDER = 10_000_000, 2**16, 2**16
 _PATHS = ("workdir", "config", "real", "fake", "out")
@@ -51,6 +52,8 @@ class EvaluateOptions:
         weights: the averaged weights or the live ones.
         truncation: as for `ganjax sample`.
         truncation_mode: as for `ganjax sample`.
+        truncated_layers: as for `ganjax sample`.
+        noise: as for `ganjax sample`.
         seed: of the samples and of every other draw.
         batch_size: images at once, over all devices; by default 64 a device. It changes no sample.
         pictures: also draws pictures: nearest reals, classes, most and least realistic, learning curves.
@@ -72,7 +75,9 @@ class EvaluateOptions:
     step: int | None = None
     weights: Literal["ema", "live"] = "ema"
     truncation: float | None = None
-    truncation_mode: Literal["scale", "resample"] = "scale"
+    truncation_mode: TruncationMode | None = None
+    truncated_layers: int | None = None
+    noise: Literal["random", "constant", "none"] | None = None
     seed: int = 0
     batch_size: int | None = None
     pictures: bool = False
@@ -180,10 +185,11 @@ def _rules(options: EvaluateOptions) -> list[_Rule]:
     metrics = parse_metrics(options.metrics)
     roles = {METRICS[name].role for name in metrics}
     asked = "always asks the dataset's own classifier" if "classifier" in roles else "asks no network"
-    of_samples = ("step", "weights", "truncation", "truncation_mode", "pictures")
+    alone = "it goes with --truncation; leave it out"
+    of_samples = ("step", "weights", "truncation", "truncation_mode", "truncated_layers", "noise", "pictures")
     return [
         _Rule(of_samples, options.of_run, "it is for a run's samples, and --fake names images; leave one of them out"),
-        _Rule(("truncation_mode",), options.truncation is not None, "it goes with --truncation; leave it out"),
+        _Rule(("truncation_mode", "truncated_layers"), options.truncation is not None, alone),
         _Rule(("real", "config"), options.compares, f"{options.metrics} compares with no images; leave it out"),
         _Rule(("config",), options.real is None, "--real names what is compared with; leave one of them out"),
         _Rule(

@@ -158,6 +158,8 @@ def _evaluate_run(options: EvaluateOptions, config: Config, workdir: epath.Path,
         weights=options.weights,
         truncation=options.truncation,
         truncation_mode=options.truncation_mode,
+        truncated_layers=options.truncated_layers,
+        noise=options.noise,
     )
     fakes = generated(
         sampler,
