@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ganjax.ground.errors import UserError
-from ganjax.interchange import dcgan, r3gan, realesrgan, stylegan3
+from ganjax.interchange import dcgan, r3gan, realesrgan, stylegan2, stylegan3
 from ganjax.interchange.foreign import Tensors
 from ganjax.interchange.parameters import Imported, StrangerError
 
@@ -24,6 +24,7 @@ FAMILIES = {
     "dcgan": _Family(dcgan.read_dcgan, dcgan.looks_like),
     "r3gan": _Family(r3gan.read_r3gan, r3gan.looks_like),
     "realesrgan": _Family(realesrgan.read_realesrgan, realesrgan.looks_like),
+    "stylegan2": _Family(stylegan2.read_stylegan2, stylegan2.looks_like),
     "stylegan3": _Family(stylegan3.read_stylegan3, stylegan3.looks_like),
 }
 """By what ``ganjax import`` calls them."""

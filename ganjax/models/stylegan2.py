@@ -35,7 +35,7 @@ _LARGEST_BASE = 32
 
 def base_of(height: int, width: int) -> tuple[int, int]:
     """What images of this size are doubled from: their size halved while both sides are even and one is above 4."""
-    while height % 2 == 0 and width % 2 == 0 and max(height, width) > 4:
+    while height % 2 == 0 and width % 2 == 0 and max(height, width) > 4 and min(height, width) > 0:
         height, width = height // 2, width // 2
     return height, width
 
