@@ -126,6 +126,7 @@ class Stamp:
         pixels: how generated images were rounded.
         settings: the metric's own.
         versions: of the libraries, and the hardware.
+        provenance: of a run that began with others' weights: their files' hashes, origin and licences.
     """
 
     network: str
@@ -147,6 +148,7 @@ class Stamp:
     pixels: str = "uint8: nearest whole number, clipped to 0..255"
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     versions: dict[str, str] = dataclasses.field(default_factory=lambda: dict(library_versions()))
+    provenance: dict[str, Any] | None = None
 
 
 SUBJECT = frozenset({"fake", "fake_sha256", "checkpoint_step"})
@@ -180,8 +182,8 @@ def library_versions() -> dict[str, str]:
 
 
 def differences(first: Stamp, second: Stamp) -> dict[str, tuple[str, str]]:
-    """The parts in which two stamps differ, by dotted name, each with both values."""
-    one, other = (_flat(dataclasses.asdict(stamp)) for stamp in (first, second))
+    """The parts in which two stamps differ, by dotted name, each with both values; provenance belongs to ``fake``."""
+    one, other = (_flat(dataclasses.asdict(stamp) | {"provenance": None}) for stamp in (first, second))
     return {
         name: (str(one.get(name)), str(other.get(name)))
         for name in {**one, **other}

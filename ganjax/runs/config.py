@@ -78,6 +78,8 @@ class Run:
         best_metric: keep the checkpoint with the best value of this one of their numbers for good.
         profile: steps to trace, as 100:110 for those after the 100th up to the 110th, into the folder profile of the
             workdir, for XProf.
+        freeze_discriminator: how many stages of the discriminator, from the image on, stay as they are (FreezeD), of a
+            run that begins with another's weights.
     """
 
     seed: int = 0
@@ -105,9 +107,11 @@ class Run:
     evaluate_network: Literal["inception", "dinov2", "classifier"] = "inception"
     best_metric: str | None = None
     profile: str | None = None
+    freeze_discriminator: int = 0
 
     def __post_init__(self) -> None:
         check_seed("run.seed", self.seed)
+        check_number("run.freeze_discriminator", self.freeze_discriminator, at_least=0, example=3)
         check_number("run.num_workers", self.num_workers, at_least=0, example=4)
         check_number(
             "run.distributed_timeout", self.distributed_timeout, at_least=1, at_most=_LONGEST_WAIT, example=300

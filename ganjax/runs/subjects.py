@@ -155,6 +155,7 @@ def generated(
     name: str,
     num: int,
     class_names: Sequence[str] | None = None,
+    provenance: dict[str, Any] | None = None,
 ) -> Fakes:
     """Samples of a state, spread over all devices.
 
@@ -169,6 +170,7 @@ def generated(
         name: what a stamp calls the run.
         num: of samples, and of pairs for the path length.
         class_names: of the generator's classes; None: they are the reals', or only their numbers are known.
+        provenance: of the run's first weights, where they are another's.
     """
     gan, mesh = sampler.gan, data_mesh()
     num_classes = gan.generator.num_classes
@@ -229,6 +231,7 @@ def generated(
             "weights": sampler.weights,
             "truncation": truncation,
             "noise": sampler.noise,
+            "provenance": provenance,
         },
         label_counts=counts,
         unlabelled=matched.problem,
