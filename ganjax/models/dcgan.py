@@ -119,6 +119,12 @@ class Discriminator(network.Discriminator):
         """See ``network.Discriminator``; the statistics of a batch are not."""
         return not self.batch_norm
 
+    @property
+    def stages(self) -> tuple[tuple[str, ...], ...]:
+        """See ``network.Discriminator``: a convolution, and what normalises it."""
+        widths = _stage_widths(self.image_shape, self.features)
+        return tuple((f"_Convolution_{stage}", f"norm_{stage}") for stage in range(len(widths)))
+
     def judge(self, images: Array, condition: Condition, mode: Mode) -> Array:
         """See ``network.Discriminator``."""
         widths = _stage_widths(self.image_shape, self.features)[::-1]

@@ -72,6 +72,11 @@ class Discriminator(network.Discriminator):
         check_number("dropout", self.dropout, at_least=0, below=1, example=0.3)
         super().__post_init__()
 
+    @property
+    def stages(self) -> tuple[tuple[str, ...], ...]:
+        """See ``network.Discriminator``: a layer."""
+        return tuple((f"Dense_{layer}", f"norm_{layer}") for layer in range(len(self.hidden)))
+
     def judge(self, images: Array, condition: Condition, mode: Mode) -> Array:
         """See ``network.Discriminator``."""
         features = images.reshape(images.shape[0], -1)
