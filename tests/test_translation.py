@@ -22,8 +22,9 @@ from ganjax.algorithms.samples import sample
 from ganjax.algorithms.step import train_step
 from ganjax.augment import inputs as augment_inputs
 from ganjax.models import Condition
-from ganjax.models.layers import Dropout, instance_norm
+from ganjax.models.layers import Dropout
 from ganjax.models.network import FEATURES
+from ganjax.models.normalization import instance_norm
 from ganjax.models.translation import PatchDiscriminator, ResNet, UNet
 from ganjax.platform.forms import target_platform
 
