@@ -29,7 +29,9 @@ class EvaluateOptions:
     Example: ganjax evaluate --fake samples.npz --config configs/r3gan_cifar10.py --metrics fid -- --data.split test
     Example: ganjax evaluate --compare one.json other.json
 
-    Metrics: fid, kid, is, prdc (precision, recall, density, coverage), class-fid, modes, accuracy, ppl; and of each
+    Metrics: fid, kid, is, prdc (precision, recall, density, coverage), class-fid, modes, accuracy, ppl; of a generator
+    that can be told how to move the picture, as StyleGAN3's, how far it obeys, in dB: eqt, eqt-frac (by whole pixels,
+    and by any share of them) and eqr (turning); and of each
     image beside the real that it should be like, psnr, ssim, psnr-y and ssim-y (of luma alone), ms-ssim,
     feature-distance (Euclidean, of a network's features): reals of the same names, of the same places in an .npz, or
     of the records that a run's generator starts from. Every number carries its protocol; those of a run are kept in
@@ -158,9 +160,10 @@ def check_options(options: EvaluateOptions, given: Collection[str], config_flags
             raise UserError("nothing to measure; name a run (--workdir DIR) or images (--fake FOLDER, .zip or .npz)")
         if options.workdir is not None and options.config is not None:
             raise UserError(f"--config {options.config} and --workdir {options.workdir} both name a dataset; name one")
-        if options.truncation is not None and "ppl" in metrics:
+        moving = [name for name in metrics if METRICS[name].moves]
+        if options.truncation is not None and moving:
             raise UserError(
-                f"--truncation is {options.truncation}; ppl goes through untruncated latents: leave one out"
+                f"--truncation is {options.truncation}; {moving[0]} goes through untruncated latents: leave one out"
             )
     idle = [rule for rule in _rules(options) if not rule.has_effect]
     for rule in idle:

@@ -54,7 +54,7 @@ class ImportOptions:
         origin: where the file is from, such as its URL, to be kept with it.
     """
 
-    family: tyro.conf.Positional[Literal["biggan", "dcgan", "r3gan", "realesrgan"]]
+    family: tyro.conf.Positional[Literal["biggan", "dcgan", "r3gan", "realesrgan", "stylegan2", "stylegan3"]]
     file: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="FILE")]]
     workdir: str
     size: int | None = None
