@@ -45,8 +45,9 @@ _SETTLED: dict[str, Any] = {  # arguments of theirs with the one value that a co
 
 def looks_like(tensors: Tensors) -> str | None:
     """What of this family the tensors of a file may be; None: nothing."""
-    sizes = [int(found["size"]) for name in tensors if (found := _LAYER.search(name))]
-    return f"StyleGAN3 of {max(sizes)} pixels or less" if sizes else None
+    found = [found for name in tensors if (found := _LAYER.search(name))]
+    size = max(found, key=lambda layer: int(layer["index"]))["size"] if found else ""
+    return f"StyleGAN3 of {size} x {size} pixels" if found else None
 
 
 def read_stylegan3(path: Path) -> Found:
@@ -100,9 +101,9 @@ def read_stylegan3(path: Path) -> Found:
             "deviation_group": judge.deviation_group,
         }
         _check_discriminator(judge, network, path)
-    letter = flags["variant"].upper()
+    beside = "" if discriminator is None else " and its discriminator"
     return Found(
-        title=f"StyleGAN3-{letter} of {size} x {size} pixels{'' if discriminator is None else ' and its discriminator'}",
+        title=f"StyleGAN3-{flags['variant'].upper()} of {size} x {size} pixels{beside}",
         config="stylegan3",
         flags=flags,
         generator=generators[named[-1]],
