@@ -120,7 +120,7 @@ class Stamp:
         checkpoint_step: iterations, where it is a run.
         num_fake: images.
         seed: of latents and of every draw.
-        weights: averaged or live.
+        weights: averaged or live, and by which statistics of batches, if made anew.
         truncation: of latents or styles, with its mode.
         noise: in the generator, where it was asked for.
         pixels: how generated images were rounded.

@@ -220,6 +220,7 @@ def generated(
     truncation = None if sampler.truncation is None else f"{sampler.mode} {sampler.truncation}"
     if sampler.truncated_layers is not None:
         truncation = f"{truncation} in {sampler.truncated_layers} layers"
+    standing = "" if sampler.standing is None else f", standing statistics of {sampler.standing} batches"
     fakes = Fakes(
         chunks=chunks,
         num=num,
@@ -228,7 +229,7 @@ def generated(
             "fake": name,
             "fake_sha256": None,
             "checkpoint_step": None if state is None else int(state.step),
-            "weights": sampler.weights,
+            "weights": sampler.weights + standing,
             "truncation": truncation,
             "noise": sampler.noise,
             "provenance": provenance,

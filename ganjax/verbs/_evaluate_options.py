@@ -14,6 +14,7 @@ from ganjax.ground.checks import check_number, check_seed
 from ganjax.ground.errors import UserError
 from ganjax.runs.outputs import given_path
 from ganjax.runs.sampling import TruncationMode
+from ganjax.runs.standing import check_standing
 
 _MOST_IMAGES, _LARGEST_BATCH, _WIDEST_BORDER = 10_000_000, 2**16, 2**16
 _PATHS = ("workdir", "config", "real", "fake", "out")
@@ -56,6 +57,7 @@ class EvaluateOptions:
         truncation_mode: as for `ganjax sample`.
         truncated_layers: as for `ganjax sample`.
         noise: as for `ganjax sample`.
+        standing: as for `ganjax sample`.
         seed: of the samples and of every other draw.
         batch_size: images at once, over all devices; by default 64 a device. It changes no sample.
         pictures: also draws pictures: nearest reals, classes, most and least realistic, learning curves.
@@ -80,6 +82,7 @@ class EvaluateOptions:
     truncation_mode: TruncationMode | None = None
     truncated_layers: int | None = None
     noise: Literal["random", "constant", "none"] | None = None
+    standing: int | None = None
     seed: int = 0
     batch_size: int | None = None
     pictures: bool = False
@@ -151,6 +154,7 @@ def check_options(options: EvaluateOptions, given: Collection[str], config_flags
         check_number("--step", options.step, at_least=0, example=1000)
         # Far beyond, float32 has no numbers for what a network makes of such latents.
         check_number("--truncation", options.truncation, above=0, at_most=1_000_000, example=0.7)
+        check_standing(options.standing)
         check_seed("--seed", options.seed)
         if options.workdir is None and options.fake is None:
             raise UserError("nothing to measure; name a run (--workdir DIR) or images (--fake FOLDER, .zip or .npz)")
@@ -189,7 +193,8 @@ def _rules(options: EvaluateOptions) -> list[_Rule]:
     roles = {METRICS[name].role for name in metrics}
     asked = "always asks the dataset's own classifier" if "classifier" in roles else "asks no network"
     alone = "it goes with --truncation; leave it out"
-    of_samples = ("step", "weights", "truncation", "truncation_mode", "truncated_layers", "noise", "pictures")
+    of_samples = ("step", "weights", "truncation", "truncation_mode", "truncated_layers", "noise", "standing")
+    of_samples += ("pictures",)
     return [
         _Rule(of_samples, options.of_run, "it is for a run's samples, and --fake names images; leave one of them out"),
         _Rule(("truncation_mode", "truncated_layers"), options.truncation is not None, alone),
