@@ -168,7 +168,7 @@ def _generator(snapshot: Snapshot, path: Path) -> stylegan3.Generator:
     layers = _layers(tensors)
     numbers = range(max(layers) + 1)
     kernels = [tensors.get(f"{_prefix(layers[number])}.weight") if number in layers else None for number in numbers]
-    shapes = [() if kernel is None else kernel.shape for kernel in kernels]
+    shapes: list[tuple[int, ...]] = [() if kernel is None else kernel.shape for kernel in kernels]
     alike = all(len(shape) == 4 and shape[0] == int(layers[number]["channels"]) for number, shape in enumerate(shapes))
     if not (4 <= len(numbers) <= _MOST_LAYERS and alike):
         raise UserError(
