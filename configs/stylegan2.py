@@ -123,7 +123,9 @@ def config(
     size = (known.size if known else 256) if size is None else size
     height, width = (size, size) if isinstance(size, int) else size
     longer = max(height, width)
-    batch = (known.batch_size if known else max(8, min(64, 32768 // max(1, longer)))) if batch_size is None else batch_size
+    batch = (
+        (known.batch_size if known else max(8, min(64, 32768 // max(1, longer)))) if batch_size is None else batch_size
+    )
     chosen = known or Preset(
         size=longer,
         batch_size=batch,
