@@ -307,8 +307,8 @@ class Discriminator(_Levels, network.Discriminator):
         channels = self.levels[0].channels
         if self.deviation_maps and channels % self.deviation_maps:
             raise UserError(
-                f"deviation_maps is {self.deviation_maps}; expected a divisor of {channels}, the channels of the lowest "
-                "level, such as 1"
+                f"deviation_maps is {self.deviation_maps}; expected a divisor of {channels}, the channels of the "
+                "lowest level, such as 1"
             )
 
     def judge(self, images: Array, condition: Condition, mode: Mode) -> Array:
