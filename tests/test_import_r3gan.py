@@ -12,7 +12,7 @@ from etils import epath
 from foreign_files import Instance, Raw, module, write_nvidia, write_pth, write_safetensors
 
 from ganjax import UserError
-from ganjax.algorithms.gan import sample
+from ganjax.algorithms.samples import sample
 from ganjax.cli import main
 from ganjax.interchange.nvidia import read_nvidia
 from ganjax.runs.sampling import restore_state
@@ -146,7 +146,7 @@ def test_images_and_logits_are_those_of_the_definition(tmp_path: Path, capsys: p
     assert "R3GAN of 8 x 8 pixels and its discriminator, 1,466 parameters" in said
     assert "--size 8 --widths 8 4 --num-classes 3 --group-size 4 --expansion 2 --blocks-per-stage 1" in said
     assert json.loads((workdir / "origin.json").read_text())["origin"] == "here"
-    config = load_workdir(workdir)
+    config: Any = load_workdir(workdir)
     state: Any = restore_state(config, workdir)
     rng = np.random.default_rng(3)
     latents, labels = rng.normal(size=(4, LATENTS)).astype(np.float32), np.array([2, 0, 1, 2], np.int32)

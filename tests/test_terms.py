@@ -15,9 +15,9 @@ from linear_gan import BATCH, KEY, LATENTS, LinearGenerator, draws_of, make_batc
 from random_state import random_state
 
 from ganjax import GAN, R1, UserError, init, train_step
-from ganjax.algorithms.gan import gradients
 from ganjax.algorithms.generator_terms import FeatureMatching, PathLength, RealDistance
 from ganjax.algorithms.losses import Loss
+from ganjax.algorithms.step import gradients
 from ganjax.models import mlp
 from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
 from ganjax.runs.checkpoint import Checkpoints

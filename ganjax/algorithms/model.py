@@ -15,7 +15,7 @@ import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from ganjax.algorithms.draws import Batch
-from ganjax.algorithms.optimizers import Adam
+from ganjax.algorithms.optimizers import Adam, Frozen
 from ganjax.ground.errors import UserError
 from ganjax.ground.schedules import Number, Schedule, value_at
 from ganjax.models.condition import Condition, as_argument, condition_sizes, example_condition
@@ -37,7 +37,7 @@ __all__ = [
     "new_player",
 ]
 
-Optimizer = Adam | optax.GradientTransformation
+Optimizer = Adam | Frozen | optax.GradientTransformation
 """What updates a network: ``Adam``, whose numbers may be schedules of images seen, or any optax optimizer."""
 
 

@@ -22,6 +22,7 @@ __all__ = ["Generating", "looks_like", "read_dcgan"]
 _LAYER = re.compile(r"(?P<prefix>.*?)(?P<number>\d+)\.(?P<what>weight|bias|running_mean|running_var)")
 _COUNTER = ".num_batches_tracked"  # how often a norm has seen a batch, which nothing asks for
 _COLOURS = (1, 3)
+_MOST_LAYERS = 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +104,8 @@ def read_dcgan(path: Path) -> Generating:
     generator = _one(rows, "generates", path, tensors)
     kernels = list(generator.kernels.values())
     latent_size, features, channels = kernels[0].shape[0], *kernels[-1].shape[:2]
+    if len(kernels) > _MOST_LAYERS:
+        raise UserError(f"{path} looks like DCGAN, and has {len(kernels)} layers; expected at most {_MOST_LAYERS}")
     size = 2 ** (len(kernels) + 1)
     widths = [kernel.shape[1] for kernel in kernels[:-1]]
     expected = [features * min(8, 2**stage) for stage in reversed(range(len(widths)))]

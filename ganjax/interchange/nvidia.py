@@ -7,7 +7,6 @@ of PyTorch's inside of the pickle.
 """
 
 import dataclasses
-import io
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ganjax.ground.errors import UserError
-from ganjax.interchange.foreign import TYPES, ForeignFileError, Tensors, array_of, check_shape, read_bytes, shown
+from ganjax.interchange.foreign import TYPES, ForeignFileError, Tensors, array_of, check_shape, map_bytes, opened, shown
 from ganjax.interchange.pickles import Name, Record, Work, record_of
 from ganjax.interchange.pytorch import Storages, Tensor, whole_tensors
 
@@ -26,7 +25,7 @@ NETWORKS = ("G", "D", "G_ema")
 """What the networks of a file are called: the generator, the discriminator, and the generator's averaged weights."""
 _MOST_TENSORS = 100_000
 _LONGEST_NAME = 250
-_MOST_VALUES = 1_000_000  # of attributes, and bytes of those that are arrays
+_MOST_VALUES = 100_000  # of attributes, and bytes of those that are arrays
 _CODES = {np.dtype(stored).str[1:]: kind for kind, stored in TYPES.items() if kind != "bfloat16"}
 
 _PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
@@ -86,9 +85,9 @@ def read_nvidia(path: Path) -> dict[str, Snapshot]:
     Raises:
         UserError: the file is not there, is something else, is damaged, or names what is no part of such networks.
     """
-    content = read_bytes(path)
+    content = map_bytes(path)
     try:
-        value = _reader().read(io.BytesIO(content))
+        value = _reader().read(opened(content))
         networks = {key: value[key] for key in NETWORKS if key in value} if isinstance(value, dict) else {}
         if not networks:
             raise ForeignFileError(f"it is no dictionary with any of {', '.join(NETWORKS)}")

@@ -129,32 +129,31 @@ def variables_of(
         UserError: tensors are missing, are more than the network has, are of other shapes, not finite numbers, or not
             the constants that they are to be.
     """
-    expected, constants = _shapes(network), constants or {}
-    what = f"{source} looks like {kind or type(network).__name__}, and"
+    what, constants = f"{source} looks like {kind or type(network).__name__}, and", constants or {}
     for problem, names in (
         ("lacks", sorted((table.keys() | constants.keys()) - tensors.keys())),
         ("has beside its weights", sorted(tensors.keys() - table.keys() - constants.keys())),
     ):
         if names:
             raise UserError(f"{what} {problem} {_some(names)}; name a file that holds this network, whole and alone")
-    arrays = {variable: np.empty(shape, np.float32) for variable, shape in expected.items()}
-    filled = {f"{place.collection}.{place.variable}" for place in table.values()}
-    for name in zeros:
-        arrays[f"params.{name}"][...] = 0
-        filled.add(f"params.{name}")
-    assert filled == arrays.keys(), "a table that is complete"
-    differing, infinite = [], []
+    try:
+        expected = _shapes(network)
+    except (TypeError, ValueError, OverflowError, NotImplementedError, RuntimeError) as error:
+        raise UserError(f"{what} its tensors tell of sizes that it cannot have; name another file") from error
+    filled = {f"{place.collection}.{place.variable}" for place in table.values()} | {f"params.{name}" for name in zeros}
+    assert filled == expected.keys(), "a table that is complete"
+    shapes = {name: _shape_of(place, expected) for name, place in table.items()}
+    differing, infinite, laid_out = [], [], {}
     for name, place in table.items():
-        found, target = tensors[name], arrays[f"{place.collection}.{place.variable}"]
-        target = target if place.index is None else target[place.index]
-        laid_out = _laid_out(found, place)
-        if found.dtype.kind != "f" or laid_out is None or laid_out.shape != target.shape:
-            wanted = f"{place.variable}{list(target.shape)}"
+        found = tensors[name]
+        array = _laid_out(found, place)
+        if found.dtype.kind != "f" or array is None or array.shape != shapes[name]:
+            wanted = f"{place.variable}{list(shapes[name])}"
             differing.append(f"{name} ({found.dtype}{list(found.shape)} for {wanted})")
         elif not np.isfinite(found).all():
             infinite.append(name)
         else:
-            target[...] = laid_out
+            laid_out[name] = array
     for name, constant in constants.items():
         if tensors[name].shape != constant.shape or not np.allclose(tensors[name], constant, rtol=1e-3, atol=1e-6):
             raise UserError(f"{what} {shown(name)} is not what it is of this network; name another file")
@@ -162,7 +161,17 @@ def variables_of(
         raise UserError(f"{what} has tensors of other shapes than this: {_some(differing)}; name another file")
     if infinite:
         raise UserError(f"{what} has numbers that are not finite in {_some(infinite)}; name another file")
+    # What is claimed is there, and only now is there memory for it.
+    arrays = {name: np.zeros(shape, np.float32) for name, shape in expected.items()}
+    for name, place in table.items():
+        target = arrays[f"{place.collection}.{place.variable}"]
+        (target if place.index is None else target[place.index])[...] = laid_out[name]
     return flax.traverse_util.unflatten_dict(arrays, sep=".")
+
+
+def _shape_of(place: Place, expected: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    whole = expected[f"{place.collection}.{place.variable}"]
+    return whole if place.index is None else whole[1:]
 
 
 def _laid_out(array: np.ndarray, place: Place) -> np.ndarray | None:
@@ -183,8 +192,12 @@ def num_indices(tensors: Tensors, prefix: str, suffix: str = "") -> int:
 def _shapes(network: Any) -> dict[str, tuple[int, ...]]:
     condition = as_argument(network, example_condition(network, 1))
     latent_size = getattr(network, "latent_size", None)
-    first = jnp.zeros((1, *(network.image_shape if latent_size is None else (latent_size,))), jnp.float32)
-    shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), first, condition, train=False))
+    shape = (1, *(network.image_shape if latent_size is None else (latent_size,)))
+
+    def start(inputs: Any) -> Any:
+        return network.init(jax.random.key(0), inputs, condition, train=False)
+
+    shapes = jax.eval_shape(start, jax.ShapeDtypeStruct(shape, jnp.float32))
     leaves: dict[str, Any] = flax.traverse_util.flatten_dict(shapes, sep=".")
     return {name: leaf.shape for name, leaf in leaves.items()}
 

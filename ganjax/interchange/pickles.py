@@ -6,14 +6,14 @@ classes; and it hands what a few known functions are called with to functions of
 refusal. Nothing is imported, looked up or called by a name in a file.
 """
 
-import io
+import functools
 import pickletools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol, cast
 
 from ganjax.interchange.foreign import ForeignFileError
 
-_MOST_OPERATIONS = 1_000_000  # of all pickles of a file together
+_MOST_OPERATIONS = 500_000  # of all pickles of a file together
 _DEEPEST = 40
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
@@ -77,8 +77,17 @@ class _Mark:
     """Where the arguments of an instruction begin."""
 
 
+class Opened(Protocol):
+    """A file that is all in memory, or mapped into it, so that no length in it can ask for more than there is."""
+
+    def read(self, n: int, /) -> bytes: ...
+    def readline(self) -> bytes: ...
+    def tell(self) -> int: ...
+    def seek(self, pos: int, whence: int, /) -> Any: ...
+
+
 def read_pickle(
-    file: io.BytesIO,
+    file: Opened,
     *,
     known: Mapping[str, Callable[..., Any] | None],
     persistent: Callable[[Any], Any],
@@ -87,7 +96,7 @@ def read_pickle(
     """What the pickle describes that begins where the file stands; it stands behind it afterwards.
 
     Args:
-        file: of bytes in memory, so that no length in it can ask for more than there is.
+        file: where it begins.
         known: the names that there may be, with what makes the value of their arguments; None: may not be called.
         persistent: makes the value of an identifier that points out of the pickle.
         work: that was done for the file before.
@@ -95,8 +104,8 @@ def read_pickle(
     Raises:
         ForeignFileError: it is damaged, names something else, or holds itself.
     """
-    machine = _Machine(known, persistent)
-    operations = pickletools.genops(file)
+    machine = _Machine(known, persistent, functools.partial(_left, file))
+    operations = pickletools.genops(cast(Any, file))
     while True:
         work.count()
         try:
@@ -108,11 +117,26 @@ def read_pickle(
         machine.carry_out(operation.name, argument)
 
 
+def _left(file: Opened) -> int:
+    """How many bytes are left of a file."""
+    place = file.tell()
+    file.seek(0, 2)
+    end = file.tell()
+    file.seek(place, 0)
+    return end - place
+
+
 class _Machine:
     """The machine: a stack of values, and a memory by numbers."""
 
-    def __init__(self, known: Mapping[str, Callable[..., Any] | None], persistent: Callable[[Any], Any]) -> None:
+    def __init__(
+        self,
+        known: Mapping[str, Callable[..., Any] | None],
+        persistent: Callable[[Any], Any],
+        left: Callable[[], int],
+    ) -> None:
         self._known = known
+        self._left = left
         self._persistent = persistent
         self._stack: list[Any] = []
         self._memory: dict[int, Any] = {}
@@ -121,7 +145,11 @@ class _Machine:
         """One instruction, by the name that ``pickletools`` has for it."""
         stack = self._stack
         match operation:
-            case "PROTO" | "FRAME":
+            case "PROTO":
+                pass
+            case "FRAME" if argument > self._left():
+                raise ForeignFileError(f"its pickle is damaged: a part of it claims {argument:,} bytes")
+            case "FRAME":
                 pass
             case name if name in _CONSTANTS:
                 stack.append(_CONSTANTS[name])

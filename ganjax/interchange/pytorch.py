@@ -1,7 +1,6 @@
 """PyTorch's files of tensors, in both of its formats, without PyTorch and without running what is in them."""
 
 import dataclasses
-import io
 import math
 import stat
 import struct
@@ -13,8 +12,19 @@ from typing import Any
 import numpy as np
 
 from ganjax.ground.errors import UserError
-from ganjax.interchange.foreign import TYPES, ForeignFileError, Tensors, as_numbers, check_shape, read_bytes, shown
-from ganjax.interchange.pickles import Name, Work, read_pickle
+from ganjax.interchange.foreign import (
+    TYPES,
+    ForeignFileError,
+    Mapped,
+    Tensors,
+    as_numbers,
+    check_shape,
+    map_bytes,
+    opened,
+    read_bytes,
+    shown,
+)
+from ganjax.interchange.pickles import Name, Opened, Work, read_pickle
 
 __all__ = ["Storages", "Tensor", "is_archive", "read_pytorch", "whole_tensors"]
 
@@ -32,6 +42,7 @@ _STORAGES = {
     "torch.BoolStorage": "bool",
 }
 _LONGEST_NAME = 250
+_LONGEST_EMPTY = 2**20
 _MOST_COPIES = 4  # views of one storage, which a file may have, and each of which becomes an array
 
 
@@ -46,7 +57,7 @@ def read_pytorch(path: Path) -> Tensors:
     Raises:
         UserError: the file is not there, is something else, is damaged, or holds more than tensors and plain values.
     """
-    content = read_bytes(path)
+    content = map_bytes(path)
     try:
         value = Storages().read_saved(content)
         if not isinstance(value, dict):
@@ -119,6 +130,8 @@ class Tensor:
             )
         stored = np.dtype(TYPES[storage.kind])
         if 0 in self.shape:
+            if max(self.shape) > _LONGEST_EMPTY:
+                raise ForeignFileError(f"a tensor without numbers is of shape {list(self.shape)}")
             return as_numbers(np.zeros(self.shape, stored), storage.kind)
         reach = 0  # of the axes so far, from the smallest stride to the largest
         for stride, length in sorted(zip(self.strides, self.shape, strict=True)):
@@ -158,7 +171,7 @@ class Storages:
             **(names or {}),
         }
 
-    def read(self, file: io.BytesIO) -> Any:
+    def read(self, file: Opened) -> Any:
         """What the next pickle of a file describes, with ``Tensor`` for tensors.
 
         Raises:
@@ -166,7 +179,7 @@ class Storages:
         """
         return read_pickle(file, known=self._known, persistent=self._storage, work=self._work)
 
-    def read_saved(self, content: bytes) -> Any:
+    def read_saved(self, content: bytes | Mapped) -> Any:
         """What ``torch.save`` wrote, in either of its formats.
 
         Raises:
@@ -184,8 +197,8 @@ class Storages:
                 return storage
         raise ForeignFileError(f"it points to {_short(identifier)}, which is no storage")
 
-    def _read_zip(self, content: bytes) -> Any:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+    def _read_zip(self, content: bytes | Mapped) -> Any:
+        with zipfile.ZipFile(opened(content)) as archive:
             entries = archive.infolist()
             names = {entry.filename for entry in entries}
             for entry in entries:
@@ -207,7 +220,7 @@ class Storages:
             folder = pickles[0].removesuffix("data.pkl")
             if f"{folder}byteorder" in names and archive.read(f"{folder}byteorder") != b"little":
                 raise ForeignFileError("it was written by a machine whose numbers begin with their highest byte")
-            value = self.read(io.BytesIO(archive.read(pickles[0])))
+            value = self.read(opened(archive.read(pickles[0])))
             total = 0
             for key, storage in self._named.items():
                 if f"{folder}data/{key}" in names:
@@ -217,9 +230,9 @@ class Storages:
                     storage.content = archive.read(f"{folder}data/{key}")
             return value
 
-    def _read_legacy(self, content: bytes) -> Any:
+    def _read_legacy(self, content: bytes | Mapped) -> Any:
         """The format before PyTorch 1.6: five pickles one after the other, and then the storages."""
-        file = io.BytesIO(content)
+        file = opened(content)
         if self.read(file) != _LEGACY_MAGIC:
             raise ForeignFileError("its first number is not PyTorch's")
         for _ in range(2):  # the protocol's number, and the sizes of C's types where it was written

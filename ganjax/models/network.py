@@ -159,9 +159,16 @@ class Discriminator(Network):
 
     Attributes:
         homogeneous: whether the logit of a x with units a is a times that of x with units 1, for a > 0.
+        stages: the first names of its parameters, in groups from the image on, for training that leaves the first
+            groups as they are (FreezeD, arXiv 2002.10964); () where a family does not say.
     """
 
     homogeneous: ClassVar[bool] = False
+
+    @property
+    def stages(self) -> tuple[tuple[str, ...], ...]:
+        """See the attribute."""
+        return ()
 
     @nn.compact
     def __call__(

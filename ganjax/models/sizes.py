@@ -12,6 +12,7 @@ _SMALLEST = {  # 1 is that of any other
     "latent_size": 0,
     "num_low_precision_stages": 0,
     "num_dropouts": 0,
+    "shared_size": 0,
     "num_layers": 0,
     "deviation_maps": 0,
 }

@@ -50,6 +50,8 @@ class Forms:
         where the maps that the filter would pass over have no more channels than this.
       blurring: each image with a kernel of its own (``ganjax.augment.degradation``) by adding ``shifts``, or as matrix
         ``products``.
+      filtering: low-pass filters with a change of rate (``ganjax/models/filters.py``) as matrix ``products``, or as a
+        ``depthwise`` convolution of maps with zeros put in.
       kernel_memory: whether ``kernel_memory`` has an effect, or all is left to the compiler.
     """
 
@@ -64,6 +66,7 @@ class Forms:
     dense: Literal["plain", "row_pairs"] = "plain"
     kernel_memory: bool = False
     blurring: Literal["shifts", "products"] = "shifts"
+    filtering: Literal["products", "depthwise"] = "products"
     modulated: Literal["scaling", "kernels"] = "scaling"
     merged_channels: int = 0
 

@@ -49,6 +49,8 @@ class Sampler:
             where there is one, else ``scale``.
         truncated_layers: of a ``StyledGenerator``, from the first on; None: all.
         noise: of a generator that has some: ``random``, ``constant`` or ``none``; None: as it is trained.
+        standing: of how many batches the statistics of batch norm are made before sampling (``standing.py``); None
+            takes those of training.
     """
 
     gan: Model
@@ -58,6 +60,7 @@ class Sampler:
     truncation_mode: TruncationMode | None = None
     truncated_layers: int | None = None
     noise: Literal["random", "constant", "none"] | None = None
+    standing: int | None = None
 
     def __post_init__(self) -> None:
         generator, styled = self.gan.generator, isinstance(self.gan.generator, StyledGenerator)

@@ -11,7 +11,7 @@ import jax
 import tyro
 from etils import epath
 
-from ganjax.algorithms.gan import TrainState
+from ganjax.algorithms.gan import AVERAGED, TrainState
 from ganjax.algorithms.model import Player
 from ganjax.algorithms.step import init
 from ganjax.evaluation.weights import sha256_of
@@ -25,7 +25,7 @@ from ganjax.runs.checkpoint import Checkpoints
 from ganjax.runs.config import load_config
 from ganjax.runs.config_files import shipped_configs
 from ganjax.runs.outputs import given_path, whole_folder
-from ganjax.runs.transfer import ORIGIN
+from ganjax.runs.provenance import ORIGIN
 from ganjax.runs.workdir import claim, workdir_path
 
 INTERRUPTED = "interrupted before the network was imported; nothing was written"
@@ -53,7 +53,7 @@ class ImportOptions:
         origin: where the file is from, such as its URL, to be kept with it.
     """
 
-    family: tyro.conf.Positional[Literal["dcgan", "r3gan", "realesrgan", "stylegan2"]]
+    family: tyro.conf.Positional[Literal["dcgan", "r3gan", "realesrgan", "stylegan2", "stylegan3"]]
     file: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="FILE")]]
     workdir: str
     size: int | None = None
@@ -83,7 +83,9 @@ def run_import(options: ImportOptions) -> None:
     def start(key: Any, given: dict[str, Any], averaged: dict[str, Any]) -> TrainState:
         state = init(config.gan, key, **{name: variables["params"] for name, variables in given.items()})
         found: Any = {name: _with(state.players[name], variables) for name, variables in given.items()}
-        return dataclasses.replace(state, ema_params=averaged["params"], **found)
+        averages = {name: tree for name, tree in averaged.items() if name != "params"}
+        carried = {name: averages if name == AVERAGED else it for name, it in state.carried.items()}
+        return dataclasses.replace(state, ema_params=averaged["params"], carried=carried, **found)
 
     with whole_folder("--workdir", workdir) as place:
         state = start(key, given, averaged)

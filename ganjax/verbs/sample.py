@@ -17,6 +17,7 @@ from ganjax.runs.classes import class_names, find_label
 from ganjax.runs.conditions import given_conditions
 from ganjax.runs.outputs import output_path, whole_file, whole_folder
 from ganjax.runs.sampling import Sampler, TruncationMode, check_truncation, generate, restore_state, save_images
+from ganjax.runs.standing import check_standing, with_standing_statistics
 from ganjax.runs.workdir import load_workdir, workdir_path
 
 INTERRUPTED = "interrupted before all samples were drawn and written"
@@ -47,6 +48,8 @@ class SampleOptions:
             drawn again until they lie within it; by default the first where there are styles, else the second.
         truncated_layers: how many of the layers, from the first on, get styles nearer to the average; by default all.
         noise: of StyleGAN2: drawn for each sample, constant, or none; by default as it was trained.
+        standing: make the statistics of the generator's batch norms anew, of so many batches of samples (BigGAN: 16);
+            by default those of training are taken.
         step: the checkpoint after this many iterations instead of the newest.
     """
 
@@ -63,6 +66,7 @@ class SampleOptions:
     truncation_mode: TruncationMode | None = None
     truncated_layers: int | None = None
     noise: Literal["random", "constant", "none"] | None = None
+    standing: int | None = None
     step: int | None = None
 
 
@@ -100,8 +104,9 @@ def run_sample(options: SampleOptions) -> None:
             truncation_mode=options.truncation_mode,
             truncated_layers=options.truncated_layers,
             noise=options.noise,
+            standing=options.standing,
         )
-        images = generate(sampler, state, condition)
+        images = generate(sampler, with_standing_statistics(sampler, state), condition)
         with writing(out):
             save_images(images, labels, place, suffix=suffix, num_classes=generator.num_classes, class_names=names)
     drawn = "1 sample" if len(labels) == 1 else f"{len(labels)} samples"
@@ -115,6 +120,7 @@ def _check(options: SampleOptions) -> None:
     check_seed("--seed", options.seed)
     check_number("--step", options.step, at_least=0, example=1000)
     check_truncation(options.truncation)
+    check_standing(options.standing)
     for name, given in (("mode", options.truncation_mode), ("layers", options.truncated_layers)):
         if options.truncation is None and given is not None:
             raise UserError(
