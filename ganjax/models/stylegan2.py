@@ -311,6 +311,12 @@ class Discriminator(_Levels, network.Discriminator):
                 "lowest level, such as 1"
             )
 
+    @property
+    def stages(self) -> tuple[tuple[str, ...], ...]:
+        """See ``network.Discriminator``: the layers of a level."""
+        kinds = ("read_{}", "convolution_{}_0", "convolution_{}_1", "skip_{}")
+        return tuple(tuple(kind.format(level.name) for kind in kinds) for level in self.levels[:0:-1])
+
     def judge(self, images: Array, condition: Condition, mode: Mode) -> Array:
         """See ``network.Discriminator``."""
         convolution = functools.partial(EqualizedConvolution, clamp=self.clamp)
