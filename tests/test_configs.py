@@ -76,7 +76,7 @@ NARROW = {
     "r3gan_imagenet_64": ["--width", "16", *FLOAT32],
     "r3gan_cifar10": ["--width", "8", *FLOAT32],
     "r3gan_stacked_mnist": ["--width", "8", *FLOAT32],
-    "stylegan2": [*STYLED, "--size", "6", "8", "--num-classes", "2"],
+    "stylegan2": [*STYLED, "--size", "6", "8", "--num-classes", "2", "--augmentation", "none"],
     "stylegan2_cifar10": [*STYLED, "--channel-base", "128", "--augmentation", "none"],
 }
 

@@ -40,8 +40,8 @@ class ImportOptions:
     Example: ganjax import realesrgan RealESRGAN_x4plus.pth --workdir runs/x4plus
 
     Nothing in the file is executed. The network is told from its tensors: of realesrgan Real-ESRGAN's and ESRGAN's
-    RRDBNet, its compact network for video, or UpscalerJS's ESRGAN slim; of dcgan and r3gan a generator of any size,
-    with the discriminator and the averaged weights where the file has them.
+    RRDBNet, its compact network for video, or UpscalerJS's ESRGAN slim; of dcgan, r3gan and stylegan2 a generator of
+    any size, with the discriminator and the averaged weights where the file has them.
 
     Attributes:
         family: whose file it is.
