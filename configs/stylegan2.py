@@ -104,7 +104,7 @@ def config(
         augmentation: adaptive, for thousands of images rather than tens of thousands, or none.
         target: of the augmentation's controller.
         mirror: also show every image flipped left to right.
-        channel_base: channels at a size are so many divided by its pixels; by default 32768 from 512 pixels, else 16384.
+        channel_base: a size has so many channels, divided by its pixels; by default 32768 from 512 pixels, else 16384.
         channel_limit: the most channels.
         latent_size: numbers that an image is made of.
         style_size: of a style.

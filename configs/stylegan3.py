@@ -37,6 +37,7 @@ def config(
     channel_limit: int | None = None,
     discriminator_channel_base: int = 32768,
     discriminator_channel_limit: int = 512,
+    deviation_group: int = 4,
     batch_size: int = 32,
     total_images: int = 25_000_000,
     clamp: float | None = 256.0,
@@ -65,6 +66,7 @@ def config(
         channel_limit: the most channels of one; None: 512 for t and 1024 for r.
         discriminator_channel_base: of the discriminator's levels, times their pixels a side.
         discriminator_channel_limit: the most channels of one.
+        deviation_group: samples of a group of the discriminator's minibatch deviation, at most.
         batch_size: images an update, over all devices.
         total_images: images to train on.
         clamp: what no activation is above in size; None: any.
@@ -105,7 +107,10 @@ def config(
             magnitude_decay=0.5 ** (batch_size / 20_000),
         ),
         discriminator=stylegan2.Discriminator(
-            **networks, channel_base=discriminator_channel_base, channel_limit=discriminator_channel_limit
+            **networks,
+            channel_base=discriminator_channel_base,
+            channel_limit=discriminator_channel_limit,
+            deviation_group=deviation_group,
         ),
         generator_optimizer=Adam(generator_rate, b1=0.0, b2=0.99),
         discriminator_optimizer=Adam(discriminator_rate * share, b1=0.0, b2=0.99**share),

@@ -125,7 +125,7 @@ def shift(image: Image, pixels: Float[Array, "2"]) -> tuple[Image, Mask]:
     steps = jnp.round(pixels).astype(jnp.int32)
     inside = [_inside(length, steps[1 - axis], steps[1 - axis]) for axis, length in enumerate(image.shape[:2])]
     mask = (inside[0][:, None] & inside[1][None, :])[..., None].astype(image.dtype)
-    return jnp.roll(image, (steps[1], steps[0]), axis=(0, 1)) * mask, mask
+    return jnp.roll(image, steps[::-1], axis=(0, 1)) * mask, mask
 
 
 def translate(image: Image, pixels: Float[Array, "2"]) -> tuple[Image, Mask]:

@@ -4,6 +4,7 @@ Sizes are told from the tensors and their names, which say each layer's size and
 from what the file says that the network was made with. The discriminator is StyleGAN2's.
 """
 
+import dataclasses
 import math
 import re
 from pathlib import Path
@@ -16,7 +17,7 @@ from ganjax.interchange.checkpoints import read_checkpoint
 from ganjax.interchange.foreign import Tensors, shown
 from ganjax.interchange.nvidia import Snapshot
 from ganjax.interchange.parameters import Found, Place, StrangerError, from_oihw, num_indices, some_names, variables_of
-from ganjax.interchange.stylegan2_tables import discriminators_table, filters_of
+from ganjax.interchange.stylegan2 import read_discriminator
 from ganjax.models import stylegan2, stylegan3
 from ganjax.models.layer_schedule import LayerSchedule
 from ganjax.models.network import STYLES
@@ -24,6 +25,9 @@ from ganjax.models.network import STYLES
 __all__ = ["generators_table", "looks_like", "read_stylegan3"]
 
 _LAYER = re.compile(r"synthesis\.L(?P<index>\d{1,3})_(?P<size>\d{1,5})_(?P<channels>\d{1,5})\.(?P<what>.+)")
+_LARGEST_SIZE = 4096
+_LARGEST_NUMBER = 2**40
+_MOST_LAYERS = 64
 _BASE, _LIMIT = 32768, 512  # of T's channels where nothing else is said
 _SETTLED: dict[str, Any] = {  # arguments of theirs with the one value that a config of ours has
     "num_critical": 2,
@@ -41,8 +45,9 @@ _SETTLED: dict[str, Any] = {  # arguments of theirs with the one value that a co
 
 def looks_like(tensors: Tensors) -> str | None:
     """What of this family the tensors of a file may be; None: nothing."""
-    sizes = [int(found["size"]) for name in tensors if (found := _LAYER.search(name))]
-    return f"StyleGAN3 of {max(sizes)} pixels or less" if sizes else None
+    found = [found for name in tensors if (found := _LAYER.search(name))]
+    size = max(found, key=lambda layer: int(layer["index"]))["size"] if found else ""
+    return f"StyleGAN3 of {size} x {size} pixels" if found else None
 
 
 def read_stylegan3(path: Path) -> Found:
@@ -52,7 +57,7 @@ def read_stylegan3(path: Path) -> Found:
         UserError: the file is not there, is damaged, or holds other networks.
     """
     file = read_checkpoint(path)
-    named = [key for key in ("G_ema", "G") if key in file.networks and looks_like(file.networks[key].tensors)]
+    named = [key for key in ("G_ema", "G") if key in file.networks and _layers(file.networks[key].tensors)]
     if not named:
         raise StrangerError(
             f"{path} is no StyleGAN3; expected the tensors of its generator, such as synthesis.input.freqs, and it has "
@@ -87,30 +92,23 @@ def read_stylegan3(path: Path) -> Found:
         "clamp": network.clamp,
         "dtype": "float32",  # in which alone the weights give what they gave
     }
-    judge = None
+    discriminator = None
     if "D" in file.networks:
-        discriminator = _discriminator(file.networks["D"], network)
+        judge, discriminator = read_discriminator(file.networks["D"], str(path))
         flags |= {
-            "discriminator_channel_base": discriminator.channel_base,
-            "discriminator_channel_limit": discriminator.channel_limit,
+            "discriminator_channel_base": judge.channel_base,
+            "discriminator_channel_limit": judge.channel_limit,
+            "deviation_group": judge.deviation_group,
         }
-        tensors = file.networks["D"].tensors
-        judge = variables_of(
-            tensors,
-            discriminators_table(discriminator),
-            discriminator,
-            source=str(path),
-            kind="StyleGAN3's discriminator",
-            constants=filters_of(list(tensors)),
-        )
-    letter = flags["variant"].upper()
+        _check_discriminator(judge, network, path)
+    beside = "" if discriminator is None else " and its discriminator"
     return Found(
-        title=f"StyleGAN3-{letter} of {size} x {size} pixels" + (" and its discriminator" if judge else ""),
+        title=f"StyleGAN3-{flags['variant'].upper()} of {size} x {size} pixels{beside}",
         config="stylegan3",
         flags=flags,
         generator=generators[named[-1]],
         averaged=generators[named[0]],
-        discriminator=judge,
+        discriminator=discriminator,
         files=(path,),
     )
 
@@ -158,7 +156,8 @@ def _filters(network: stylegan3.Generator) -> dict[str, np.ndarray]:
 def _generator(snapshot: Snapshot, path: Path) -> stylegan3.Generator:
     """The network that has such tensors."""
     tensors, settings = snapshot.tensors, snapshot.settings
-    settings = settings | {f"mapping_kwargs.{name}": it for name, it in (settings.get("mapping_kwargs") or {}).items()}
+    if isinstance(given := settings.get("mapping_kwargs"), dict):
+        settings = settings | {f"mapping_kwargs.{name}": value for name, value in given.items()}
     for name, value in _SETTLED.items():
         found = settings.get(name, value)
         if not isinstance(found, int | float) or not math.isclose(found, value, rel_tol=1e-6):
@@ -166,28 +165,44 @@ def _generator(snapshot: Snapshot, path: Path) -> stylegan3.Generator:
                 f"{path} looks like StyleGAN3, and was made with {name}={shown(found)}; expected {value:g}, which is "
                 "what ganjax's config of it has"
             )
-    layers = {int(found["index"]): found for name in tensors if (found := _LAYER.fullmatch(name))}
-    last = max(layers)
-    kernel, lines = tensors.get(f"{_prefix(layers[0])}.weight") if 0 in layers else None, "mapping.fc0.weight"
-    if kernel is None or kernel.ndim != 4 or tensors.get(lines, np.zeros(0)).ndim != 2 or last < 3:
-        raise UserError(f"{path} looks like StyleGAN3, and lacks the weights of its first layers")
-    embedding = tensors.get("mapping.embed.weight", np.zeros((0, 0)))
-    size, (style_size, inputs) = int(layers[last]["size"]), tensors[lines].shape
-    radial = kernel.shape[-1] == 1
-    shape = (size, size, int(layers[last]["channels"]))
-    told = (settings.get("channel_base", _BASE), settings.get("channel_max", _LIMIT))
-    clamp = settings.get("conv_clamp", 256)
+    layers = _layers(tensors)
+    numbers = range(max(layers) + 1)
+    kernels = [tensors.get(f"{_prefix(layers[number])}.weight") if number in layers else None for number in numbers]
+    shapes: list[tuple[int, ...]] = [() if kernel is None else kernel.shape for kernel in kernels]
+    alike = all(len(shape) == 4 and shape[0] == int(layers[number]["channels"]) for number, shape in enumerate(shapes))
+    if not (4 <= len(numbers) <= _MOST_LAYERS and alike):
+        raise UserError(
+            f"{path} looks like StyleGAN3, and has not 4 to {_MOST_LAYERS} layers with as many channels each as its "
+            "name says; name another file"
+        )
+    mapping, embedding = tensors.get("mapping.fc0.weight"), tensors.get("mapping.embed.weight", np.zeros((0, 0)))
+    depth = num_indices(tensors, "mapping.fc")
+    if mapping is None or mapping.ndim != 2 or embedding.ndim != 2 or depth > _MOST_LAYERS:
+        raise UserError(f"{path} looks like StyleGAN3, and has no mapping network of up to {_MOST_LAYERS} layers")
+    if mapping.shape[1] <= embedding.shape[0]:
+        raise UserError(f"{path} looks like StyleGAN3, and has no latents beside the embedding of a class")
+    widths, size = [shape[0] for shape in shapes], int(layers[numbers[-1]]["size"])
+    shape = (min(size, _LARGEST_SIZE + 1), min(size, _LARGEST_SIZE + 1), widths[-1])
     return stylegan3.Generator(
         image_shape=shape,
-        num_classes=embedding.shape[1] if embedding.ndim == 2 else 0,
-        latent_size=inputs - embedding.shape[0],
-        style_size=style_size,
-        num_mapping_layers=num_indices(tensors, "mapping.fc"),
-        schedule=_schedule(
-            [int(layers[i]["channels"]) if i in layers else 0 for i in range(last + 1)], shape, told, radial, path
-        ),
-        clamp=None if clamp is None else float(clamp),
+        num_classes=embedding.shape[1],
+        latent_size=mapping.shape[1] - embedding.shape[0],
+        style_size=mapping.shape[0],
+        num_mapping_layers=depth,
+        schedule=_schedule(widths, shape, settings, radial=shapes[0][-1] == 1, path=path),
+        clamp=_number(settings.get("conv_clamp", 256)),
     )
+
+
+def _layers(tensors: Tensors) -> dict[int, re.Match[str]]:
+    """What the names of the layers' tensors say, by the layers' numbers."""
+    return {int(found["index"]): found for name in tensors if (found := _LAYER.fullmatch(name))}
+
+
+def _number(value: Any) -> float | None:
+    """A number above 0, where that is what it is."""
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _LARGEST_NUMBER
+    return float(value) if fits else None
 
 
 def _prefix(layer: re.Match[str]) -> str:
@@ -195,11 +210,12 @@ def _prefix(layer: re.Match[str]) -> str:
 
 
 def _schedule(
-    widths: list[int], shape: tuple[int, int, int], told: tuple[Any, Any], radial: bool, path: Path
+    widths: list[int], shape: tuple[int, int, int], settings: dict[str, Any], *, radial: bool, path: Path
 ) -> LayerSchedule:
     """That of layers with so many channels: the one that the file tells of, or one that its layers fit."""
+    told = (_number(settings.get("channel_base")) or _BASE, _number(settings.get("channel_max")) or _LIMIT)
     guessed = (widths[-2] * shape[0], max(widths[:-1]))
-    for base, limit in (told, guessed, (2 * _BASE, 2 * _LIMIT)):
+    for base, limit in (told, guessed, (2 * _BASE, 2 * _LIMIT)):  # the last are R's
         schedule = LayerSchedule(
             num_layers=len(widths) - 1,
             channel_base=int(base),
@@ -215,18 +231,20 @@ def _schedule(
     )
 
 
-def _discriminator(snapshot: Snapshot, generator: stylegan3.Generator) -> stylegan2.Discriminator:
-    """The network that has such tensors, beside that generator."""
-    first, last = (
-        snapshot.tensors.get(name, np.zeros((1, 1)))
-        for name in (f"b{generator.image_shape[0]}.fromrgb.weight", "b4.conv.weight")
-    )
-    limit = max(1, last.shape[0])
-    base = snapshot.settings.get("channel_base", first.shape[0] * generator.image_shape[0])
-    return stylegan2.Discriminator(
-        image_shape=generator.image_shape,
+def _check_discriminator(judge: stylegan2.Discriminator, generator: stylegan3.Generator, path: Path) -> None:
+    """Refuses what the config does not make beside the generator."""
+    expected = stylegan2.Discriminator(
+        generator.image_shape,
         num_classes=generator.num_classes,
-        channel_base=int(base),
-        channel_limit=limit,
         clamp=generator.clamp,
+        channel_base=judge.channel_base,
+        channel_limit=judge.channel_limit,
+        deviation_group=judge.deviation_group,
     )
+    for field in dataclasses.fields(judge):
+        found, wanted = getattr(judge, field.name), getattr(expected, field.name)
+        if field.name not in ("name", "parent") and found != wanted:
+            raise UserError(
+                f"{path} looks like StyleGAN3, and its discriminator's {field.name} is {found}; expected {wanted}, "
+                "which is what ganjax's config of it has beside this generator"
+            )
