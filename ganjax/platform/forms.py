@@ -71,11 +71,11 @@ class Forms:
     filtering: Literal["products", "depthwise"] = "products"
     modulated: Literal["scaling", "kernels"] = "scaling"
     merged_channels: int = 0
+    resized: Literal["merged", "apart"] = "merged"
 
     def merges(self, channels: int) -> bool:
         """Whether maps of so many channels are better not filtered apart from a convolution."""
         return channels <= self.merged_channels
-    resized: Literal["merged", "apart"] = "merged"
 
 
 FORMS = {
