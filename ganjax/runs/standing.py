@@ -68,7 +68,8 @@ def with_standing_statistics(sampler: Sampler, state: State) -> State:
 def _standing(sampler: Sampler, mesh: Mesh | None, state: State) -> PyTree:
     """The other collections of the generator after the passes."""
     generator: Any = sampler.gan.generator
-    variables = weights_of(state if mesh is None else gathered(state, mesh), sampler.weights)
+    whole = (lambda tree: tree) if mesh is None else functools.partial(gathered, mesh=mesh)
+    variables = weights_of(whole(state), sampler.weights)
     params = variables.pop("params")
     key = jax.random.fold_in(jax.random.key(sampler.seed), _DRAW)
 
@@ -89,4 +90,4 @@ def _standing(sampler: Sampler, mesh: Mesh | None, state: State) -> PyTree:
         return {name: changed[name] for name in variables}, changed[STANDING]
 
     variables, found = jax.lax.scan(one, variables, jnp.arange(sampler.standing))
-    return variables | {BATCH_STATISTICS: jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), found)}
+    return whole(variables | {BATCH_STATISTICS: jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), found)})
