@@ -20,7 +20,7 @@ import tyro
 from jaxtyping import Array
 
 from ganjax import GAN, TrainState, augment, draw_latents, init, sample
-from ganjax.algorithms.gan import train_step
+from ganjax.algorithms.step import train_step
 from ganjax.data import Npz, order
 from ganjax.ground.grids import image_grid
 from ganjax.recipes import r3gan_experiment

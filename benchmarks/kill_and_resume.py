@@ -26,7 +26,8 @@ import jax
 import numpy as np
 import tyro
 
-from ganjax.algorithms.gan import TrainState, init
+from ganjax.algorithms.gan import TrainState
+from ganjax.algorithms.step import init
 from ganjax.runs.checkpoint import Checkpoints
 from ganjax.runs.workdir import load_workdir
 

@@ -32,7 +32,7 @@ from jax.sharding import AxisType, Mesh
 from processes import ROOT, Processes, wait_until
 
 from ganjax import GAN, R1, R2, Adam, example_batch, init, load_config, losses
-from ganjax.algorithms.gan import train_step
+from ganjax.algorithms.step import train_step
 from ganjax.compiling.compilation import abstract_state, for_sharded_state, shardings
 from ganjax.models import dcgan, mlp, r3gan
 from ganjax.platform.sharding import batch_sharding, data_mesh, replicated

@@ -1,7 +1,8 @@
-"""R3GAN on your own images: a folder or a .zip of them, with a sub-folder a class if they have classes.
+"""R3GAN on your own images: a folder or a .zip of them, with a sub-folder a class; also what is imported as one.
 
     ganjax train configs/r3gan_folder.py --workdir runs/mine --path photos/ --size 64
     ganjax train configs/r3gan_folder.py --workdir runs/mine --path photos.zip --num-classes 12
+    ganjax import r3gan network-snapshot.pkl --workdir runs/theirs
 
 Images are cropped to their central square and made smaller, never larger unless ``--data.upsample True``.
 On a laptop this would take days: `configs/folder_small.py` shows something within minutes there.
@@ -24,6 +25,12 @@ def config(
     channels: Literal[1, 3] = 3,
     num_classes: int = 0,
     width: int = 256,
+    widths: tuple[int, ...] = (),
+    group_size: int = 16,
+    expansion: int = 2,
+    blocks_per_stage: int = 2,
+    latent_size: int = 64,
+    embedding_size: int = 64,
     batch_size: int = 128,
     total_images: int = 20_000_000,
     gamma: float = 2.0,
@@ -40,6 +47,12 @@ def config(
         channels: 3 for colour, 1 for grey.
         num_classes: how many sub-folders are classes; 0 ignores them.
         width: channels up to 32x32, half as many at each doubling after that; 768 is the paper's.
+        widths: channels at 4x4, 8x8 and so on, in place of these.
+        group_size: channels a group of the grouped convolutions.
+        expansion: how many times more channels these have.
+        blocks_per_stage: residual blocks at each size.
+        latent_size: numbers that an image is made of.
+        embedding_size: numbers that the generator makes of a class.
         batch_size: images an update, over all devices.
         total_images: images to train on.
         gamma: weight of R1 and R2, falling to a tenth over the burn-in.
@@ -57,7 +70,12 @@ def config(
     )
     gan = r3gan_experiment(
         image_shape=(size, size, channels),
-        widths=r3gan_widths(width, size),
+        widths=widths or r3gan_widths(width, size),
+        group_size=group_size,
+        expansion=expansion,
+        blocks_per_stage=blocks_per_stage,
+        latent_size=latent_size,
+        embedding_size=embedding_size,
         num_classes=num_classes,
         gamma=gamma,
         augmentation=augmentation,

@@ -17,25 +17,19 @@ from ganjax.algorithms import losses
 from ganjax.algorithms.bicycle_gan import BicycleGAN
 from ganjax.algorithms.cut import CUT
 from ganjax.algorithms.cycle_gan import CycleGAN
-from ganjax.algorithms.gan import (
-    GAN,
-    TrainState,
-    draw_latents,
-    example_batch,
-    gradients,
-    init,
-    iterate,
-    sample,
-    train_step,
-)
+from ganjax.algorithms.gan import GAN, TrainState
+from ganjax.algorithms.gan_step import iterate_gan as _iterate_gan  # noqa: F401  (registers itself)
 from ganjax.algorithms.generator_terms import FeatureMatching, Generated, Judged, PathLength, RealDistance
 from ganjax.algorithms.generators import generator_state, with_generator
 from ganjax.algorithms.model import NetworksState, Player
 from ganjax.algorithms.munit import MUNIT
 from ganjax.algorithms.optimizers import Adam
+from ganjax.algorithms.orthogonality import Orthogonality
 from ganjax.algorithms.penalties import R1, R2, WGANGP, Scored
 from ganjax.algorithms.perceptual import PerceptualDistance
+from ganjax.algorithms.samples import draw_latents, example_batch, sample
 from ganjax.algorithms.star_gan import StarGAN
+from ganjax.algorithms.step import gradients, init, iterate, train_step
 from ganjax.algorithms.terms import Term
 from ganjax.algorithms.vae import VAE, VAEState, reconstruct
 from ganjax.compiling.launch import train_steps
@@ -71,6 +65,7 @@ __all__ = [
     "Judged",
     "LinearDecay",
     "NetworksState",
+    "Orthogonality",
     "PathLength",
     "PerceptualDistance",
     "Player",

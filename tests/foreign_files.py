@@ -16,6 +16,13 @@ class Raw(bytes):
     """Instructions of a pickle as they are."""
 
 
+class Instance:
+    """An instance of a class, as pickles have it; of no class, as NVIDIA's ``persistence`` has its classes."""
+
+    def __init__(self, state: dict[str, Any], kind: str = "", name: str = "Module") -> None:
+        self.state, self.kind, self.name = state, kind, name
+
+
 class Pickled:
     """A pickle of plain values and arrays, as PyTorch writes it, and the storages of the arrays."""
 
@@ -29,6 +36,15 @@ class Pickled:
                 return bytes(value)
             case np.ndarray():
                 return self.write_array(value)
+            case Instance(kind=""):
+                meta = {"type": "class", "version": 6, "module_src": "raise SystemExit", "class_name": value.name}
+                written = self.write((meta | {"state": value.state},))
+                return b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n" + written + b"R"
+            case Instance():
+                module, _, name = value.kind.rpartition(".")
+                return f"c{module}\n{name}\n".encode() + b")\x81" + self.write(value.state) + b"b"
+            case bytes():
+                return b"B" + struct.pack("<I", len(value)) + value
             case dict():
                 items = b"".join(self.write(key) + self.write(item) for key, item in value.items())
                 return DICTIONARY + b"(" + items + b"u"
@@ -79,6 +95,45 @@ def write_zip(path: Path, content: bytes, storages: dict[str, bytes], **entries:
 def write_pth(path: Path, value: Any) -> Path:
     pickled = Pickled(value)
     return write_zip(path, pickled.content, pickled.storages, byteorder=b"little", version=b"3\n")
+
+
+class Nested(Pickled):
+    """A pickle whose tensors' storages lie in it, each in a file of PyTorch's own: as NVIDIA's code writes them."""
+
+    def write_array(self, array: np.ndarray) -> bytes:
+        strides = tuple(stride // array.itemsize for stride in np.array(array, order="C").strides)
+        storage = Raw(b"ctorch.storage\n_load_from_bytes\n" + self.write((saved_storage(array),)) + b"R")
+        tensor = self.rebuild(storage, 0, array.shape, strides)
+        return b"ctorch._utils\n_rebuild_parameter\n" + self.write((tensor, True, Raw(DICTIONARY))) + b"R"
+
+
+def saved_storage(array: np.ndarray) -> bytes:
+    """A storage alone in PyTorch's old format."""
+    writer = Pickled(None)
+    value = writer.storage("7", array.size, STORAGES[array.dtype.str[1:]])
+    parts = [Pickled(each).content for each in (0x1950A86A20F9469CFC6C, 1001, {}, value, ["7"])]
+    return b"".join(parts) + struct.pack("<q", array.size) + array.tobytes()
+
+
+def module(tensors: dict[str, np.ndarray], kind: str = "", **attributes: Any) -> Instance:
+    """A module of PyTorch's with these tensors: those whose names have points are of modules in it."""
+    state: dict[str, Any] = {"training": False, "_parameters": {}, "_buffers": {}, "_modules": {}}
+    inner: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in tensors.items():
+        first, _, rest = name.partition(".")
+        if rest:
+            inner.setdefault(first, {})[rest] = array
+        else:
+            state["_parameters" if name[0].isupper() or name in ("weight", "bias") else "_buffers"][name] = array
+    inside = "torch.nn.modules.container.ModuleList" if kind else ""
+    state["_modules"] = {name: module(each, inside) for name, each in inner.items()}
+    return Instance(state | attributes, kind, "Generator")
+
+
+def write_nvidia(path: Path, value: dict[str, Any]) -> Path:
+    """A pickle as NVIDIA's code writes it."""
+    path.write_bytes(Nested(value).content)
+    return path
 
 
 def write_safetensors(path: Path, tensors: dict[str, np.ndarray]) -> Path:

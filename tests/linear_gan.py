@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax import Array
 
 from ganjax import GAN
+from ganjax.algorithms import gan_step
 
 KEY = jax.random.key(0)
 SHAPE, LATENTS, CLASSES, BATCH = (2, 2, 1), 3, 4, 6
@@ -67,3 +69,8 @@ def make_batch(gan: GAN, seed: int = 0, batch_size: int = BATCH) -> dict[str, ja
 
 def assert_close(actual: Any, expected: Any, rtol: float = 1e-5, atol: float = 1e-6) -> None:
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=rtol, atol=atol), actual, expected)
+
+
+def draws_of(gan: GAN, batch: dict[str, Array], key: Array) -> list[gan_step.Draw]:
+    """What the updates of an iteration work on, with their latents and inputs; the generator's is the last."""
+    return [gan_step._complete(gan, draw) for draw in gan_step._draw(gan, batch, key, None)]

@@ -18,8 +18,9 @@ from random_state import random_state
 from test_augment_ada import as_draws, random_draw
 
 from ganjax import GAN, R1, R2, Adam, CosineRamp, UserError, augment, example_batch, init, load_config, losses
-from ganjax.algorithms.gan import TrainState, train_step
+from ganjax.algorithms.gan import TrainState
 from ganjax.algorithms.penalties import Scored
+from ganjax.algorithms.step import train_step
 from ganjax.augment import Ada, AdaptiveStrength, DiffAugment
 from ganjax.models import mlp, r3gan
 from ganjax.platform.forms import FORMS, target_forms

@@ -10,10 +10,10 @@ import numpy as np
 import optax
 import pytest
 from jax.sharding import PartitionSpec
+from linear_gan import draws_of
 from random_state import random_state
 
 from ganjax import GAN, R1, UserError, augment, example_batch, init, losses, sample, train_step
-from ganjax.algorithms import gan as algorithm
 from ganjax.algorithms.generator_terms import RealDistance
 from ganjax.augment import inputs
 from ganjax.models import Condition, dcgan, mlp, r3gan
@@ -194,7 +194,7 @@ def test_latents_can_be_given() -> None:
     gan = make_gan("labels", generator_terms=(), augmentation=None)
     step, state, batch = jax.jit(functools.partial(train_step, gan)), random_state(gan), example_batch(gan, BATCH)
     drawn = []
-    for draw in algorithm._draw(gan, batch, jax.random.fold_in(KEY, 0), None):
+    for draw in draws_of(gan, batch, jax.random.fold_in(KEY, 0)):
         drawn.append(draw.latents)
     latents = jnp.stack(drawn, axis=1).reshape(2 * BATCH, 5)
     expected = step(state, batch, KEY)

@@ -21,7 +21,7 @@ import pytest
 from random_state import random_state
 
 from ganjax import GAN, R1, R2, VAE, Adam, Config, CosineRamp, Run, UserError, example_batch, init, load_config, losses
-from ganjax.algorithms.gan import train_step
+from ganjax.algorithms.step import train_step
 from ganjax.data import Folder
 from ganjax.runs.config import config_files, describe
 
@@ -38,6 +38,7 @@ PRESETS = {name: [] for name in CONFIGS if name not in ("r3gan_ffhq", "r3gan_ima
 FLOAT32 = ["--dtype", "float32"]  # bfloat16 is slow on a CPU
 ENLARGERS = ["--features", "4", "--num-blocks", "1", "--discriminator-features", "4", "--size", "32"]
 ENLARGERS += ["--perceptual", "0", "--psnr-images", "0"]  # without weights of others, and with the GAN at once
+STYLED = ["--latent-size", "8", "--style-size", "8", "--num-mapping-layers", "1", "--channel-limit", "4", *FLOAT32]
 # The smallest networks that a config's own flags allow.
 NARROW = {
     "quickstart": ["--features", "4"],
@@ -56,8 +57,16 @@ NARROW = {
     "dcgan_fashion_mnist": ["--features", "4"],
     "pix2pix": ["--start", "edges", "--features", "4", "--size", "64", "--crop-from", "None"],
     "realesrgan": ["--features", "4", "--num-blocks", "1", "--growth", "4", "--size", "32", "--degradation", "area"],
+    "biggan": ["--size", "32", "--features", "2", "--num-classes", "3", *FLOAT32],
+    "biggan_cifar10": ["--features", "1", "--discriminator-updates", "1", *FLOAT32],
+    "sagan": ["--size", "32", "--features", "2", "--num-classes", "0", *FLOAT32],
+    "sngan_cifar10": ["--features", "1", "--discriminator-features", "1", "--discriminator-updates", "1"],
     "bicycle_gan": ["--features", "2", "--size", "32"],
     "munit": ["--features", "2", "--num-blocks", "1", "--size", "16", "--num-scales", "1"],
+    "stylegan3": [
+        *("--size", "16", "--channel-base", "64", "--channel-limit", "4", "--num-layers", "3", "--style-size", "8"),
+        *("--latent-size", "8", "--discriminator-channel-base", "64", "--discriminator-channel-limit", "8", *FLOAT32),
+    ],
     "star_gan": ["--features", "4", "--num-blocks", "1", "--size", "16", "--discriminator-updates", "2"],
     "r3gan_fashion_mnist": ["--width", "16", *FLOAT32],
     "r3gan_ffhq_64": ["--width", "16", *FLOAT32],
@@ -67,6 +76,8 @@ NARROW = {
     "r3gan_imagenet_64": ["--width", "16", *FLOAT32],
     "r3gan_cifar10": ["--width", "8", *FLOAT32],
     "r3gan_stacked_mnist": ["--width", "8", *FLOAT32],
+    "stylegan2": [*STYLED, "--size", "6", "8", "--num-classes", "2", "--augmentation", "none"],
+    "stylegan2_cifar10": [*STYLED, "--channel-base", "128", "--augmentation", "none"],
 }
 
 # Presets that are computed ones with more stages, classes or width: it is enough that they trace.

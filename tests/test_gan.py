@@ -16,14 +16,15 @@ from linear_gan import (
     LinearGenerator,
     QuadraticCritic,
     assert_close,
+    draws_of,
     make_batch,
     make_gan,
 )
 from random_state import random_state
 
 from ganjax import GAN, R1, R2, WGANGP, Adam, CosineRamp, TrainState, UserError, example_batch, init, losses, sample
-from ganjax.algorithms import gan as algorithm
-from ganjax.algorithms.gan import train_step
+from ganjax.algorithms.samples import draw_latents
+from ganjax.algorithms.step import train_step
 from ganjax.models import dcgan, mlp, r3gan
 
 STEP = jax.jit(train_step, static_argnums=0)
@@ -99,7 +100,7 @@ def test_every_sample_of_every_draw_has_its_own_noise():
     gan = make_gan(discriminator_updates=2, loss=losses.relativistic_pairing)
 
     def keys(batch_size: int, step: int) -> np.ndarray:
-        draws = algorithm._draw(gan, make_batch(gan, batch_size=batch_size), jax.random.fold_in(KEY, step), None)
+        draws = draws_of(gan, make_batch(gan, batch_size=batch_size), jax.random.fold_in(KEY, step))
         return np.stack([[jax.random.key_data(leaf) for leaf in draw.noise] for draw in draws])
 
     first = keys(BATCH, 0)  # [draw, kind, sample, words]
@@ -162,12 +163,12 @@ def test_running_statistics_change_in_their_own_players_update():
     gan = family_gan("mlp", generator_optimizer=optax.sgd(0.0), discriminator_optimizer=optax.sgd(0.0))
     start, batch = random_state(gan), make_batch(gan)
     after, _ = STEP(gan, start, batch, KEY)
-    draws = algorithm._draw(gan, batch, jax.random.fold_in(KEY, 0), None)
+    draws = draws_of(gan, batch, jax.random.fold_in(KEY, 0))
 
     def run(module, player, variables, inputs):
         return module.apply({"params": player.params, **variables}, inputs, train=True, mutable=["batch_stats"])
 
-    latents = [algorithm.draw_latents(gan, draw.noise.latents) for draw in draws]
+    latents = [draw_latents(gan, draw.noise.latents) for draw in draws]
     # One move, of its own update's fakes; those that the discriminator's update is shown leave no trace.
     fakes, _ = run(gan.generator, start.generator, start.generator.variables, latents[0])
     _, variables = run(gan.generator, start.generator, start.generator.variables, latents[1])
@@ -268,7 +269,7 @@ def test_reals_and_fakes_are_augmented_apart_and_in_both_updates():
     assert seen == [(BATCH,)] * 4  # reals and fakes, in the discriminator's update and in the generator's
     assert metrics["d/real"] == metrics["d/fake"] == metrics["g/fake"] == 0  # the strength starts at zero images
     state, metrics = STEP(gan, state, batch, KEY)
-    draws = algorithm._draw(gan, batch, jax.random.fold_in(KEY, 1), None)
+    draws = draws_of(gan, batch, jax.random.fold_in(KEY, 1))
     a, q = state.discriminator.params["a"].sum(), state.discriminator.params["q"].sum()
     for name, keys in [
         ("d/real", draws[0].noise.real_augmentation),

@@ -6,12 +6,12 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from linear_gan import BATCH, CLASSES, KEY, assert_close, make_batch, make_gan
+from linear_gan import BATCH, CLASSES, KEY, assert_close, draws_of, make_batch, make_gan
 from random_state import random_state
 
 from ganjax import GAN, R1, R2, CosineRamp, losses
-from ganjax.algorithms import gan as algorithm
-from ganjax.algorithms.gan import train_step
+from ganjax.algorithms.samples import draw_latents
+from ganjax.algorithms.step import train_step
 from ganjax.platform.forms import target_platform
 
 STEP = jax.jit(train_step, static_argnums=0)
@@ -101,8 +101,8 @@ class Statement:
         rows = np.asarray(batch["images"], np.float64).reshape(len(batch["images"]), -1)
         labels = np.asarray(batch.get("labels", np.zeros(len(rows), int)))
         seen, num_batches = self.step * BATCH, self.gan.num_batches
-        draws = algorithm._draw(self.gan, batch, jax.random.fold_in(KEY, self.step), None)
-        latents = [np.asarray(algorithm.draw_latents(self.gan, draw.noise.latents), np.float64) for draw in draws]
+        draws = draws_of(self.gan, batch, jax.random.fold_in(KEY, self.step))
+        latents = [np.asarray(draw_latents(self.gan, draw.noise.latents), np.float64) for draw in draws]
         critic, metrics = self.critic, {}
         for update in range(self.gan.discriminator_updates):
             own = slice(update, None, num_batches)

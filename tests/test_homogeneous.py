@@ -10,9 +10,11 @@ import pytest
 from random_state import random_params, random_state
 
 from ganjax import R1, R2, augment, losses
-from ganjax.algorithms.gan import GAN, example_batch, train_step
+from ganjax.algorithms.gan import GAN
 from ganjax.algorithms.homogeneous import logits_and_gradients
 from ganjax.algorithms.optimizers import Adam
+from ganjax.algorithms.samples import example_batch
+from ganjax.algorithms.step import train_step
 from ganjax.augment import Ada
 from ganjax.models import dcgan, r3gan
 

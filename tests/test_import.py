@@ -218,7 +218,7 @@ NETWORKS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "the discriminator": ({"conv1.weight_orig": random(8, 4, 4, 4)}, "it looks like Real-ESRGAN's discriminator"),
     "StyleGAN2": ({"g_ema": {"convs.0.conv.modulation.weight": random(4, 4)}}, "it looks like StyleGAN2"),
-    "DCGAN": ({"main.0.weight": random(4, 4, 4, 4)}, "it looks like DCGAN"),
+    "DCGAN": ({"main.0.weight": random(4, 4, 4, 4)}, "it looks like DCGAN, which `ganjax import dcgan` takes"),
     "SRResNet": ({"body.0.conv1.weight": random(4, 4, 3, 3)}, "it looks like SRResNet"),
     "a stranger": ({"x.weight": random(3)}, "expected the tensors of RRDBNet, SRVGG or RDN, and it has 1: x.weight"),
     "nothing": ({"epoch": 3}, "and it has 0: none"),

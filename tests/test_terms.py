@@ -11,14 +11,13 @@ import numpy as np
 import optax
 import pytest
 from jax.sharding import PartitionSpec
-from linear_gan import BATCH, KEY, LATENTS, LinearGenerator, make_batch, make_gan
+from linear_gan import BATCH, KEY, LATENTS, LinearGenerator, draws_of, make_batch, make_gan
 from random_state import random_state
 
 from ganjax import GAN, R1, UserError, init, train_step
-from ganjax.algorithms import gan as algorithm
-from ganjax.algorithms.gan import gradients
 from ganjax.algorithms.generator_terms import FeatureMatching, PathLength, RealDistance
 from ganjax.algorithms.losses import Loss
+from ganjax.algorithms.step import gradients
 from ganjax.models import mlp
 from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
 from ganjax.runs.checkpoint import Checkpoints
@@ -28,7 +27,7 @@ NOTHING = Loss(lambda real, fake: 0.0 * jnp.mean(fake), lambda real, fake: 0.0 *
 
 
 def generator_draw(gan: GAN, batch: Any) -> Any:
-    return algorithm._draw(gan, batch, jax.random.fold_in(KEY, 0), None)[-1]
+    return draws_of(gan, batch, jax.random.fold_in(KEY, 0))[-1]
 
 
 def step_of(gan: GAN) -> Any:
@@ -188,7 +187,7 @@ def test_a_patch_discriminator_is_penalized_for_the_mean_of_its_logits() -> None
     gan = make_gan(discriminator=Squares(image_shape=(2, 2, 1)), penalties=(R1(1.0),))
     batch = make_batch(gan)
     _, metrics = step_of(gan)(jax.jit(init, static_argnums=0)(gan, KEY), batch, KEY)
-    reals = np.float64(algorithm._draw(gan, batch, KEY, None)[0].reals)
+    reals = np.float64(draws_of(gan, batch, KEY)[0].reals)
     np.testing.assert_allclose(metrics["penalty/r1"], np.mean(np.sum(reals**2, axis=(1, 2, 3))) / 8, rtol=1e-5)
     np.testing.assert_allclose(metrics["d/real"], np.mean(reals**2), rtol=1e-5)
 

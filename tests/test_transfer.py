@@ -2,15 +2,21 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from etils import epath
 
+from ganjax import Adam
+from ganjax.algorithms.optimizers import Frozen
 from ganjax.cli import main
+from ganjax.models import dcgan, r3gan
 from ganjax.runs.sampling import restore_state
 from ganjax.runs.workdir import load_workdir
 
@@ -82,6 +88,7 @@ def test_other_networks_are_refused_or_drawn(donor: Path, tmp_path: Path, capsys
     command = ["train", str(donor / "own.py"), "--judge", "12", "--from", str(donor / "run")]
     assert main([*command, "--workdir", str(tmp_path / "new")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
+    assert not (tmp_path / "new").exists()
     assert re.search(
         r"has other networks: \d+ arrays would be taken over, and \d+ not: discriminator\.\S+ "
         r"\(\[8\] for \[12\]\).*; give --partial to draw these, or name another run",
@@ -101,6 +108,14 @@ def test_other_networks_are_refused_or_drawn(donor: Path, tmp_path: Path, capsys
     [
         (["--partial"], "--partial is given and --from is not; name the run whose weights are taken, or leave it out"),
         (["--from", "nowhere"], "nowhere"),
+        (
+            ["--run.freeze-discriminator", "-1"],
+            "run.freeze_discriminator is -1; expected a number at least 0, such as 3",
+        ),
+        (
+            ["--run.freeze-discriminator", "2"],
+            "run.freeze_discriminator is 2, and the discriminator has 1 stages; expected at most 1",
+        ),
     ],
 )
 def test_mistakes(
@@ -108,3 +123,54 @@ def test_mistakes(
 ) -> None:
     assert main(["train", str(donor / "own.py"), *flags, "--workdir", str(tmp_path / "new")]) == 2
     assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_frozen_stages_stay_to_the_bit(donor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    workdir = tmp_path / "new"
+    command = ["train", str(donor / "own.py"), "--run.freeze-discriminator", "1", "--workdir", str(workdir)]
+    assert main(command) == 2
+    assert "the weights are drawn; name the run whose discriminator it is with --from" in capsys.readouterr().err
+    shutil.rmtree(workdir)
+    assert main([*command, "--from", str(donor / "run"), "--run.total-images", "8"]) == 0
+    assert main(command) == 0  # it goes on to 16 images
+    given, ended = state_of(donor / "run").discriminator, state_of(workdir).discriminator
+    gan: Any = load_workdir(epath.Path(workdir)).gan
+    (stage,) = gan.discriminator.stages
+    stage = [name for name in stage if name in given.params]
+    assert 0 < len(stage) < len(given.params)
+    for name, params in given.params.items():
+        same = [np.array_equal(*pair) for pair in zip(*map(jax.tree.leaves, (params, ended.params[name])), strict=True)]
+        assert all(same) if name in stage else not all(same)
+    assert main([*command[:2], "--workdir", str(workdir)]) == 2
+    assert "belongs to another config (run.freeze_discriminator 1 -> 0)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("discriminator", "sizes"),
+    [
+        (dcgan.Discriminator((16, 16, 3), features=4), [2, 2]),
+        (r3gan.Discriminator((16, 16, 3), widths=(8, 8, 4), group_size=4, num_classes=2), [4, 3, 3]),
+    ],
+)
+def test_families_name_their_stages(discriminator: Any, sizes: list[int]) -> None:
+    """In order from the image, each parameter once, and something is left to be trained."""
+    labels = jnp.zeros(1, jnp.int32) if discriminator.num_classes else None
+    images = jnp.zeros((1, 16, 16, 3))
+    shapes = jax.eval_shape(lambda: discriminator.init(jax.random.key(0), images, labels, train=False))["params"]
+    stages = discriminator.stages
+    named = [name for stage in stages for name in stage]
+    assert [len(stage) for stage in stages] == sizes
+    assert len(set(named)) == len(named)
+    assert 0 < len(shapes.keys() & set(named)) < len(shapes)
+
+
+def test_an_optimizer_with_frozen_names() -> None:
+    params = {"first": np.array([-0.0, 1.0], np.float32), "second": np.ones(2, np.float32)}
+    gradients = jax.tree.map(np.ones_like, params)
+    for inner in (Adam(0.1, weight_decay=0.1), optax.sgd(0.1, momentum=0.9)):
+        optimizer: Any = Frozen(inner, ("first",))
+        changes, _ = optimizer.update(gradients, optimizer.init(params), params, images_seen=jnp.zeros(()))
+        after: Any = optax.apply_updates(params, changes)
+        assert np.asarray(after["first"]).tobytes() == params["first"].tobytes()
+        assert np.all(np.asarray(after["second"]) < 1)

@@ -4,7 +4,7 @@
     state = init(model, jax.random.key(0))
     state, metrics = jax.jit(train_step, static_argnums=0)(model, state, batch, key)
 
-``init``, ``train_step``, ``sample`` and ``example_batch`` are those of ``gan.py``; of one input, each draw of the
+``init``, ``train_step``, ``sample`` and ``example_batch`` are those of every model; of one input, each draw of the
 latents is another answer. Two cycles make the answers differ and keep them true (section 3):
 
 - cVAE-GAN: image, latents, image. The encoder says what latents an image B has; with these, the generator is to make it
@@ -24,7 +24,6 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from ganjax.algorithms import losses
 from ganjax.algorithms.draws import Batch, Draw, draw_updates
-from ganjax.algorithms.gan import Metrics, draw_latents, init, iterate
 from ganjax.algorithms.gradients import mean_gradients
 from ganjax.algorithms.model import (
     NetworksState,
@@ -36,6 +35,8 @@ from ganjax.algorithms.model import (
     global_batch_size,
     new_player,
 )
+from ganjax.algorithms.samples import draw_latents
+from ganjax.algorithms.step import Metrics, init, iterate
 from ganjax.algorithms.vae import divergence_from_prior
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError

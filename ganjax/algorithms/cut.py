@@ -21,7 +21,6 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from ganjax.algorithms import losses
 from ganjax.algorithms.draws import Batch, Draw, Images, draw_updates
-from ganjax.algorithms.gan import Metrics, init, iterate
 from ganjax.algorithms.gradients import mean_gradients
 from ganjax.algorithms.model import (
     NetworksState,
@@ -35,6 +34,7 @@ from ganjax.algorithms.model import (
     global_batch_size,
     new_player,
 )
+from ganjax.algorithms.step import Metrics, init, iterate
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 from ganjax.ground.schedules import Number, Schedule, check_schedule, value_at

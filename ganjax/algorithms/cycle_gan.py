@@ -20,7 +20,6 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from ganjax.algorithms import losses
 from ganjax.algorithms.draws import Batch, Draw, Images, draw_updates
-from ganjax.algorithms.gan import Metrics, init, iterate
 from ganjax.algorithms.gradients import in_parts, mean_gradients
 from ganjax.algorithms.model import (
     NetworksState,
@@ -33,6 +32,7 @@ from ganjax.algorithms.model import (
     new_player,
 )
 from ganjax.algorithms.pool import exchange, new_pool
+from ganjax.algorithms.step import Metrics, init, iterate
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 from ganjax.ground.schedules import Number, Schedule, check_schedule, value_at

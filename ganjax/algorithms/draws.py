@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Key
 
 from ganjax.models.condition import Condition
 
-__all__ = ["Batch", "Draw", "Noise", "Shown", "as_float", "draw_updates"]
+__all__ = ["Batch", "Draw", "Noise", "Shown", "as_float", "draw_updates", "interleaved"]
 
 Images = Float[Array, "batch height width channels"]
 Batch = dict[str, Array]
@@ -55,6 +55,11 @@ class Draw(NamedTuple):
     noise: Noise
     latents: Float[Array, "batch latents"] | None = None  # None: to be drawn from the noise
 
+    def anew(self, number: int) -> "Draw":
+        """The same records with other noise, a number of them; latents that are given stay."""
+        fold = jax.vmap(jax.random.fold_in, (0, None))
+        return self._replace(noise=Noise(*(fold(keys, number) for keys in self.noise)))
+
     def show_reals(self) -> Shown:
         """The reals as the discriminator is shown them."""
         return Shown(self.reals, self.condition, self.noise.real_augmentation, self.noise.real_discriminator)
@@ -62,6 +67,11 @@ class Draw(NamedTuple):
     def show_fakes(self, fakes: Images) -> Shown:
         """The fakes as the discriminator is shown them."""
         return Shown(fakes, self.condition, self.noise.fake_augmentation, self.noise.fake_discriminator)
+
+
+def interleaved(one: Shown, other: Shown) -> Shown:
+    """Both as one batch, in turn: so every device of a mesh keeps the rows that it has."""
+    return jax.tree.map(lambda a, b: jnp.stack([a, b], axis=1).reshape(-1, *a.shape[1:]), one, other)
 
 
 def draw_updates(

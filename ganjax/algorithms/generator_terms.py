@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, PyTree
 
 from ganjax.algorithms.terms import check_term, global_mean
 from ganjax.ground.checks import check_number
@@ -41,22 +41,24 @@ class Generated(NamedTuple):
     Attributes:
         images: what it made, before any augmentation.
         reals: of the same records: of the same condition, and what ``inputs`` were made of.
-        latents: from which it was made.
-        generate: ``(latents, rows)``: the images of other latents for some of the samples, all else being the same.
+        start: from which it was made: the latents, or of a ``StyledGenerator`` the styles.
+        generate: ``(start, rows)``: the images of another start for some of the samples, all else being the same.
         fake: what the discriminator says of the images, after augmentation.
         real: asks it of the reals.
         keys: one a sample, for what a term draws.
         axis_name: the mapped axis over which the batch is split; see ``global_mean``.
+        parameters: the generator's.
     """
 
     images: Images
     reals: Images
-    latents: Float[Array, "batch latents"]
-    generate: Callable[[Float[Array, "some latents"], slice], Images]
+    start: Float[Array, "batch *layers size"]
+    generate: Callable[[Float[Array, "some *layers size"], slice], Images]
     fake: Judged
     real: Callable[[], Judged]
     keys: Key[Array, " batch"]
     axis_name: str | None
+    parameters: PyTree | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,10 +101,11 @@ def distance_between(
 class PathLength:
     """Path length regularization (Karras et al., arXiv 1912.04958, section 3.2): mean (|J^T y| - a)^2.
 
-    J is the derivative of the image with respect to the latents, y is N(0, 1) in each of the image's numbers, divided
-    by the root of its pixels; a is the running mean of the lengths, that of the iteration included and not constant to
-    differentiation, as in the authors' code. It is carried from step to step, and starts at 0. With microbatches each
-    has the mean of its own lengths in a, and the one that is kept is of all of them.
+    J is the derivative of the image with respect to the styles of a ``StyledGenerator``, whose squared lengths are
+    averaged over its layers, and of another with respect to the latents; y is N(0, 1) in each of the image's numbers,
+    divided by the root of its pixels; a is the running mean of the lengths, that of the iteration included and not
+    constant to differentiation, as in the authors' code. It is carried from step to step, and starts at 0. With
+    microbatches each has the mean of its own lengths in a, and the one that is kept is of all of them.
 
     Attributes:
         weight: the paper's is 2.
@@ -128,10 +131,11 @@ class PathLength:
 
     def __call__(self, generated: Generated, mean: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         shape, rows = generated.images.shape[1:], slice(None, None, self.share)
-        keys, latents = generated.keys[rows], generated.latents[rows]
+        keys, start = generated.keys[rows], generated.start[rows]
         noise = jax.vmap(lambda key: jax.random.normal(key, shape))(keys) / math.sqrt(shape[0] * shape[1])
-        products = jax.grad(lambda latents: jnp.sum(generated.generate(latents, rows) * noise))(latents)
+        products = jax.grad(lambda start: jnp.sum(generated.generate(start, rows) * noise))(start)
         squares = jnp.sum(jnp.square(products), axis=-1)
+        squares = jnp.mean(squares, axis=range(1, squares.ndim))  # over the layers, where each has a style
         # The root's derivative at zero is infinite, and infinity times zero is NaN: step around it.
         lengths = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
         after = mean + self.decay * (global_mean(lengths, generated.axis_name) - mean)

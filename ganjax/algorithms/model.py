@@ -1,7 +1,7 @@
 """What the loop, the sampler and the measurements ask of anything that is trained, and the parts of its step.
 
 ``GAN`` (``gan.py``) and ``VAE`` (``vae.py``) are two such models. Another is a frozen dataclass with the attributes of
-``Model``, a state with those of ``State``, and functions registered with ``init`` and ``iterate`` of ``gan.py``.
+``Model``, a state with those of ``State``, and functions registered with ``init`` and ``iterate`` of ``step.py``.
 """
 
 from collections.abc import Mapping
@@ -15,10 +15,11 @@ import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from ganjax.algorithms.draws import Batch
-from ganjax.algorithms.optimizers import Adam
+from ganjax.algorithms.optimizers import Adam, Frozen
 from ganjax.ground.errors import UserError
 from ganjax.ground.schedules import Number, Schedule, value_at
 from ganjax.models.condition import Condition, as_argument, condition_sizes, example_condition
+from ganjax.models.layers import Mode
 from ganjax.models.network import FEATURES, SCORES
 
 __all__ = [
@@ -36,7 +37,7 @@ __all__ = [
     "new_player",
 ]
 
-Optimizer = Adam | optax.GradientTransformation
+Optimizer = Adam | Frozen | optax.GradientTransformation
 """What updates a network: ``Adam``, whose numbers may be schedules of images seen, or any optax optimizer."""
 
 
@@ -238,20 +239,38 @@ def forward(
     condition: Condition,
     keys: Key[Array, " batch"],
     axis_name: str | None,
+    *,
+    moves: bool = True,
+    method: str | None = None,
 ) -> Passed:
-    """The network in training."""
+    """The network in training.
+
+    Args:
+        module: the network.
+        params: its parameters.
+        variables: its other collections.
+        inputs: images or latents, of a styled generator also styles.
+        condition: of the samples.
+        keys: one a sample.
+        axis_name: the mapped axis.
+        moves: whether its other collections move; else they are used as they are.
+        method: of a ``StyledGenerator``, which of its two stages; None: the whole network.
+    """
+    if method is None:
+        arguments: dict[str, Any] = {"train": True, "keys": keys, "axis_name": axis_name}
+        given = as_argument(module, condition)
+    else:
+        arguments = {"mode": Mode(True, keys, axis_name), "method": method}
+        given = condition.taken_by(module)
+    # Flax's batch norm writes its statistics in any case, and does not read them in training.
+    mutable = [name for name in variables if moves or name == "batch_stats"]
     outputs, changed = module.apply(
-        {"params": params, **variables},
-        inputs,
-        as_argument(module, condition),
-        train=True,
-        keys=keys,
-        axis_name=axis_name,
-        mutable=[*variables, FEATURES, SCORES],
+        {"params": params, **variables}, inputs, given, **arguments, mutable=[*mutable, FEATURES, SCORES]
     )
     changed = dict(changed)
     features, scores = (tuple(jax.tree.leaves(changed.pop(name, ()))) for name in (FEATURES, SCORES))
-    return Passed(outputs, changed, features, scores[0] if scores else None)
+    after = {**variables, **changed} if moves else variables
+    return Passed(outputs, after, features, scores[0] if scores else None)
 
 
 def descend(

@@ -6,7 +6,7 @@
 
 A batch has ``images`` and ``inputs`` that have nothing to do with each other. Each kind has an auto-encoder of content
 and style; an input's content with a style of the images' is its translation, and drawn styles give many. ``init``,
-``train_step``, ``sample`` and ``example_batch`` are those of ``gan.py``; latents are the style.
+``train_step``, ``sample`` and ``example_batch`` are those of every model; latents are the style.
 """
 
 import dataclasses
@@ -20,7 +20,6 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from ganjax.algorithms import losses
 from ganjax.algorithms.draws import Batch, Draw, Images, draw_updates
-from ganjax.algorithms.gan import Metrics, draw_latents, init, iterate
 from ganjax.algorithms.gradients import mean_gradients
 from ganjax.algorithms.model import (
     NetworksState,
@@ -32,6 +31,8 @@ from ganjax.algorithms.model import (
     global_batch_size,
     new_player,
 )
+from ganjax.algorithms.samples import draw_latents
+from ganjax.algorithms.step import Metrics, init, iterate
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 from ganjax.ground.schedules import Number, Schedule, check_schedule, value_at

@@ -13,6 +13,42 @@ from ganjax.ground.schedules import Number, Schedule, check_schedule, value_at
 
 
 @dataclasses.dataclass(frozen=True)
+class Frozen:
+    """An optimizer that leaves some of the parameters as they are, to the bit.
+
+    Its state is that of the optimizer, so that a checkpoint serves with and without it.
+
+    Attributes:
+        optimizer: of the others.
+        names: the first names of those that stay.
+    """
+
+    optimizer: "Adam | optax.GradientTransformation"
+    names: tuple[str, ...]
+
+    def init(self, params: PyTree) -> optax.OptState:
+        """The optimizer's."""
+        return self.optimizer.init(params)
+
+    def update(
+        self, updates: PyTree, state: optax.OptState, params: PyTree | None = None, *, images_seen: Any
+    ) -> tuple[PyTree, optax.OptState]:
+        """See ``Adam``. To the optimizer the gradients of what stays are zeros."""
+        inner: Any = self.optimizer
+        if isinstance(inner, optax.GradientTransformation):
+            inner = optax.with_extra_args_support(inner)
+        changes, state = inner.update(self._stilled(updates, 0.0), state, params, images_seen=images_seen)
+        return self._stilled(changes, -0.0), state  # x + -0.0 is x, also where that is -0.0
+
+    def _stilled(self, tree: PyTree, zero: float) -> PyTree:
+        """With zeros for what stays."""
+        return {
+            name: jax.tree.map(lambda leaf: jnp.full_like(leaf, zero), inner) if name in self.names else inner
+            for name, inner in tree.items()
+        }
+
+
+@dataclasses.dataclass(frozen=True)
 class Adam:
     """Adam (arXiv 1412.6980) whose learning rate and decay rates may be schedules of images seen.
 

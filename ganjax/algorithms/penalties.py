@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, PyTree
 
 from ganjax.algorithms.terms import check_term
 from ganjax.ground.schedules import Schedule
@@ -25,12 +25,14 @@ Logits = Float[Array, "batch *patches"]
 class Scored(NamedTuple):
     """Images and the function that gives their logits: parameters, labels and noise, augmentation's too, are fixed.
 
-    ``gradients`` are those of each image's logit with respect to it, where the step has them already.
+    ``gradients`` are those of each image's logit with respect to it, where the step has them already; ``parameters``
+    are the discriminator's.
     """
 
     score: Callable[[Images], Logits]
     images: Images
     gradients: Images | None = None
+    parameters: PyTree | None = None
 
 
 def squared_gradient_norms(scored: Scored) -> Float[Array, " batch"]:

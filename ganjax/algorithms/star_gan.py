@@ -4,7 +4,7 @@
     state = init(model, jax.random.key(0))
     state, metrics = jax.jit(train_step, static_argnums=0)(model, state, batch, key)
 
-``init``, ``train_step``, ``sample`` and ``example_batch`` are those of ``gan.py``. The generator starts from the image
+``init``, ``train_step``, ``sample`` and ``example_batch`` are those of every model. The generator starts from the image
 itself and makes it what another sample of the batch is: of its class, with its attributes, or both. Attributes are 0 or
 1 (or between); the classes are domains of which an image is of one.
 """
@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from ganjax.algorithms import losses
 from ganjax.algorithms.draws import Batch, Draw, Images, draw_updates
-from ganjax.algorithms.gan import InputFunction, Metrics, draw_latents, init, iterate
+from ganjax.algorithms.gan import InputFunction
 from ganjax.algorithms.gradients import mean_gradients
 from ganjax.algorithms.model import (
     NetworksState,
@@ -34,6 +34,8 @@ from ganjax.algorithms.model import (
     new_player,
 )
 from ganjax.algorithms.penalties import WGANGP, Scored
+from ganjax.algorithms.samples import draw_latents
+from ganjax.algorithms.step import Metrics, init, iterate
 from ganjax.algorithms.terms import Term, add_terms, check_names, init_carried
 from ganjax.augment import inputs
 from ganjax.ground.checks import check_number

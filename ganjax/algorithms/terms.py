@@ -10,12 +10,13 @@ A term may carry arrays from step to step: it then has an ``init()`` that gives 
 returns ``(scalar, arrays)``. They are float32, and their mean over microbatches and devices is what is kept.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ganjax.algorithms.gradients import per_device
 from ganjax.ground.checks import check_number
@@ -74,24 +75,35 @@ def add_terms(
     """
     values, carried = {}, dict(carried)
     for term in terms:
-        kept = carried.get(term.name)
-
-        def compute(term: Term = term, kept: PyTree = kept) -> tuple[Float[Array, ""], PyTree]:
-            return (term(*given), None) if kept is None else term(*given, kept)
-
-        weight = value_at(term.weight, images_seen)
+        compute = functools.partial(evaluate, term, given, carried)
         if term.every == 1 and not rests(term.weight):
             value, after = compute()
         else:
-            due = step % term.every == 0
-            due = due & (weight > 0) if rests(term.weight) else due
-            unchanged = (per_device(jnp.zeros(()), axis_name), kept)
+            due = is_due(term, step=step, images_seen=images_seen)
+            unchanged = (per_device(jnp.zeros(()), axis_name), _kept(term, carried))
             value, after = jax.lax.cond(due, compute, lambda unchanged=unchanged: unchanged)
-        total += weight * term.every * value
+        total += value_at(term.weight, images_seen) * term.every * value
         values[term.name] = value
-        if kept is not None:
-            carried[term.name] = after
+        carried |= after
     return total, values, carried
+
+
+def evaluate(term: Term, given: tuple, carried: Carried) -> tuple[Float[Array, ""], Carried]:
+    """A term's value before it is weighted, and what it carries afterwards, by its name: {} if nothing."""
+    if term.name not in carried:
+        return term(*given), {}
+    value, after = term(*given, carried[term.name])
+    return value, {term.name: after}
+
+
+def is_due(term: Term, *, step: Int[Array, ""], images_seen: Float[Array, ""]) -> Bool[Array, ""]:
+    """Whether a term is computed in an iteration."""
+    due = step % term.every == 0
+    return due & (value_at(term.weight, images_seen) > 0) if rests(term.weight) else due
+
+
+def _kept(term: Term, carried: Carried) -> Carried:
+    return {term.name: carried[term.name]} if term.name in carried else {}
 
 
 def global_mean(values: Array, axis_name: str | None) -> Array:

@@ -4,7 +4,7 @@
     state = init(vae, jax.random.key(0))
     state, metrics = jax.jit(train_step, static_argnums=0)(vae, state, batch, key)
 
-``init``, ``train_step``, ``sample`` and ``example_batch`` are those of ``gan.py``, so the loop and every verb take a
+``init``, ``train_step``, ``sample`` and ``example_batch`` are those of every model, so the loop and every verb take a
 ``VAE`` as they take a ``GAN``. The decoder is called the generator, for it is one: latents in, images out.
 """
 
@@ -20,7 +20,6 @@ import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from ganjax.algorithms.draws import Batch, Draw, Images, draw_updates
-from ganjax.algorithms.gan import Metrics, draw_latents, init, iterate
 from ganjax.algorithms.gradients import mean_gradients
 from ganjax.algorithms.model import (
     Optimizer,
@@ -32,6 +31,8 @@ from ganjax.algorithms.model import (
     global_batch_size,
     new_player,
 )
+from ganjax.algorithms.samples import draw_latents
+from ganjax.algorithms.step import Metrics, init, iterate
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 from ganjax.ground.schedules import Number, Schedule, check_schedule, value_at

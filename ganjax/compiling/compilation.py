@@ -13,9 +13,9 @@ from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import Mesh
 from jaxtyping import Array, Key, PyTree
 
-from ganjax.algorithms.gan import init, train_step
 from ganjax.algorithms.model import Model, State
 from ganjax.algorithms.perceptual import given_weights, perceptions_of
+from ganjax.algorithms.step import init, train_step
 from ganjax.compiling.launch import train_steps
 from ganjax.data import Feed, ResidentFeed
 from ganjax.platform.cache import cache_folder

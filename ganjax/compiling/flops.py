@@ -20,8 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal
 
-from ganjax.algorithms.gan import GAN, example_batch, init, train_step
+from ganjax.algorithms.gan import GAN
 from ganjax.algorithms.model import Model
+from ganjax.algorithms.samples import example_batch
+from ganjax.algorithms.step import init, train_step
 from ganjax.platform.forms import Forms, target_forms
 
 PLAIN = Forms(

@@ -3,8 +3,8 @@
 import jax
 from jaxtyping import Array, Float, Key
 
-from ganjax.algorithms.gan import train_step
 from ganjax.algorithms.model import Model, State
+from ganjax.algorithms.step import train_step
 from ganjax.data import DeviceDataset
 from ganjax.ground.errors import UserError
 from ganjax.platform.forms import current_platform

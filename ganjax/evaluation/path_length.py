@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from ganjax.algorithms.gan import sample
 from ganjax.algorithms.model import Model, State
+from ganjax.algorithms.samples import sample
 from ganjax.evaluation.distances import Estimate
 from ganjax.ground.errors import UserError
 

@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 
 from ganjax.ground.errors import UserError
+from ganjax.interchange.checkpoints import read_checkpoint
 from ganjax.interchange.foreign import Tensors, shown
-from ganjax.interchange.parameters import Place, from_oihw, variables_of
-from ganjax.interchange.pytorch import read_pytorch
-from ganjax.interchange.safetensors import read_safetensors
+from ganjax.interchange.parameters import Place, StrangerError, from_oihw, some_names, variables_of
 from ganjax.models import dcgan
 
-__all__ = ["Generating", "read_dcgan"]
+__all__ = ["Generating", "looks_like", "read_dcgan"]
 
 _LAYER = re.compile(r"(?P<prefix>.*?)(?P<number>\d+)\.(?P<what>weight|bias|running_mean|running_var)")
 _COUNTER = ".num_batches_tracked"  # how often a norm has seen a batch, which nothing asks for
 _COLOURS = (1, 3)
+_MOST_LAYERS = 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Generating:
     generator: dict[str, Any]
     discriminator: dict[str, Any] | None
     files: tuple[Path, ...]
+    averaged: None = None
     config: str = "dcgan"
 
     @property
@@ -97,12 +98,14 @@ def read_dcgan(path: Path) -> Generating:
     Raises:
         UserError: the file is not there, is damaged, or holds other networks.
     """
-    tensors = (read_safetensors if path.suffix.lower() == ".safetensors" else read_pytorch)(path)
+    tensors = read_checkpoint(path).tensors
     tensors = {name: array for name, array in tensors.items() if not name.endswith(_COUNTER)}
     rows = _rows(tensors)
     generator = _one(rows, "generates", path, tensors)
     kernels = list(generator.kernels.values())
     latent_size, features, channels = kernels[0].shape[0], *kernels[-1].shape[:2]
+    if len(kernels) > _MOST_LAYERS:
+        raise UserError(f"{path} looks like DCGAN, and has {len(kernels)} layers; expected at most {_MOST_LAYERS}")
     size = 2 ** (len(kernels) + 1)
     widths = [kernel.shape[1] for kernel in kernels[:-1]]
     expected = [features * min(8, 2**stage) for stage in reversed(range(len(widths)))]
@@ -131,6 +134,12 @@ def read_dcgan(path: Path) -> Generating:
         zeros=() if _last_bias(generator) in tensors else (f"_Convolution_{len(kernels) - 2}.bias",),
     )
     return Generating(size, channels, latent_size, features, made, found, (path,))
+
+
+def looks_like(tensors: Tensors) -> str | None:
+    """What of this family the tensors of a file may be; None: nothing."""
+    tutorials = any(re.search(r"(^|\.)main\.\d+\.weight$", name) for name in tensors)
+    return "DCGAN" if tutorials or any(row.generates or row.judges for row in _rows(tensors)) else None
 
 
 def _rows(tensors: Tensors) -> list[_Row]:
@@ -167,11 +176,10 @@ def _one(rows: list[_Row], kind: str, path: Path, tensors: Tensors) -> _Row:
     if len(fitting) > 1:
         names = " and ".join(shown(row.prefix.rstrip(".")) for row in fitting[:3])
         raise UserError(f"{path} holds {len(fitting)} networks that look like DCGAN's, {names}; name a file of one")
-    some = ", ".join(shown(name[:60]) for name in list(tensors)[:3]) or "none"
-    more = " …" if len(tensors) > 3 else ""
-    raise UserError(
+    raise StrangerError(
         f"{path} is no DCGAN; expected the tensors of a row of 4 x 4 convolutions that ends in 1 or 3 channels, and it "
-        f"has {len(tensors)}: {some}{more}"
+        f"has {some_names(tensors)}",
+        tensors,
     )
 
 

@@ -1,7 +1,9 @@
 """What readers of others' files share: bounds on what a file may claim, and arrays of the types that weights have."""
 
+import io
 import json
 import math
+import mmap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ Tensors = dict[str, np.ndarray]
 
 _MOST_BYTES = 2**33
 _MOST_AXES = 16
+_SMALL = 2**16
 
 TYPES = {
     "float64": "<f8",
@@ -41,22 +44,65 @@ def shown(text: object) -> str:
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in str(text)[:200])
 
 
-def read_bytes(path: Path, *, most: int = _MOST_BYTES) -> bytes:
+def read_bytes(path: Path, *, most: int = _MOST_BYTES, keep: int = -1) -> bytes:
     """A file's content.
+
+    Args:
+        path: of the file.
+        most: bytes that it may have.
+        keep: of its bytes, the first; -1: all.
 
     Raises:
         UserError: it is not there, no file, cannot be read, or larger than what is expected of its kind.
     """
     try:
         if not path.is_file():
-            raise UserError(f"{path} is {'a folder' if path.is_dir() else 'not there'}; name a file")
+            what = "a folder" if path.is_dir() else "no file" if path.exists() else "not there"
+            raise UserError(f"{path} is {what}; name a file")
         if (size := path.stat().st_size) > most:
             raise UserError(f"{path} has {size:,} bytes; expected at most {most:,} of a file of its kind")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(keep)
     except (OSError, ValueError) as error:  # a name with a zero byte
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error}); mend that") from error
+
+
+class Mapped(mmap.mmap):
+    """A file's content, of which no more is in memory than is looked at; to be read from as an open file is, too."""
+
+    def seekable(self) -> bool:
+        """As ``zipfile`` asks."""
+        return True
+
+    def read(self, n: int | None = None, /) -> bytes:
+        """The next bytes.
+
+        Raises:
+            ForeignFileError: a length that was read from the file claims more than there are.
+        """
+        left = len(self) - self.tell()
+        if n is not None and n > max(left, _SMALL):
+            raise ForeignFileError(f"something in it claims {n:,} bytes, and {left:,} are left")
+        return super().read(left if n is None else min(n, left))
+
+
+def opened(content: bytes | Mapped) -> Any:
+    """What reads a content from its beginning."""
+    return content if isinstance(content, Mapped) else io.BytesIO(content)
+
+
+def map_bytes(path: Path) -> bytes | Mapped:
+    """A file's content.
+
+    Raises:
+        UserError: it is not there, no file, cannot be read, or larger than what is expected of its kind.
+    """
+    if not read_bytes(path, keep=1):  # of which there is nothing to map
+        return b""
+    with path.open("rb") as file:
+        return Mapped(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def check_shape(shape: Any) -> tuple[int, ...]:

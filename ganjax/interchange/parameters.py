@@ -1,5 +1,6 @@
 """What importers share: from arrays by others' names to the variables of a network of ours."""
 
+import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -27,6 +28,18 @@ def as_it_is(array: np.ndarray) -> np.ndarray:
     return array
 
 
+class StrangerError(UserError):
+    """A file holds no network of the family that it is read as.
+
+    Attributes:
+        tensors: that it has, by which others may know it.
+    """
+
+    def __init__(self, message: str, tensors: Tensors) -> None:
+        super().__init__(message)
+        self.tensors = tensors
+
+
 class Imported(Protocol):
     """Networks that were found in a file.
 
@@ -35,6 +48,7 @@ class Imported(Protocol):
         config: the config that makes them, of those that come with ganjax.
         flags: of that config.
         generator: its variables, ``{"params": …}`` and other collections, if it has any.
+        averaged: those of its averaged weights; None: the same.
         discriminator: likewise; None where the file has none.
         files: that they were found in.
     """
@@ -48,9 +62,30 @@ class Imported(Protocol):
     @property
     def generator(self) -> dict[str, Any]: ...
     @property
+    def averaged(self) -> dict[str, Any] | None: ...
+    @property
     def discriminator(self) -> dict[str, Any] | None: ...
     @property
     def files(self) -> tuple[Path, ...]: ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Found:
+    """Networks with nothing to say of them but what ``Imported`` says, where the attributes are explained."""
+
+    title: str
+    config: str
+    flags: dict[str, Any]
+    generator: dict[str, Any]
+    averaged: dict[str, Any] | None
+    discriminator: dict[str, Any] | None
+    files: tuple[Path, ...]
+
+
+def some_names(tensors: Tensors) -> str:
+    """How many tensors a file has and the names of the first, for a message."""
+    some = ", ".join(shown(name[:60]) for name in list(tensors)[:3]) or "none"
+    return f"{len(tensors)}: {some}{' …' if len(tensors) > 3 else ''}"
 
 
 class Place(NamedTuple):
@@ -77,6 +112,7 @@ def variables_of(
     source: str,
     kind: str | None = None,
     zeros: Collection[str] = (),
+    constants: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, Any]:
     """The variables of a network of ours, float32, by their collections.
 
@@ -87,41 +123,55 @@ def variables_of(
         source: what messages call the file.
         kind: what they call the network; by default the name of its class.
         zeros: parameters of ours that the file's network does not have, which is the same as zeros.
+        constants: what others of its tensors have to be, which ours knows without being told, such as filters.
 
     Raises:
-        UserError: tensors are missing, are more than the network has, are of other shapes, or not finite numbers.
+        UserError: tensors are missing, are more than the network has, are of other shapes, not finite numbers, or not
+            the constants that they are to be.
     """
-    expected = _shapes(network)
-    what = f"{source} looks like {kind or type(network).__name__}, and"
+    what, constants = f"{source} looks like {kind or type(network).__name__}, and", constants or {}
     for problem, names in (
-        ("lacks", sorted(table.keys() - tensors.keys())),
-        ("has beside its weights", sorted(tensors.keys() - table.keys())),
+        ("lacks", sorted((table.keys() | constants.keys()) - tensors.keys())),
+        ("has beside its weights", sorted(tensors.keys() - table.keys() - constants.keys())),
     ):
         if names:
             raise UserError(f"{what} {problem} {_some(names)}; name a file that holds this network, whole and alone")
-    arrays = {variable: np.empty(shape, np.float32) for variable, shape in expected.items()}
-    filled = {f"{place.collection}.{place.variable}" for place in table.values()}
-    for name in zeros:
-        arrays[f"params.{name}"][...] = 0
-        filled.add(f"params.{name}")
-    assert filled == arrays.keys(), "a table that is complete"
-    differing, infinite = [], []
+    try:
+        expected = _shapes(network)
+    except (TypeError, ValueError, OverflowError, NotImplementedError, RuntimeError) as error:
+        raise UserError(f"{what} its tensors tell of sizes that it cannot have; name another file") from error
+    filled = {f"{place.collection}.{place.variable}" for place in table.values()} | {f"params.{name}" for name in zeros}
+    assert filled == expected.keys(), "a table that is complete"
+    shapes = {name: _shape_of(place, expected) for name, place in table.items()}
+    differing, infinite, laid_out = [], [], {}
     for name, place in table.items():
-        found, target = tensors[name], arrays[f"{place.collection}.{place.variable}"]
-        target = target if place.index is None else target[place.index]
-        laid_out = _laid_out(found, place)
-        if found.dtype.kind != "f" or laid_out is None or laid_out.shape != target.shape:
-            wanted = f"{place.variable}{list(target.shape)}"
+        found = tensors[name]
+        array = _laid_out(found, place)
+        if found.dtype.kind != "f" or array is None or array.shape != shapes[name]:
+            wanted = f"{place.variable}{list(shapes[name])}"
             differing.append(f"{name} ({found.dtype}{list(found.shape)} for {wanted})")
         elif not np.isfinite(found).all():
             infinite.append(name)
         else:
-            target[...] = laid_out
+            laid_out[name] = array
+    for name, constant in constants.items():
+        if tensors[name].shape != constant.shape or not np.allclose(tensors[name], constant, rtol=1e-3, atol=1e-6):
+            raise UserError(f"{what} {shown(name)} is not what it is of this network; name another file")
     if differing:
         raise UserError(f"{what} has tensors of other shapes than this: {_some(differing)}; name another file")
     if infinite:
         raise UserError(f"{what} has numbers that are not finite in {_some(infinite)}; name another file")
+    # What is claimed is there, and only now is there memory for it.
+    arrays = {name: np.zeros(shape, np.float32) for name, shape in expected.items()}
+    for name, place in table.items():
+        target = arrays[f"{place.collection}.{place.variable}"]
+        (target if place.index is None else target[place.index])[...] = laid_out[name]
     return flax.traverse_util.unflatten_dict(arrays, sep=".")
+
+
+def _shape_of(place: Place, expected: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    whole = expected[f"{place.collection}.{place.variable}"]
+    return whole if place.index is None else whole[1:]
 
 
 def _laid_out(array: np.ndarray, place: Place) -> np.ndarray | None:
@@ -142,8 +192,12 @@ def num_indices(tensors: Tensors, prefix: str, suffix: str = "") -> int:
 def _shapes(network: Any) -> dict[str, tuple[int, ...]]:
     condition = as_argument(network, example_condition(network, 1))
     latent_size = getattr(network, "latent_size", None)
-    first = jnp.zeros((1, *(network.image_shape if latent_size is None else (latent_size,))), jnp.float32)
-    shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), first, condition, train=False))
+    shape = (1, *(network.image_shape if latent_size is None else (latent_size,)))
+
+    def start(inputs: Any) -> Any:
+        return network.init(jax.random.key(0), inputs, condition, train=False)
+
+    shapes = jax.eval_shape(start, jax.ShapeDtypeStruct(shape, jnp.float32))
     leaves: dict[str, Any] = flax.traverse_util.flatten_dict(shapes, sep=".")
     return {name: leaf.shape for name, leaf in leaves.items()}
 

@@ -1,18 +1,19 @@
 """A pickle, taken apart without running it.
 
 A pickle is a program for a small machine that can call whatever it names. The machine here has the same instructions,
-without the calls: it builds numbers, texts and plain containers, and hands what a few known names are called with to
-functions of ours. It meets any other name with a refusal. Nothing is imported, looked up or called by a name in a file.
+without the calls: it builds numbers, texts, plain containers, and records in place of the instances of a few known
+classes; and it hands what a few known functions are called with to functions of ours. It meets any other name with a
+refusal. Nothing is imported, looked up or called by a name in a file.
 """
 
-import io
+import functools
 import pickletools
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, cast
 
 from ganjax.interchange.foreign import ForeignFileError
 
-_MOST_OPERATIONS = 3_000_000
+_MOST_OPERATIONS = 500_000  # of all pickles of a file together
 _DEEPEST = 40
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
@@ -35,26 +36,78 @@ class Name:
         self.full = full
 
 
+class Record:
+    """What stands for an instance of a class, of which there is nothing but its name.
+
+    Attributes:
+        kind: the full name of the class.
+        arguments: that it is made of.
+        state: that it is given afterwards; None: none.
+    """
+
+    __slots__ = ("arguments", "kind", "state")
+
+    def __init__(self, kind: str, arguments: tuple[Any, ...] = (), state: Any = None) -> None:
+        self.kind, self.arguments, self.state = kind, arguments, state
+
+
+def record_of(kind: str) -> Callable[..., Record]:
+    """What makes records of a class."""
+    return lambda *arguments: Record(kind, arguments)
+
+
+class Work:
+    """How many instructions the pickles of a file have had, however they lie in each other."""
+
+    def __init__(self) -> None:
+        self._done = 0
+
+    def count(self) -> None:
+        """One more.
+
+        Raises:
+            ForeignFileError: those were too many.
+        """
+        self._done += 1
+        if self._done > _MOST_OPERATIONS:
+            raise ForeignFileError(f"its pickle has more than {_MOST_OPERATIONS:,} instructions")
+
+
 class _Mark:
     """Where the arguments of an instruction begin."""
 
 
+class Opened(Protocol):
+    """A file that is all in memory, or mapped into it, so that no length in it can ask for more than there is."""
+
+    def read(self, n: int, /) -> bytes: ...
+    def readline(self) -> bytes: ...
+    def tell(self) -> int: ...
+    def seek(self, pos: int, whence: int, /) -> Any: ...
+
+
 def read_pickle(
-    file: io.BytesIO, *, known: Mapping[str, Callable[..., Any] | None], persistent: Callable[[Any], Any]
+    file: Opened,
+    *,
+    known: Mapping[str, Callable[..., Any] | None],
+    persistent: Callable[[Any], Any],
+    work: Work,
 ) -> Any:
     """What the pickle describes that begins where the file stands; it stands behind it afterwards.
 
     Args:
-        file: of bytes in memory, so that no length in it can ask for more than there is.
+        file: where it begins.
         known: the names that there may be, with what makes the value of their arguments; None: may not be called.
         persistent: makes the value of an identifier that points out of the pickle.
+        work: that was done for the file before.
 
     Raises:
         ForeignFileError: it is damaged, names something else, or holds itself.
     """
-    machine = _Machine(known, persistent)
-    operations = pickletools.genops(file)
-    for _ in range(_MOST_OPERATIONS):
+    machine = _Machine(known, persistent, functools.partial(_left, file))
+    operations = pickletools.genops(cast(Any, file))
+    while True:
+        work.count()
         try:
             operation, argument, _ = next(operations)
         except (ValueError, StopIteration, UnicodeError, OverflowError) as error:
@@ -62,14 +115,28 @@ def read_pickle(
         if operation.name == "STOP":
             return _checked(machine.take())
         machine.carry_out(operation.name, argument)
-    raise ForeignFileError(f"its pickle has more than {_MOST_OPERATIONS:,} instructions")
+
+
+def _left(file: Opened) -> int:
+    """How many bytes are left of a file."""
+    place = file.tell()
+    file.seek(0, 2)
+    end = file.tell()
+    file.seek(place, 0)
+    return end - place
 
 
 class _Machine:
     """The machine: a stack of values, and a memory by numbers."""
 
-    def __init__(self, known: Mapping[str, Callable[..., Any] | None], persistent: Callable[[Any], Any]) -> None:
+    def __init__(
+        self,
+        known: Mapping[str, Callable[..., Any] | None],
+        persistent: Callable[[Any], Any],
+        left: Callable[[], int],
+    ) -> None:
         self._known = known
+        self._left = left
         self._persistent = persistent
         self._stack: list[Any] = []
         self._memory: dict[int, Any] = {}
@@ -78,7 +145,11 @@ class _Machine:
         """One instruction, by the name that ``pickletools`` has for it."""
         stack = self._stack
         match operation:
-            case "PROTO" | "FRAME":
+            case "PROTO":
+                pass
+            case "FRAME" if argument > self._left():
+                raise ForeignFileError(f"its pickle is damaged: a part of it claims {argument:,} bytes")
+            case "FRAME":
                 pass
             case name if name in _CONSTANTS:
                 stack.append(_CONSTANTS[name])
@@ -98,6 +169,11 @@ class _Machine:
                 stack.append(())
             case "EMPTY_DICT":
                 stack.append({})
+            case "EMPTY_SET":
+                stack.append(set())
+            case "ADDITEMS":
+                values = self._arguments()
+                self._target(set).update(map(_hashable, values))
             case "LIST":
                 stack.append(self._arguments())
             case "TUPLE":
@@ -136,9 +212,10 @@ class _Machine:
             case "REDUCE" | "NEWOBJ":
                 arguments, called = self.take(), self.take()
                 self._call(called, arguments)
-            case "BUILD":  # attributes of what was built, none of which is a number of a tensor
-                self.take()
-                self._top()
+            case "BUILD":
+                state, target = self.take(), self._top()
+                if isinstance(target, Record):  # what else has attributes has none that is a number of a tensor
+                    target.state = state
             case "PERSID" | "BINPERSID":
                 stack.append(self._persistent(argument if operation == "PERSID" else self.take()))
             case _:
@@ -177,9 +254,7 @@ class _Machine:
         if len(values) % 2:
             raise ForeignFileError("its pickle is damaged: a key has no value")
         for key, value in zip(values[::2], values[1::2], strict=True):
-            if key is not None and not isinstance(key, str | bytes | int | float):  # others' hashes may be of any depth
-                raise ForeignFileError(f"a key of a dictionary is a {type(key).__name__}")
-            target[key] = value
+            target[_hashable(key)] = value
 
     def _name(self, module: Any, name: Any) -> None:
         full = f"{module}.{name}"
@@ -198,6 +273,25 @@ class _Machine:
             raise ForeignFileError(f"it calls {called.full} with {len(arguments)} values") from error
 
 
+def _hashable(value: Any) -> Any:
+    """A key of a dictionary or a member of a set: others' hashes may be of any depth, or those of many be the same."""
+    if value is None or isinstance(value, str | bytes | float) or (isinstance(value, int) and abs(value) < 2**63):
+        return value
+    raise ForeignFileError(f"a key of a dictionary is a {'huge ' * isinstance(value, int)}{type(value).__name__}")
+
+
+def _inside(value: Any) -> Iterator[Any] | None:
+    """What a container holds, of which sets hold no containers; None: it is none."""
+    match value:
+        case dict():
+            return iter(value.values())
+        case list() | tuple():
+            return iter(value)
+        case Record():
+            return iter((value.arguments, value.state))
+    return None
+
+
 def _checked(value: Any) -> Any:
     """A value none of whose containers holds itself, or lies too deep."""
     done: set[int] = set()
@@ -205,14 +299,15 @@ def _checked(value: Any) -> Any:
     pending = iter([value])
     while True:
         for inner in pending:
-            if type(inner) not in (list, tuple, dict) or id(inner) in done:
+            held = None if id(inner) in done else _inside(inner)
+            if held is None:
                 continue
             if any(identity == id(inner) for identity, _ in path):
                 raise ForeignFileError("it has a container that holds itself")
             if len(path) >= _DEEPEST:
                 raise ForeignFileError(f"its containers are nested more than {_DEEPEST} deep")
             path.append((id(inner), pending))
-            pending = iter(inner.values() if isinstance(inner, dict) else inner)
+            pending = held
             break
         else:
             if not path:

@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from ganjax.ground.errors import UserError
+from ganjax.interchange.checkpoints import read_checkpoint
 from ganjax.interchange.foreign import Tensors, shown
 from ganjax.interchange.ncnn import Layer, read_ncnn, weights_beside
-from ganjax.interchange.parameters import Place, from_oihw, num_indices, variables_of
-from ganjax.interchange.pytorch import read_pytorch
-from ganjax.interchange.safetensors import read_safetensors
+from ganjax.interchange.parameters import Place, StrangerError, from_oihw, num_indices, some_names, variables_of
 from ganjax.interchange.tensorflowjs import read_tensorflowjs
 from ganjax.models.rdn import RDN
 from ganjax.models.restoration import SRVGG, RRDBNet
 
-__all__ = ["Restoring", "read_realesrgan"]
+__all__ = ["Restoring", "looks_like", "read_realesrgan"]
 
 _SMALLEST = 8  # of the images of a network whose parameters are asked for: they do not depend on it
 _MOST_BLOCKS = 1000
@@ -44,20 +43,6 @@ _EARLIER_NAMES = [  # of ESRGAN's first code, and of its second, by those of Bas
     (r"HRconv\.", "conv_hr."),
 ]
 
-_OTHERS = [  # a tensor's name, and what has one of such a name
-    (r"(^|\.)conv1\.weight_orig$", "Real-ESRGAN's discriminator; name the file of the generator (net_g)"),
-    (r"stylegan_decoder\.", "GFPGAN"),
-    (r"(^|\.)synthesis\.b\d+\.|(^|\.)convs\.\d+\.conv\.modulation|(^|\.)mapping\.fc0\.", "StyleGAN2"),
-    (r"(^|\.)synthesis\.L\d+_", "StyleGAN3"),
-    (r"(^|\.)blocks\.\d+\.\d+\.bn1\.gain|^shared\.weight$", "BigGAN"),
-    (r"residual_group\.blocks", "SwinIR, or a transformer of its kind"),
-    (r"(^|\.)body\.\d+\.conv1\.weight$", "SRResNet"),
-    (r"conv_block\.\d+\.weight$", "CycleGAN's generator"),
-    (r"(^|\.)main\.\d+\.weight$", "DCGAN"),
-    (r"Mixed_5b\.|(^|\.)fc\.weight$|(^|\.)features\.\d+\.weight$|classifier\.", "a classifier"),
-    (r"diffusion_model\.|(^|\.)down_blocks\.", "a diffusion model"),
-]
-
 
 @dataclasses.dataclass(frozen=True)
 class Restoring:
@@ -79,6 +64,7 @@ class Restoring:
     params: dict[str, Any]
     files: tuple[Path, ...]
     config: str = "realesrgan"
+    averaged: None = None
     discriminator: None = None
 
     @property
@@ -107,10 +93,8 @@ def read_realesrgan(path: Path) -> Restoring:
         UserError: the file, or one that belongs to it, is not there, is damaged, or holds another network.
     """
     match path.suffix.lower():
-        case ".pth" | ".pt" | ".ckpt":
-            return _of_pytorch(_weights_in(read_pytorch(path)), path)
-        case ".safetensors":
-            return _of_pytorch(_weights_in(read_safetensors(path)), path)
+        case ".pth" | ".pt" | ".ckpt" | ".tar" | ".pkl" | ".safetensors":
+            return _of_pytorch(_weights_in(read_checkpoint(path).tensors), path)
         case ".param":
             return dataclasses.replace(_of_ncnn(read_ncnn(path), path), files=(path, weights_beside(path)))
         case ".json":
@@ -150,14 +134,19 @@ def _of_pytorch(tensors: Tensors, path: Path) -> Restoring:
     raise _stranger(tensors, path)
 
 
-def _stranger(tensors: Tensors, path: Path) -> UserError:
-    for pattern, kind in _OTHERS:
-        if any(re.search(pattern, name) for name in tensors):
-            return UserError(f"{path} is no network of Real-ESRGAN; it looks like {kind}")
-    some = ", ".join(shown(name[:60]) for name in list(tensors)[:3]) or "none"
-    return UserError(
+def looks_like(tensors: Tensors) -> str | None:
+    """What of this family the tensors of a file may be; None: nothing."""
+    names = _weights_in(tensors).keys()
+    if "body.0.rdb1.conv1.weight" in names:
+        return "RRDBNet of ESRGAN and Real-ESRGAN"
+    return "SRVGG of Real-ESRGAN" if {"body.0.weight", "body.1.weight", "body.2.weight"} <= names else None
+
+
+def _stranger(tensors: Tensors, path: Path) -> StrangerError:
+    return StrangerError(
         f"{path} is no network of Real-ESRGAN; expected the tensors of RRDBNet, SRVGG or RDN, and it has "
-        f"{len(tensors)}: {some}{' …' if len(tensors) > 3 else ''}"
+        f"{some_names(tensors)}",
+        tensors,
     )
 
 

@@ -1,6 +1,8 @@
 """Files of the safetensors format: a header in JSON that says where each array lies, and the arrays."""
 
+import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,12 @@ from ganjax.interchange.foreign import (
     Tensors,
     array_of,
     check_shape,
+    map_bytes,
     parse_json,
-    read_bytes,
     shown,
 )
 
-__all__ = ["read_safetensors"]
+__all__ = ["read_safetensors", "safetensors_of"]
 
 _TYPES = {
     "F64": "float64",
@@ -32,7 +34,7 @@ _TYPES = {
     "U8": "uint8",
     "BOOL": "bool",
 }
-_MOST_HEADER = 100_000_000  # of the format
+_MOST_HEADER = 2**23  # of what the format allows 100 MB, which would be gigabytes once they are taken apart
 
 
 def read_safetensors(path: Path) -> Tensors:
@@ -41,13 +43,28 @@ def read_safetensors(path: Path) -> Tensors:
     Raises:
         UserError: it is not there, is something else, or is damaged: the arrays are to fill it without gap or overlap.
     """
-    content = memoryview(read_bytes(path))
+    content = memoryview(map_bytes(path))
     try:
         return _read(content)
     except ForeignFileError as error:
         raise UserError(
             f"{path} is not a safetensors file ({shown(error)}): name another, or fetch it again"
         ) from error
+
+
+def safetensors_of(tensors: Tensors, metadata: Mapping[str, str]) -> bytes:
+    """The content of a file with these arrays, and with what is to be said of them."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    names = {kind: name for name, kind in _TYPES.items() if kind != "bfloat16"}
+    parts, end = [], 0
+    for name, array in tensors.items():
+        stored = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        offsets = [end, end := end + stored.nbytes]
+        header[name] = {"dtype": names[array.dtype.name], "shape": list(array.shape), "data_offsets": offsets}
+        parts.append(stored.tobytes())
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # so that the numbers lie where they can be mapped
+    return b"".join([len(text).to_bytes(8, "little"), text, *parts])
 
 
 def _read(content: memoryview) -> Tensors:
@@ -75,7 +92,7 @@ def _place(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
         case {"dtype": str(kind), "shape": list(shape), "data_offsets": [int(start), int(stop)]} if kind in _TYPES:
             checked, kind = check_shape(shape), _TYPES[kind]
             size = math.prod(checked) * np.dtype(TYPES[kind]).itemsize
-            if 0 <= start <= stop and stop - start == size:
+            if 0 <= start <= stop and stop - start == size and not isinstance(start, bool):
                 return kind, checked, start, stop
             raise ForeignFileError(f"{name[:80]} takes {size:,} bytes, and lies from {start} to {stop}")
         case {"dtype": kind} if not isinstance(kind, str) or kind not in _TYPES:

@@ -20,7 +20,7 @@ from ganjax.interchange.foreign import (
 
 __all__ = ["read_tensorflowjs"]
 
-_MOST_TEXT = 2**26
+_MOST_TEXT = 2**23
 
 
 def read_tensorflowjs(path: Path) -> tuple[Tensors, list[dict[str, Any]], list[Path]]:

@@ -17,14 +17,13 @@ from ganjax.models.condition import Condition
 from ganjax.models.layers import (
     Mode,
     add_bias,
-    batch_norm,
     fit_maps,
     leaky_relu,
     pointwise_convolution,
-    scale_near_one,
     strided_convolution,
     transposed_convolution,
 )
+from ganjax.models.normalization import BatchNorm, scale_near_one
 
 __all__ = ["Discriminator", "Generator"]
 
@@ -32,7 +31,7 @@ _weights = nn.initializers.normal(0.02)  # section 4 of the paper
 
 
 def _normalized(maps: Array, mode: Mode, name: str) -> Array:
-    return batch_norm(maps, mode, scale_init=scale_near_one, name=name)
+    return BatchNorm(scale_init=scale_near_one, name=name)(maps, mode)
 
 
 def _stage_widths(image_shape: tuple[int, int, int], features: int) -> tuple[int, ...]:
@@ -118,6 +117,12 @@ class Discriminator(network.Discriminator):
     def homogeneous(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         """See ``network.Discriminator``; the statistics of a batch are not."""
         return not self.batch_norm
+
+    @property
+    def stages(self) -> tuple[tuple[str, ...], ...]:
+        """See ``network.Discriminator``: a convolution, and what normalises it."""
+        widths = _stage_widths(self.image_shape, self.features)
+        return tuple((f"_Convolution_{stage}", f"norm_{stage}") for stage in range(len(widths)))
 
     def judge(self, images: Array, condition: Condition, mode: Mode) -> Array:
         """See ``network.Discriminator``."""

@@ -17,13 +17,17 @@ from ganjax.models.condition import Condition, Labels
 from ganjax.models.layers import Mode, fit_maps
 from ganjax.models.sizes import check_sizes
 
-__all__ = ["Discriminator", "Encoder", "Generator", "Network", "Posterior"]
+__all__ = ["STYLES", "Discriminator", "Encoder", "Generator", "Network", "Posterior", "StyledGenerator"]
 
 FEATURES = "features"
 """The collection into which a network may ``sow`` what its layers say, for losses that look at it."""
 
 SCORES = "scores"
 """The collection into which one that also says what an image is of sows its scores."""
+
+
+STYLES = "styles"
+"""The collection of the average of a ``StyledGenerator``'s styles."""
 
 
 class Network(nn.Module):
@@ -108,6 +112,46 @@ class Generator(Network):
         raise NotImplementedError
 
 
+class StyledGenerator(Generator):
+    """A generator in two stages: latents become styles, one for each of its layers, and these an image (StyleGAN).
+
+    A family says ``map`` and ``synthesize``, and keeps the average of the styles, [style_size], as variable ``average``
+    of the collection ``STYLES``. Both stages are of use on their own:
+
+        styles = generator.apply(variables, latents, condition, Mode(train=False), method="map")
+
+    Attributes:
+        truncation: outside of training styles are brought to so much of their distance from the average; 1 leaves them.
+        truncated_layers: how many layers, from the first on, this is done in; None: in all.
+    """
+
+    truncation: float = dataclasses.field(default=1.0, kw_only=True)
+    truncated_layers: int | None = dataclasses.field(default=None, kw_only=True)
+
+    def generate(self, latents: Array, condition: Condition, mode: Mode) -> Array:
+        """See ``Generator``."""
+        styles = self.map(latents, condition, mode)
+        return self.synthesize(styles if mode.train else self.truncate(styles), condition, mode)
+
+    def truncate(self, styles: Float[Array, "batch layers size"]) -> Float[Array, "batch layers size"]:
+        """Styles nearer to their average (Karras et al., arXiv 1812.04948, section 3 and appendix B)."""
+        if self.truncation == 1.0:
+            return styles
+        average: Any = self.get_variable(STYLES, "average")
+        layers = styles.shape[1]
+        truncated = jnp.arange(layers) < (layers if self.truncated_layers is None else self.truncated_layers)
+        average = average[None, None]
+        return jnp.where(truncated[None, :, None], average + self.truncation * (styles - average), styles)
+
+    def map(self, latents: Array, condition: Condition, mode: Mode) -> Float[Array, "batch layers size"]:
+        """The styles of latents; in training the average follows them, and styles of other latents are mixed in."""
+        raise NotImplementedError
+
+    def synthesize(self, styles: Float[Array, "batch layers size"], condition: Condition, mode: Mode) -> Array:
+        """The images of styles."""
+        raise NotImplementedError
+
+
 class Discriminator(Network):
     """Logits of images, float32, higher for more real: one an image, or one a patch, [batch, height, width].
 
@@ -115,9 +159,16 @@ class Discriminator(Network):
 
     Attributes:
         homogeneous: whether the logit of a x with units a is a times that of x with units 1, for a > 0.
+        stages: the first names of its parameters, in groups from the image on, for training that leaves the first
+            groups as they are (FreezeD, arXiv 2002.10964); () where a family does not say.
     """
 
     homogeneous: ClassVar[bool] = False
+
+    @property
+    def stages(self) -> tuple[tuple[str, ...], ...]:
+        """See the attribute."""
+        return ()
 
     @nn.compact
     def __call__(

@@ -198,6 +198,16 @@ class Discriminator(_Stages, network.Discriminator):
 
     homogeneous: ClassVar[bool] = True
 
+    @property
+    def stages(self) -> tuple[tuple[str, ...], ...]:
+        """See ``network.Discriminator``: the blocks of a size, and what leads to and from them."""
+        sizes = [4 * 2**stage for stage in reversed(range(len(self.widths)))]
+        named = [
+            (*(f"block_{size}x{size}_{index}" for index in range(self.blocks_per_stage)), f"transition_{size}x{size}")
+            for size in sizes
+        ]
+        return (("input", *named[0]), *named[1:])
+
     def judge(self, images: Array, condition: Condition, mode: Mode) -> Array:
         """See ``network.Discriminator``."""
         highest = len(self.widths) - 1

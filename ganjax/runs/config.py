@@ -78,6 +78,8 @@ class Run:
         best_metric: keep the checkpoint with the best value of this one of their numbers for good.
         profile: steps to trace, as 100:110 for those after the 100th up to the 110th, into the folder profile of the
             workdir, for XProf.
+        freeze_discriminator: how many stages of the discriminator, from the image on, stay as they are (FreezeD), of a
+            run that begins with another's weights.
     """
 
     seed: int = 0
@@ -105,9 +107,11 @@ class Run:
     evaluate_network: Literal["inception", "dinov2", "classifier"] = "inception"
     best_metric: str | None = None
     profile: str | None = None
+    freeze_discriminator: int = 0
 
     def __post_init__(self) -> None:
         check_seed("run.seed", self.seed)
+        check_number("run.freeze_discriminator", self.freeze_discriminator, at_least=0, example=3)
         check_number("run.num_workers", self.num_workers, at_least=0, example=4)
         check_number(
             "run.distributed_timeout", self.distributed_timeout, at_least=1, at_most=_LONGEST_WAIT, example=300
@@ -136,8 +140,11 @@ class Run:
             )
         metrics = parse_metrics(self.evaluate_metrics)
         numbers = [number for name in metrics for number in METRICS[name].results]
-        if "ppl" in metrics:
-            raise UserError("run.evaluate_metrics names ppl, which needs a program of its own; use `ganjax evaluate`")
+        for name in metrics:
+            if METRICS[name].moves:
+                raise UserError(
+                    f"run.evaluate_metrics names {name}, which needs a program of its own; use `ganjax evaluate`"
+                )
         if self.best_metric is not None and (self.evaluate_every is None or self.best_metric not in numbers):
             raise UserError(
                 f"run.best_metric is {self.best_metric}; expected one of {', '.join(numbers)}, and run.evaluate_every"

@@ -16,6 +16,7 @@ from ganjax.evaluation.tables import refusal_lines
 from ganjax.ground.errors import UserError
 from ganjax.platform.distributed import decided_by_first, is_first
 from ganjax.runs.config import Config
+from ganjax.runs.provenance import provenance_of
 from ganjax.runs.report import is_note, read_log
 from ganjax.runs.sampling import Sampler
 from ganjax.runs.subjects import BATCH_SIZE_OF_A_DEVICE, generated, open_evaluator
@@ -102,6 +103,7 @@ class TrainingEvaluation:
             reals=self._reals,
             batch_size=self._batch_size,
             name=str(self._workdir),
+            provenance=provenance_of(self._workdir),
             num=run.evaluate_num,
         )
 

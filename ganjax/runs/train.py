@@ -5,14 +5,15 @@ Python. What is drawn at a step depends on (seed, step) alone, so a run that was
 checkpoint ends bit for bit where it would have ended.
 """
 
+import dataclasses
 import os
 
 import jax
 from etils import epath
 
-from ganjax.algorithms.gan import init
 from ganjax.algorithms.model import State
 from ganjax.algorithms.perceptual import prepare
+from ganjax.algorithms.step import init
 from ganjax.compiling.compilation import (
     Program,
     abstract_state,
@@ -28,6 +29,7 @@ from ganjax.runs.checkpoint import Checkpoints
 from ganjax.runs.config import Config
 from ganjax.runs.evaluations import Evaluations
 from ganjax.runs.forecast import Forecast
+from ganjax.runs.freezing import with_frozen_stages
 from ganjax.runs.inputs import feed_of, next_of, open_source, tell_classes
 from ganjax.runs.interruption import Interrupted, StopRequests
 from ganjax.runs.launches import launches, steps_per_launch
@@ -39,7 +41,7 @@ from ganjax.runs.profile import Profile
 from ganjax.runs.report import Report
 from ganjax.runs.rollback import Rollbacks
 from ganjax.runs.saver import Saver
-from ganjax.runs.transfer import Start, transferred
+from ganjax.runs.transfer import Given, Start, read_start, transferred
 from ganjax.runs.watch import Diverged, Watch
 from ganjax.runs.workdir import claim, told_of, workdir_path
 
@@ -71,12 +73,20 @@ def train(config: Config, workdir: epath.PathLike, *, start: Start | None = None
     """
     prepare(config.gan)  # what is not there is said before the folder is made, or changed
     folder, origin = workdir_path(os.fspath(workdir)), config.origin if config.is_as_loaded else None
+    gan = with_frozen_stages(config.gan, config.run.freeze_discriminator)
+    given = None if start is None or _begun(folder) else read_start(start, gan)
     with owned(folder), told_of(folder):
         claim(folder, origin and epath.Path(origin.file), origin.flags if origin else (), config)
-        return _train(config, folder, start)
+        if start is not None and given is None:
+            announce(f"{folder} goes on from its own checkpoint; --from counts at the start of a run")
+        return _train(dataclasses.replace(config, gan=gan), folder, given)
 
 
-def _train(config: Config, workdir: epath.Path, origin: Start | None) -> State:
+def _begun(workdir: epath.Path) -> bool:
+    return workdir.is_dir() and Checkpoints(workdir / "checkpoints").latest_step is not None
+
+
+def _train(config: Config, workdir: epath.Path, given: Given | None) -> State:
     # What is prepared: the devices, the state, the images, and what is left of an earlier start of the run.
     gan, run, mesh = config.gan, config.run, data_mesh()
     if run.batch_size % (mesh.size * gan.num_microbatches):
@@ -89,12 +99,15 @@ def _train(config: Config, workdir: epath.Path, origin: Start | None) -> State:
     abstract = abstract_state(gan, mesh, shard=run.shard_state)
     start = jax.jit(init, static_argnums=0, out_shardings=shardings(abstract))
     step, state = _newest(workdir, abstract)
-    if state is None and origin is not None:
-        state = transferred(origin, start(gan, key), workdir)
+    if state is None and given is not None:
+        state = transferred(given, start(gan, key), workdir)
         with Checkpoints(workdir / "checkpoints") as checkpoints:  # a start that is stopped begins with the same
             checkpoints.save(0, state)
-    elif origin is not None:
-        announce(f"{workdir} goes on from its own checkpoint; --from counts at the start of a run")
+    elif state is None and run.freeze_discriminator:
+        raise UserError(
+            f"run.freeze_discriminator is {run.freeze_discriminator}, and the weights are drawn; name the run whose "
+            "discriminator it is with --from, or leave it out"
+        )
     if state is not None and step >= run.num_steps:
         seen = step * run.batch_size
         announce(f"finished: {workdir} has seen {seen:,} images; for more, give --run.total-images above {seen}")

@@ -10,15 +10,15 @@ import numpy as np
 from etils import epath
 from jaxtyping import PyTree
 
-from ganjax.algorithms.model import Player, State
+from ganjax.algorithms.gan import AVERAGED
+from ganjax.algorithms.model import Model, Player, State
+from ganjax.algorithms.samples import weights_of
+from ganjax.algorithms.step import init
 from ganjax.ground.errors import UserError
-from ganjax.ground.files import read_json
 from ganjax.platform.distributed import announce, is_first
+from ganjax.runs.provenance import ORIGIN, provenance_of
 from ganjax.runs.sampling import restore_state
 from ganjax.runs.workdir import load_workdir, write_whole
-
-ORIGIN = "origin.json"
-"""What says in a workdir where its first weights are from."""
 
 _MOST_NAMED = 5
 
@@ -36,25 +36,36 @@ class Start:
     partial: bool = False
 
 
-def transferred(start: Start, state: State, workdir: epath.Path) -> State:
-    """A new run's state with another run's weights, live and averaged; steps and optimizers begin anew.
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """Another run's weights, which fit.
+
+    Attributes:
+        workdir: of that run.
+        state: its newest.
+        provenance: where its own first weights are from; None: they were drawn.
+    """
+
+    workdir: epath.Path
+    state: State
+    provenance: dict[str, Any] | None
+
+
+def read_start(start: Start, gan: Model) -> Given:
+    """The weights that a new run begins with; nothing is written.
 
     Args:
         start: whose.
-        state: as it would begin; where its arrays are, the new ones will be.
-        workdir: the new run's, which keeps what was taken over in ``origin.json``.
+        gan: what is to be trained.
 
     Raises:
         UserError: there is no such run, or it has other networks; the message names what would be taken over, and what
             not.
     """
-    config = load_workdir(start.workdir)
-    given = restore_state(config, start.workdir)
-    fitted = _Fitted()
-    changes: dict[str, Any] = {}
-    for field in dataclasses.fields(state):
-        ours, theirs = getattr(state, field.name), getattr(given, field.name, None)
-        changes[field.name] = _taken(fitted, field.name, ours, theirs)
+    given = Given(
+        start.workdir, restore_state(load_workdir(start.workdir), start.workdir), provenance_of(start.workdir)
+    )
+    fitted, _ = _fitted(jax.eval_shape(lambda: init(gan, jax.random.key(0))), given.state)
     if not fitted.taken:
         raise UserError(
             f"{start.workdir} has nothing that fits: {_some(fitted.missing)}; name a run of the same networks"
@@ -64,12 +75,38 @@ def transferred(start: Start, state: State, workdir: epath.Path) -> State:
             f"{start.workdir} has other networks: {len(fitted.taken)} arrays would be taken over, and "
             f"{len(fitted.missing)} not: {_some(fitted.missing)}; give --partial to draw these, or name another run"
         )
+    return given
+
+
+def transferred(given: Given, state: State, workdir: epath.Path) -> State:
+    """A new run's state with another run's weights, live and averaged; steps and optimizers begin anew.
+
+    Args:
+        given: the other run's.
+        state: as it would begin; where its arrays are, the new ones will be.
+        workdir: the new run's, which keeps what was taken over in ``origin.json``.
+    """
+    fitted, changes = _fitted(state, given.state)
+    step = int(given.state.step)
     drawn = f", and {len(fitted.missing)} drawn: {_some(fitted.missing)}" if fitted.missing else ""
-    announce(f"{len(fitted.taken)} arrays of weights from step {int(given.step)} of {start.workdir}{drawn}")
+    announce(f"{len(fitted.taken)} arrays of weights from step {step} of {given.workdir}{drawn}")
     if is_first():
-        origin = {"from": str(start.workdir), "step": int(given.step), "drawn": sorted(fitted.missing)}
-        write_whole(workdir / ORIGIN, json.dumps(_with_earlier(origin, start.workdir), indent=1) + "\n")
+        origin = {"from": str(given.workdir), "step": step, "drawn": sorted(fitted.missing)}
+        origin |= {} if given.provenance is None else {"earlier": given.provenance}  # licences go along
+        write_whole(workdir / ORIGIN, json.dumps(origin, indent=1) + "\n")
     return dataclasses.replace(state, **changes)
+
+
+def _fitted(state: State, given: State) -> tuple["_Fitted", dict[str, Any]]:
+    """What fits of another run's state, and the fields of a state with it."""
+    fitted = _Fitted()
+    fields = [field.name for field in dataclasses.fields(state)]
+    changes = {name: _taken(fitted, name, getattr(state, name), getattr(given, name, None)) for name in fields}
+    if AVERAGED in changes.get("carried", {}):  # of a run that did not average them, those that it is sampled with
+        theirs = {name: tree for name, tree in weights_of(given, "ema").items() if name != "params"}
+        averaged = fitted.choose(AVERAGED, changes["carried"][AVERAGED], theirs)
+        changes["carried"] = changes["carried"] | {AVERAGED: averaged}
+    return fitted, changes
 
 
 class _Fitted:
@@ -91,7 +128,7 @@ class _Fitted:
                 self.missing[full] = "absent" if other is None else f"{list(other.shape)} for {list(leaf.shape)}"
                 return leaf
             self.taken.append(full)
-            return jax.device_put(np.asarray(other), leaf.sharding)
+            return jax.device_put(np.asarray(other), leaf.sharding) if isinstance(leaf, jax.Array) else leaf
 
         return jax.tree_util.tree_map_with_path(one, ours)
 
@@ -119,16 +156,3 @@ def _some(missing: Mapping[str, str]) -> str:
     named = [f"{name} ({why})" for name, why in list(missing.items())[:_MOST_NAMED]]
     more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
     return ", ".join(named) + more
-
-
-def _with_earlier(origin: dict[str, Any], workdir: epath.Path) -> dict[str, Any]:
-    """With where the other run's own weights are from, if it says so: licences go along."""
-    earlier = workdir / ORIGIN
-    if not earlier.exists():
-        return origin
-    expected, advice = "where the weights of the run are from, as ganjax wrote it", "restore it, or remove it"
-    return origin | {"earlier": read_json(earlier, fits=_is_mapping, expected=expected, advice=advice)}
-
-
-def _is_mapping(content: Any) -> bool:
-    return isinstance(content, dict)

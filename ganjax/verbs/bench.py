@@ -24,9 +24,9 @@ import numpy as np
 from etils import epath
 from tqdm import tqdm
 
-from ganjax.algorithms.gan import init
 from ganjax.algorithms.model import State
 from ganjax.algorithms.perceptual import prepare
+from ganjax.algorithms.step import init
 from ganjax.compiling.compilation import Program, abstract_state, compile_launch, shardings, use_compilation_cache
 from ganjax.compiling.flops import model_flops
 from ganjax.data import Feed, Field, Source

@@ -25,7 +25,9 @@ from ganjax.runs.config import Config, load_config
 from ganjax.runs.identity import changes_since
 from ganjax.runs.outputs import given_path
 from ganjax.runs.pairs import Side, pairs_alone, side_at, side_of, stored_pairs
+from ganjax.runs.provenance import provenance_of
 from ganjax.runs.sampling import Sampler, restore_state
+from ganjax.runs.standing import with_standing_statistics
 from ganjax.runs.subjects import (
     BATCH_SIZE_OF_A_DEVICE,
     generated,
@@ -158,7 +160,11 @@ def _evaluate_run(options: EvaluateOptions, config: Config, workdir: epath.Path,
         weights=options.weights,
         truncation=options.truncation,
         truncation_mode=options.truncation_mode,
+        truncated_layers=options.truncated_layers,
+        noise=options.noise,
+        standing=options.standing,
     )
+    state = with_standing_statistics(sampler, state)
     fakes = generated(
         sampler,
         state,
@@ -167,6 +173,7 @@ def _evaluate_run(options: EvaluateOptions, config: Config, workdir: epath.Path,
         name=str(options.workdir),
         num=options.num,
         class_names=class_names(workdir, config.gan.generator.num_classes) or None,
+        provenance=provenance_of(workdir),
     )
     if fakes.pairs is not None:
         fakes = dataclasses.replace(fakes, pairs=dataclasses.replace(fakes.pairs, border=options.border))

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,26 +11,24 @@ import jax
 import tyro
 from etils import epath
 
-from ganjax.algorithms.gan import TrainState, init
+from ganjax.algorithms.gan import AVERAGED, TrainState
 from ganjax.algorithms.model import Player
+from ganjax.algorithms.step import init
 from ganjax.evaluation.weights import sha256_of
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 from ganjax.ground.files import write_whole
-from ganjax.interchange.dcgan import read_dcgan
+from ganjax.interchange.families import read_weights
 from ganjax.interchange.parameters import Imported
-from ganjax.interchange.realesrgan import read_realesrgan
 from ganjax.runs.arguments import parse_arguments
 from ganjax.runs.checkpoint import Checkpoints
 from ganjax.runs.config import load_config
 from ganjax.runs.config_files import shipped_configs
 from ganjax.runs.outputs import given_path, whole_folder
-from ganjax.runs.transfer import ORIGIN
+from ganjax.runs.provenance import ORIGIN
 from ganjax.runs.workdir import claim, workdir_path
 
 INTERRUPTED = "interrupted before the network was imported; nothing was written"
-
-FAMILIES: dict[str, Callable[[Path], Imported]] = {"dcgan": read_dcgan, "realesrgan": read_realesrgan}
 
 _MOST_LICENCE = 100_000
 
@@ -42,20 +40,21 @@ class ImportOptions:
     Example: ganjax import realesrgan RealESRGAN_x4plus.pth --workdir runs/x4plus
 
     Nothing in the file is executed. The network is told from its tensors: of realesrgan Real-ESRGAN's and ESRGAN's
-    RRDBNet, its compact network for video, or UpscalerJS's ESRGAN slim; of dcgan a generator of any size, and the
-    discriminator where the file has it.
+    RRDBNet, its compact network for video, or UpscalerJS's ESRGAN slim; of dcgan, r3gan, stylegan2 and stylegan3 a
+    generator of any size, with the discriminator and the averaged weights where the file has them; of biggan
+    BigGAN-PyTorch's G.pth or G_ema.pth, with what of these and D.pth is beside it.
 
     Attributes:
         family: whose file it is.
-        file: .pth or .safetensors; of realesrgan also ncnn's .param (its .bin beside it) or TensorFlow.js's model.json
-            (its shards beside it).
+        file: .pth or .safetensors; NVIDIA's .pkl, as StyleGAN's code and what grew from it writes; of realesrgan also
+            ncnn's .param (its .bin beside it) or TensorFlow.js's model.json (its shards beside it).
         workdir: the run's folder, which must be new or empty.
         size: of realesrgan: pixels a side of the images that the network is sampled and trained at; used on any. By
             default 256, or what is next to it.
         origin: where the file is from, such as its URL, to be kept with it.
     """
 
-    family: tyro.conf.Positional[Literal["dcgan", "realesrgan"]]
+    family: tyro.conf.Positional[Literal["biggan", "dcgan", "r3gan", "realesrgan", "stylegan2", "stylegan3"]]
     file: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="FILE")]]
     workdir: str
     size: int | None = None
@@ -71,7 +70,7 @@ def run_import(options: ImportOptions) -> None:
     """Reads a file, and makes a run of it that has taken no step: what ``ganjax import`` does."""
     check_number("--size", options.size, at_least=8, example=256)
     workdir = workdir_path(options.workdir)
-    imported = FAMILIES[options.family](Path(given_path("FILE", options.file)))
+    imported = read_weights(options.family, Path(given_path("FILE", options.file)))
     config_file, flags = shipped_configs()[imported.config], _flags(imported, options.size)
     config = load_config(config_file, flags)
     origin = _origin(imported, options)
@@ -79,15 +78,18 @@ def run_import(options: ImportOptions) -> None:
     given = {"generator": imported.generator} | (
         {"discriminator": imported.discriminator} if imported.discriminator else {}
     )
+    averaged = imported.averaged or imported.generator
 
     @jax.jit  # so that no network is run to learn the shapes of its weights
-    def start(key: Any, given: dict[str, Any]) -> TrainState:
+    def start(key: Any, given: dict[str, Any], averaged: dict[str, Any]) -> TrainState:
         state = init(config.gan, key, **{name: variables["params"] for name, variables in given.items()})
         found: Any = {name: _with(state.players[name], variables) for name, variables in given.items()}
-        return dataclasses.replace(state, **found)
+        averages = {name: tree for name, tree in averaged.items() if name != "params"}
+        carried = {name: averages if name == AVERAGED else it for name, it in state.carried.items()}
+        return dataclasses.replace(state, ema_params=averaged["params"], carried=carried, **found)
 
     with whole_folder("--workdir", workdir) as place:
-        state = start(key, given)
+        state = start(key, given, averaged)
         claim(place, epath.Path(config_file), flags, config)
         with Checkpoints(place / "checkpoints") as checkpoints:
             checkpoints.save(0, state)
@@ -114,7 +116,11 @@ def _flags(imported: Imported, size: int | None) -> list[str]:
         if given.get("size", size) != size:
             raise UserError(f"--size is {size}, and the file's networks are of {given['size']}; leave it out")
         given["size"] = size
-    return [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    return [
+        word
+        for name, value in given.items()
+        for word in (f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, tuple) else (value,)))
+    ]
 
 
 def _origin(imported: Imported, options: ImportOptions) -> dict[str, Any]:

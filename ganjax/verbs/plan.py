@@ -24,9 +24,9 @@ import numpy as np
 from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh
 
-from ganjax.algorithms.gan import example_batch
 from ganjax.algorithms.model import Model
 from ganjax.algorithms.perceptual import prepare
+from ganjax.algorithms.samples import example_batch
 from ganjax.compiling.compilation import abstract_state, lower_step, memory_bytes, num_parameters, use_compilation_cache
 from ganjax.compiling.flops import model_flops
 from ganjax.compiling.hlo import costs
