@@ -94,6 +94,7 @@ def config_of(options: Options, name: str) -> Config:
     images = round(images * options.share)
     flags = [*flags, "--total-images", str(images), "--run.seed", str(options.seed), "--path", options.path]
     flags += ["--run.sample-every", str(images // 4), "--run.checkpoint-every", str(images // 2)]
+    flags += ["--run.keep-every", "None"]
     flags += ["--run.log-every", str(max(1, images // 40))]
     config = load_config(ROOT / "configs" / f"{stem}.py", flags)
     return dataclasses.replace(config, data=Npz(options.path))

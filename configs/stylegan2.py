@@ -104,7 +104,7 @@ def config(
         augmentation: adaptive, for thousands of images rather than tens of thousands, or none.
         target: of the augmentation's controller.
         mirror: also show every image flipped left to right.
-        channel_base: channels at a size are so many divided by its pixels; by default 32768 from 512 pixels, else 16384.
+        channel_base: a size has so many channels, divided by its pixels; by default 32768 from 512 pixels, else 16384.
         channel_limit: the most channels.
         latent_size: numbers that an image is made of.
         style_size: of a style.
@@ -123,7 +123,9 @@ def config(
     size = (known.size if known else 256) if size is None else size
     height, width = (size, size) if isinstance(size, int) else size
     longer = max(height, width)
-    batch = (known.batch_size if known else max(8, min(64, 32768 // max(1, longer)))) if batch_size is None else batch_size
+    batch = (
+        (known.batch_size if known else max(8, min(64, 32768 // max(1, longer)))) if batch_size is None else batch_size
+    )
     chosen = known or Preset(
         size=longer,
         batch_size=batch,

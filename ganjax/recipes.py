@@ -198,6 +198,7 @@ def enlarging_experiment(
         ema_half_life=batch_size * math.log(0.5) / math.log(0.999),  # an average of 0.999 an update
     )
 
+
 def stylegan2_experiment(
     *,
     image_shape: tuple[int, int, int],

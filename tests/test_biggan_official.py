@@ -18,8 +18,8 @@ from foreign_files import write_pth
 from ganjax import GAN, Orthogonality, init, iterate, losses
 from ganjax.algorithms.model import Player
 from ganjax.interchange import biggan as table
-from ganjax.interchange.biggan import Resembling, read_biggan
-from ganjax.interchange.parameters import Place
+from ganjax.interchange.biggan import read_biggan
+from ganjax.interchange.parameters import Found, Place
 
 TITLES = {
     "biggan": "BigGAN of 32 x 32 pixels and 4 classes, and its discriminator",
@@ -111,12 +111,12 @@ def test_everything_is_the_official_codes(case: str, kept: dict[str, Any], tmp_p
     check(average, list(shapes), kept[f"{case}/average after"], places["G"], shapes)
 
 
-def networks(theirs: dict[str, Any], imported: Resembling) -> tuple[Any, Any]:
+def networks(theirs: dict[str, Any], imported: Found) -> tuple[Any, Any]:
     generator = table._generator_of(theirs["G"], Path("G.pth")).clone(epsilon=1e-6)
     return generator, table._discriminator_of(theirs["D"], Path("D.pth"), generator).clone(epsilon=1e-6)
 
 
-def iteration(generator: Any, discriminator: Any, imported: Resembling, case: str, batch: Any) -> tuple[Any, ...]:
+def iteration(generator: Any, discriminator: Any, imported: Found, case: str, batch: Any) -> tuple[Any, ...]:
     """The state after one, the gradients, the metrics, and the average."""
     gan = GAN(
         generator=generator,

@@ -46,7 +46,7 @@ def theirs(key: str, name: str = NAME) -> Tensors:
 def pickle_of(path: Path, **changes: Any) -> Path:
     group = {"b4.mbstd.group_size": official.CASES[NAME].group}
     live = {called: 1.1 * array if called.endswith(".bias") else array for called, array in theirs("G").items()}
-    made = {"G": module(live), "D": module(theirs("D") , **{}), "G_ema": module(theirs("G"))}
+    made = {"G": module(live), "D": module(theirs("D"), **{}), "G_ema": module(theirs("G"))}
     made["D"].state["_modules"]["b4"].state["_modules"]["mbstd"] = module({}, group_size=group["b4.mbstd.group_size"])
     return write_nvidia(path, made | {"training_set_kwargs": {"path": "/x"}} | changes)
 

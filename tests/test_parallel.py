@@ -175,6 +175,7 @@ def test_shard_map(solo):
     assert_same(run(sharded_step(solo.gan), start, batches, key), solo[-2:], solo.start)
 
 
+@pytest.mark.parametrize("solo", ["mlp with dropout"], indirect=True)  # JAX makes a shard_map of it
 def test_pmap(solo):
     def local(state, batch, key):
         return train_step(solo.gan, state, batch, key, axis_name="data")

@@ -143,7 +143,7 @@ def test_styles_are_mixed_from_a_layer_on_that_is_the_samples_own() -> None:
     half = staged(made.clone(mixing=0.5), variables, latents, keys, method="map", train=True)
     unmixed = np.mean(np.all(np.abs(np.asarray(half) - np.asarray(plain)) < 1e-5, axis=(1, 2)))
     assert 0.3 < unmixed < 0.7
-    with pytest.raises(UserError, match="mixing of 1.0 in training got no keys: give one a sample, or use mixing=0"):
+    with pytest.raises(UserError, match=r"mixing of 1\.0 in training got no keys: give one a sample, or use mixing=0"):
         staged(made, variables, latents, method="map", train=True)
 
 

@@ -129,10 +129,15 @@ def run(step: Any, gan: GAN, state: Any, first: int, last: int) -> Any:
     return jax.device_get(state)
 
 
+@functools.cache
+def carrying_step() -> Any:
+    return step_of(carrying())
+
+
 @pytest.fixture(scope="module")
 def alone() -> Any:
     gan = carrying()
-    return run(step_of(gan), gan, random_state(gan), 0, 5)
+    return run(carrying_step(), gan, random_state(gan), 0, 5)
 
 
 def assert_same(found: Any, expected: Any) -> None:
@@ -163,7 +168,7 @@ def test_what_is_carried_is_the_same_under_shard_map(alone: Any) -> None:
 def test_what_is_carried_goes_through_a_checkpoint_bit_for_bit(alone: Any, tmp_path: Path) -> None:
     """Saved after three iterations, between two at which the term is due, and gone on from."""
     gan = carrying()
-    step = step_of(gan)
+    step = carrying_step()
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(3, run(step, gan, random_state(gan), 0, 3))
     with Checkpoints(tmp_path) as checkpoints:

@@ -6,7 +6,6 @@ Sizes and variants are told from the tensors. What these do not tell is what the
 weights, and the activation, which is taken to be ReLU.
 """
 
-import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,13 +14,12 @@ from typing import Any
 import numpy as np
 
 from ganjax.ground.errors import UserError
-from ganjax.interchange.foreign import Tensors, shown
-from ganjax.interchange.parameters import Place, from_oihw, num_indices, variables_of
-from ganjax.interchange.pytorch import read_pytorch
-from ganjax.interchange.safetensors import read_safetensors
+from ganjax.interchange.checkpoints import read_checkpoint
+from ganjax.interchange.foreign import Tensors
+from ganjax.interchange.parameters import Found, Place, StrangerError, from_oihw, num_indices, some_names, variables_of
 from ganjax.models import biggan
 
-__all__ = ["Resembling", "read_biggan"]
+__all__ = ["looks_like", "read_biggan"]
 
 _NAME = re.compile(r"G(?P<averaged>_ema)?(?P<suffix>(_.*)?)")
 _UNUSED = re.compile(r"(.*\.)?(sv\d+|u[1-9]\d*|accumulation_counter|num_batches_tracked)")
@@ -30,20 +28,19 @@ _BASE = 4  # pixels a side of the first maps
 _UNITS = {3: 4, 4: 2}  # width of the last block by how many there are, in units of the features; else 1
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Resembling:
-    """The networks that were found in files; see ``Imported``."""
-
-    title: str
-    flags: dict[str, Any]
-    generator: dict[str, Any]
-    averaged: dict[str, Any] | None
-    discriminator: dict[str, Any] | None
-    files: tuple[Path, ...]
-    config: str = "biggan"
+def looks_like(tensors: Tensors) -> str | None:
+    """What of this family the tensors of a file may be; None: nothing."""
+    if any(name.endswith("blocks.0.0.bn1.gain.weight") for name in tensors):
+        return "BigGAN-deep" if any(name.endswith("blocks.0.0.conv4.weight") for name in tensors) else "BigGAN"
+    discriminates = any(name.endswith("embed.weight") for name in tensors) and _is_of_blocks(tensors)
+    return "BigGAN's discriminator; name the file of its generator, which is beside it" if discriminates else None
 
 
-def read_biggan(path: Path) -> Resembling:
+def _is_of_blocks(tensors: Tensors) -> bool:
+    return any(name.endswith("blocks.0.0.conv1.weight") for name in tensors)
+
+
+def read_biggan(path: Path) -> Found:
     """The networks in a file of a generator, and in those beside it.
 
     Raises:
@@ -67,7 +64,8 @@ def read_biggan(path: Path) -> Resembling:
             kind = "BigGAN's discriminator"
             found = variables_of(there, _discriminators_table(there, judging), judging, source=str(theirs), kind=kind)
             files.append(theirs)
-    return Resembling(
+    return Found(
+        config="biggan",
         title=f"{_kind(made)} of {made.image_shape[0]} x {made.image_shape[1]} pixels and {made.num_classes} classes"
         + ("" if found is None else ", and its discriminator"),
         flags=_flags(made, judging),
@@ -80,7 +78,7 @@ def read_biggan(path: Path) -> Resembling:
 
 def _read(path: Path) -> Tensors:
     """The tensors that our networks have, too; sums that standing statistics were made of become means."""
-    tensors = (read_safetensors if path.suffix.lower() == ".safetensors" else read_pytorch)(path)
+    tensors = read_checkpoint(path).tensors
     if tensors and all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): array for name, array in tensors.items()}
     for name, counter in list(tensors.items()):
@@ -94,12 +92,11 @@ def _read(path: Path) -> Tensors:
 def _shape(tensors: Tensors, name: str, axes: int, path: Path) -> tuple[int, ...]:
     if name in tensors and tensors[name].ndim == axes:
         return tensors[name].shape
-    if name.startswith(("blocks.0.0.bn1", "linear")) and "embed.weight" in tensors:
-        raise UserError(f"{path} looks like BigGAN's discriminator; name the file of its generator, which is beside it")
-    some = ", ".join(shown(name[:60]) for name in list(tensors)[:3]) or "none"
-    raise UserError(
-        f"{path} is no BigGAN; expected {name} of {axes} axes among its tensors, and it has {len(tensors)}: {some}"
-        f"{' …' if len(tensors) > 3 else ''}"
+    if name.startswith(("blocks.0.0.bn1", "linear")) and "embed.weight" in tensors and _is_of_blocks(tensors):
+        raise UserError(f"{path} looks like {looks_like(tensors)}")
+    raise StrangerError(
+        f"{path} is no BigGAN; expected {name} of {axes} axes among its tensors, and it has {some_names(tensors)}",
+        tensors,
     )
 
 

@@ -203,7 +203,9 @@ def _check_pair(generator: stylegan2.Generator, discriminator: stylegan2.Discrim
 
 def _levels(tensors: Tensors, pattern: str, lowest: str, what: str) -> _Levels:
     """From names with a size and the channels of each; a network's lowest level may be under a name of its own."""
-    channels = {int(found[1]): _axis(tensors, name, 0, what) for name in tensors if (found := re.fullmatch(pattern, name))}
+    channels = {
+        int(found[1]): _axis(tensors, name, 0, what) for name in tensors if (found := re.fullmatch(pattern, name))
+    }
     if lowest:
         channels[4] = _axis(tensors, lowest, 0, what)
     sizes = sorted(channels)

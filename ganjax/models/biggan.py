@@ -166,6 +166,11 @@ class DeepDiscriminator(resnet.Discriminator):
         """Stages that halve the maps; they come first."""
         return 2 if min(self.image_shape[:2]) == resnet.SIZES[0] else len(self.widths)
 
+    def blocks(self, index: int) -> tuple[str, ...]:
+        """See ``resnet.Discriminator``."""
+        blocks = tuple(f"block_{index}_{block}" for block in range(self.num_blocks))
+        return blocks if index else ("input", *blocks)
+
     def stage(self, index: int, maps: Array, mode: Mode) -> Array:
         """See ``resnet.Discriminator``."""
         if index == 0:

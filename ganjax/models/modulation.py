@@ -20,6 +20,7 @@ NOISE = "noise"
 """The collection of the stored noise maps: one a layer, drawn once and never trained."""
 
 NoiseKind = Literal["random", "constant", "none"]
+"""Of a generator: drawn for each sample, stored maps, or none."""
 
 
 def modulated_convolution(

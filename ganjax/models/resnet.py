@@ -181,6 +181,15 @@ class Discriminator(_Residual, network.Discriminator):
             min(self.image_shape[:2]) >> min(stage + 1, self.num_halvings) for stage in range(len(self.widths))
         )
 
+    @property
+    def stages(self) -> tuple[tuple[str, ...], ...]:
+        """See ``network.Discriminator``."""
+        return tuple((*self.blocks(index), f"attention_{index}") for index in range(len(self.widths)))
+
+    def blocks(self, index: int) -> tuple[str, ...]:
+        """The names of a stage's layers, but for attention."""
+        return (f"block_{index}",)
+
     def stage(self, index: int, maps: Array, mode: Mode) -> Array:
         """The blocks that halve the maps' size once, or leave it."""
         width = self.widths[index]

@@ -307,9 +307,15 @@ class Discriminator(_Levels, network.Discriminator):
         channels = self.levels[0].channels
         if self.deviation_maps and channels % self.deviation_maps:
             raise UserError(
-                f"deviation_maps is {self.deviation_maps}; expected a divisor of {channels}, the channels of the lowest "
-                "level, such as 1"
+                f"deviation_maps is {self.deviation_maps}; expected a divisor of {channels}, the channels of the "
+                "lowest level, such as 1"
             )
+
+    @property
+    def stages(self) -> tuple[tuple[str, ...], ...]:
+        """See ``network.Discriminator``: the layers of a level."""
+        kinds = ("read_{}", "convolution_{}_0", "convolution_{}_1", "skip_{}")
+        return tuple(tuple(kind.format(level.name) for kind in kinds) for level in self.levels[:0:-1])
 
     def judge(self, images: Array, condition: Condition, mode: Mode) -> Array:
         """See ``network.Discriminator``."""

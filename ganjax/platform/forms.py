@@ -46,6 +46,8 @@ class Forms:
       dense: RRDBNet and SRVGG as they are stated, ``plain``, or on ``row_pairs`` (see ``ganjax/models/row_pairs.py``).
       modulated: a convolution whose kernel is a style's (``ganjax.models.modulation``) by ``scaling`` what goes into it
         and what comes out, or with ``kernels`` of each sample, as it is stated.
+      merged_channels: a convolution that changes the size becomes one with its filter (``ganjax.models.resampling``)
+        where the maps that the filter would pass over have no more channels than this.
       blurring: each image with a kernel of its own (``ganjax.augment.degradation``) by adding ``shifts``, or as matrix
         ``products``.
       filtering: low-pass filters with a change of rate (``ganjax/models/filters.py``) as matrix ``products``, or as a
@@ -66,6 +68,11 @@ class Forms:
     blurring: Literal["shifts", "products"] = "shifts"
     filtering: Literal["products", "depthwise"] = "products"
     modulated: Literal["scaling", "kernels"] = "scaling"
+    merged_channels: int = 0
+
+    def merges(self, channels: int) -> bool:
+        """Whether maps of so many channels are better not filtered apart from a convolution."""
+        return channels <= self.merged_channels
 
 
 FORMS = {
@@ -82,6 +89,7 @@ FORMS = {
         dense="row_pairs",
         kernel_memory=True,
         blurring="products",
+        merged_channels=128,
     ),
 }
 """Which forms suit which platform: ``cpu``, ``gpu``, ``tpu``."""

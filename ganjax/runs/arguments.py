@@ -16,7 +16,14 @@ from tyro.constructors import PrimitiveConstructorSpec, PrimitiveTypeInfo
 from ganjax.ground.errors import UserError
 
 _registry = tyro.constructors.ConstructorRegistry()
-_WORDS = {"INT": "a whole number", "FLOAT": "a finite number", "INT INT": "two whole numbers", "STR": "a text", "PATH": "a path", "{None}": "None"}
+_WORDS = {
+    "INT": "a whole number",
+    "FLOAT": "a finite number",
+    "INT INT": "two whole numbers",
+    "STR": "a text",
+    "PATH": "a path",
+    "{None}": "None",
+}
 
 
 def parse_arguments(target: Callable, arguments: Sequence[str], **settings: Any) -> Any:
