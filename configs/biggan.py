@@ -101,7 +101,7 @@ def config(
         hierarchical=hierarchical,
         spectral=spectral,
     )
-    options = {} if deep else {"thin": thin}
+    options: dict[str, Any] = {} if deep else {"thin": thin}
     discriminator = (biggan.DeepDiscriminator if deep else biggan.Discriminator)(
         **shared,
         **options,

@@ -80,12 +80,14 @@ def _one(torch: Any, case: str, kept: dict[str, Any]) -> None:
         state = network.state_dict()
         kept[f"{case}/names/{prefix}"] = np.array([*state])
         kept[f"{case}/shapes/{prefix}"] = np.array([" ".join(map(str, tensor.shape)) for tensor in state.values()])
-    G.eval(), D.eval()
+    for network in (G, D):
+        network.eval()
     with torch.no_grad():
         made = G(first, G.shared(classes)).numpy().transpose(0, 2, 3, 1)
         kept[f"{case}/images"] = made[:, ::3, ::3]
         kept[f"{case}/logits"] = D(reals, classes)[:, 0].numpy()
-    G.train(), D.train()
+    for network in (G, D):
+        network.train()
     with contextlib.redirect_stdout(io.StringIO()):
         average = _networks(torch, case)[0]
         ema = utils.ema(G, average, DECAY)
@@ -94,10 +96,10 @@ def _one(torch: Any, case: str, kept: dict[str, Any]) -> None:
         kept[f"{case}/{what}"] = np.stack([project(name, it.detach().numpy()) for name, it in tensors.items()])
 
     fake, real = GD(first, classes, reals, classes)
-    parts = losses.discriminator_loss(fake, real)
-    sum(parts).backward()
+    of_reals, of_fakes = losses.discriminator_loss(fake, real)
+    (of_reals + of_fakes).backward()
     utils.ortho(D, STRENGTH)
-    kept[f"{case}/losses"] = np.array([sum(parts).item(), real.mean().item(), fake.mean().item(), 0, 0])
+    kept[f"{case}/losses"] = np.array([(of_reals + of_fakes).item(), real.mean().item(), fake.mean().item(), 0, 0])
     keep("D gradients", {name: tensor.grad for name, tensor in D.named_parameters()})
     torch.optim.SGD(D.parameters(), RATE).step()
     for parameter in G.parameters():

@@ -20,8 +20,9 @@ from ganjax.algorithms.samples import weights_of
 from ganjax.models import biggan, network, resnet
 from ganjax.models.layers import Mode
 from ganjax.models.normalization import BATCH_STATISTICS, BatchNorm
-from ganjax.models.residual import DownBlock, Embedding, Linear, SelfAttention, Settings, UpBlock
+from ganjax.models.residual import DownBlock, Embedding, Linear, SelfAttention, Settings, UpBlock, convolve_resized
 from ganjax.models.spectral import SPECTRAL, spectral_norm
+from ganjax.platform.forms import current_forms, target_forms
 from ganjax.runs.sampling import Sampler
 from ganjax.runs.standing import with_standing_statistics
 
@@ -170,6 +171,29 @@ def test_derivatives_of_attention_go_through_the_largest_of_their_squares() -> N
         step = 1e-2 * direction
         expected = (what(maps + step) - what(maps - step)) / 2e-2
         np.testing.assert_allclose(jnp.sum(jax.grad(what)(maps) * direction), expected, rtol=tolerance)
+
+
+@pytest.mark.parametrize("resize", ["double", "halve"])
+def test_a_convolution_merged_with_a_change_of_size_is_the_same(resize: Any) -> None:
+    """In value, and in both derivatives, along maps and kernel."""
+    maps, kernel, direction = (jnp.asarray(RNG.normal(size=shape), jnp.float32) for shape in SHAPES)
+
+    def numbers(form: Any) -> Any:
+        def loss(maps: Any, kernel: Any) -> Any:
+            with target_forms(dataclasses.replace(current_forms(), resized=form)):
+                return jnp.sum(jnp.tanh(convolve_resized(maps, kernel, resize)))
+
+        def slope(maps: Any, kernel: Any) -> Any:
+            first, second = jax.grad(loss, (0, 1))(maps, kernel)
+            return jnp.sum(jnp.square(first) * direction) + jnp.sum(jnp.square(second))
+
+        return jax.jit(lambda *given: (loss(*given), jax.grad(loss, (0, 1))(*given), jax.grad(slope, (0, 1))(*given)))
+
+    for one, other in zip(*(jax.tree.leaves(numbers(form)(maps, kernel)) for form in ("merged", "apart")), strict=True):
+        assert np.linalg.norm(one - other) < 1e-5 * np.linalg.norm(other)
+
+
+SHAPES = ((2, 4, 6, 3), (3, 3, 3, 5), (2, 4, 6, 3))
 
 
 # --- sizes ---

@@ -21,6 +21,8 @@ from ganjax.interchange import biggan as table
 from ganjax.interchange.biggan import read_biggan
 from ganjax.interchange.parameters import Found, Place
 
+ITERATED = ("biggan", "sngan")
+"""Of which a whole iteration is compared: that of the deep one takes a minute to compile, and equals theirs, too."""
 TITLES = {
     "biggan": "BigGAN of 32 x 32 pixels and 4 classes, and its discriminator",
     "deep": "BigGAN-deep of 64 x 64 pixels and 3 classes, and its discriminator",
@@ -91,6 +93,8 @@ def test_everything_is_the_official_codes(case: str, kept: dict[str, Any], tmp_p
     logits = jax.jit(lambda *given: discriminator.apply(*given, train=False))(imported.discriminator, images, labels)
     np.testing.assert_allclose(logits, kept[f"{case}/logits"], rtol=1e-4, atol=1e-5)
 
+    if case not in ITERATED:
+        return
     state, found, metrics, average = iteration(generator, discriminator, imported, case, batch)
     names = ("d/loss", "d/real", "d/fake", "g/loss", "g/fake")
     np.testing.assert_allclose([metrics[name] for name in names], kept[f"{case}/losses"], rtol=1e-4, atol=1e-5)

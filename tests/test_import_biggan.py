@@ -49,7 +49,7 @@ def test_an_imported_biggan_is_a_run(
     file, workdir = write(tmp_path / "weights", networks, "_best1"), tmp_path / "run"
     assert main(["import", "biggan", str(file), "--workdir", str(workdir)]) == 0
     said = capsys.readouterr().out
-    assert "BigGAN of 32 x 32 pixels and 5 classes, and its discriminator, 8,323 parameters" in said
+    assert "BigGAN of 32 x 32 pixels and 5 classes, and its discriminator, 5,459 parameters" in said
     generator: Any = biggan.Generator(
         (32, 32, 3), num_classes=5, features=2, latent_size=7, shared_size=0, hierarchical=False, spectral=False
     )

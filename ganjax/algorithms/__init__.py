@@ -5,5 +5,6 @@
 and ``munit.py``, in which an image goes in. ``draws.py`` deals reals and noise to the updates, ``gradients.py``
 averages over microbatches and devices, ``model.py`` has what all models share, ``samples.py`` draws from them. What an
 algorithm is composed of: ``losses.py``; ``terms.py`` (``penalties.py`` of the discriminator, of which
-``homogeneous.py`` makes two cheap, ``generator_terms.py`` and ``perceptual.py``); ``optimizers.py``.
+``homogeneous.py`` makes two cheap, ``generator_terms.py``, ``perceptual.py``, and ``orthogonality.py`` of either);
+``optimizers.py``.
 """

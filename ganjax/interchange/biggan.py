@@ -16,8 +16,19 @@ import numpy as np
 from ganjax.ground.errors import UserError
 from ganjax.interchange.checkpoints import read_checkpoint
 from ganjax.interchange.foreign import Tensors
-from ganjax.interchange.parameters import Found, Place, StrangerError, from_oihw, num_indices, some_names, variables_of
+from ganjax.interchange.parameters import (
+    Found,
+    Place,
+    StrangerError,
+    as_it_is,
+    from_oihw,
+    num_indices,
+    some_names,
+    variables_of,
+)
 from ganjax.models import biggan
+from ganjax.models.normalization import BATCH_STATISTICS
+from ganjax.models.spectral import SPECTRAL
 
 __all__ = ["looks_like", "read_biggan"]
 
@@ -175,6 +186,7 @@ def _flags(made: biggan.Generator, judging: biggan.Discriminator | None) -> dict
         "channels": made.image_shape[2],
         "num_classes": made.num_classes,
         "deep": isinstance(made, biggan.DeepGenerator),
+        "dtype": "float32",  # as it was trained
     }
     names = ("features", "attention", "latent_size", "shared_size", "hierarchical", "spectral")
     flags |= {name: getattr(made, name) for name in names}
@@ -204,7 +216,7 @@ def _generators_table(tensors: Tensors, made: biggan.Generator) -> dict[str, Pla
             table |= _statistics(tensors, norm, f"{name}.statistics")
             for part in ("gain", "bias"):
                 if made.shared_size:
-                    table |= _layer(f"{norm}.{part}", f"{name}.{part}", _transposed)
+                    table |= _layer(f"{norm}.{part}", f"{name}.{part}", _transposed, bias=False)
                 else:
                     table[f"{norm}.{part}.weight"] = Place(f"{name}.{part}.embedding")
         table |= _attention(f"blocks.{index}.1", f"attention_{stage}") if f"blocks.{index}.1.gamma" in tensors else {}
@@ -212,7 +224,7 @@ def _generators_table(tensors: Tensors, made: biggan.Generator) -> dict[str, Pla
     table["output_layer.0.gain"] = Place("output_norm.scale")
     table["output_layer.0.bias"] = Place("output_norm.bias")
     table |= _layer("output_layer.2", "output", from_oihw)
-    return _there(table, tensors, made.spectral)
+    return table if made.spectral else _without_vectors(table)
 
 
 def _discriminators_table(tensors: Tensors, judging: Any) -> dict[str, Place]:
@@ -220,7 +232,7 @@ def _discriminators_table(tensors: Tensors, judging: Any) -> dict[str, Place]:
     num_blocks = judging.num_blocks if deep else 1
     table = _layer("linear", "linear", _transposed)
     table["embed.weight"] = Place("embedding.embedding")
-    table["embed.u0"] = Place("embedding.u", _vector, collection="spectral")
+    table["embed.u0"] = Place("embedding.u", _vector, collection=SPECTRAL)
     table |= _layer("input_conv", "input", from_oihw) if deep else {}
     for stage in range(len(judging.widths)):
         for block in range(num_blocks):
@@ -230,27 +242,30 @@ def _discriminators_table(tensors: Tensors, judging: Any) -> dict[str, Place]:
             table |= shortcut if f"{theirs}.conv_sc.weight" in tensors else {}
         if judging.map_sizes[stage] in judging.attention:
             table |= _attention(f"blocks.{stage}.{num_blocks}", f"attention_{stage}")
-    return _there(table, tensors, judging.spectral)
+    return table
 
 
-def _there(table: dict[str, Place], tensors: Tensors, spectral: bool) -> dict[str, Place]:
-    """Without what networks of this kind do not have: some layers' biases, and vectors of what is not normalised."""
-    optional = (".bias",) if spectral else (".bias", ".u0")
-    return {name: place for name, place in table.items() if name in tensors or not name.endswith(optional)}
+def _without_vectors(table: dict[str, Place]) -> dict[str, Place]:
+    """Of a network that is not spectrally normalised."""
+    return {name: place for name, place in table.items() if place.collection != SPECTRAL}
 
 
 def _layer(
-    theirs: str, ours: str, kernel: Callable[[np.ndarray], np.ndarray], outputs: Callable | None = None
+    theirs: str,
+    ours: str,
+    kernel: Callable[[np.ndarray], np.ndarray],
+    outputs: Callable | None = None,
+    bias: bool = True,
 ) -> dict[str, Place]:
     """A layer's kernel, bias and spectral vector; ``outputs`` changes the order of the outputs."""
     weight = kernel if outputs is None else lambda array: outputs(array).T
     vector = _vector if outputs is None else lambda array: outputs(_vector(array)[:, None])[:, 0]
-    bias = (lambda array: array) if outputs is None else lambda array: outputs(array[:, None])[:, 0]
-    return {
+    added = as_it_is if outputs is None else lambda array: outputs(array[:, None])[:, 0]
+    table = {
         f"{theirs}.weight": Place(f"{ours}.kernel", weight),
-        f"{theirs}.bias": Place(f"{ours}.bias", bias),
-        f"{theirs}.u0": Place(f"{ours}.u", vector, collection="spectral"),
+        f"{theirs}.u0": Place(f"{ours}.u", vector, collection=SPECTRAL),
     }
+    return table | ({f"{theirs}.bias": Place(f"{ours}.bias", added)} if bias else {})
 
 
 def _convolutions(theirs: str, ours: str, names: tuple[str, ...]) -> dict[str, Place]:
@@ -263,8 +278,7 @@ def _convolutions(theirs: str, ours: str, names: tuple[str, ...]) -> dict[str, P
 def _attention(theirs: str, ours: str) -> dict[str, Place]:
     table = {f"{theirs}.gamma": Place(f"{ours}.gamma")}
     for name, part in (("theta", "query"), ("phi", "key"), ("g", "value"), ("o", "output")):
-        layer = _layer(f"{theirs}.{name}", f"{ours}.{part}", from_oihw)
-        table |= {name: place for name, place in layer.items() if not name.endswith(".bias")}
+        table |= _layer(f"{theirs}.{name}", f"{ours}.{part}", from_oihw, bias=False)
     return table
 
 
@@ -277,8 +291,8 @@ def _statistics(tensors: Tensors, theirs: str, ours: str) -> dict[str, Place]:
     ):
         if f"{theirs}.{mean}" in tensors or mean == "bn.running_mean":
             return {
-                f"{theirs}.{mean}": Place(f"{ours}.mean", collection="batch_stats"),
-                f"{theirs}.{variance}": Place(f"{ours}.var", collection="batch_stats"),
+                f"{theirs}.{mean}": Place(f"{ours}.mean", collection=BATCH_STATISTICS),
+                f"{theirs}.{variance}": Place(f"{ours}.var", collection=BATCH_STATISTICS),
             }
     raise AssertionError
 

@@ -200,8 +200,8 @@ class _UpBottleneck(nn.Module):
         def layer(number: int, maps: Array, width: int, *, double: bool = False) -> Array:
             maps = nn.relu(ConditionalNorm(self.settings, name=f"norm_{number}")(maps, vector, mode))
             size = 1 if number in (1, 4) else 3
-            maps = enlarge(maps, 2) if double else maps
-            return Convolution(width, self.settings, size, name=f"convolution_{number}")(maps, mode)
+            resize = "double" if double else None
+            return Convolution(width, self.settings, size, resize=resize, name=f"convolution_{number}")(maps, mode)
 
         change = layer(1, maps, hidden)
         change = layer(2, change, hidden, double=self.upsample)

@@ -13,14 +13,16 @@ from typing import Any, Literal, get_args
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from ganjax.ground.errors import UserError
-from ganjax.models.layers import Mode, add_bias, fit_maps
+from ganjax.models.layers import Mode, add_bias, fit_maps, strided_convolution, transposed_convolution
 from ganjax.models.normalization import BatchNorm
 from ganjax.models.restoration import convolve, enlarge
 from ganjax.models.spectral import spectral_norm
+from ganjax.platform.forms import current_forms
 
 __all__ = [
     "ConditionalNorm",
@@ -32,6 +34,7 @@ __all__ = [
     "SelfAttention",
     "Settings",
     "UpBlock",
+    "convolve_resized",
     "halve",
 ]
 
@@ -82,22 +85,52 @@ def _bias(module: nn.Module, inputs: int, width: int) -> Array:
 
 
 class Convolution(nn.Module):
-    """3 x 3 or 1 x 1, stride one, zeros around."""
+    """3 x 3 or 1 x 1, stride one, zeros around.
+
+    Attributes:
+        width: of what it makes.
+        settings: of the layer.
+        size: of the kernel.
+        use_bias: whether a bias is added.
+        resize: whether pixels are doubled before it, or the mean of each 2 x 2 is taken after it.
+    """
 
     width: int
     settings: Settings
     size: int = 3
     use_bias: bool = True
+    resize: Literal["double", "halve"] | None = None
 
     @nn.compact
     def __call__(
         self, maps: Float[Array, "batch height width channels"], mode: Mode
-    ) -> Float[Array, "batch height width channels_out"]:
+    ) -> Float[Array, "batch new_height new_width channels_out"]:
         """The maps, in the settings' dtype."""
         inputs = maps.shape[-1]
         kernel = self.settings.weights(self, "kernel", (self.size, self.size, inputs, self.width), mode)
-        maps = convolve(maps.astype(self.settings.dtype), kernel)
+        maps = convolve_resized(maps.astype(self.settings.dtype), kernel, self.resize)
         return add_bias(maps, _bias(self, self.size**2 * inputs, self.width)) if self.use_bias else maps
+
+
+def convolve_resized(
+    maps: Float[Array, "batch height width in_channels"],
+    kernel: Float[Array, "size size in_channels out_channels"],
+    resize: Literal["double", "halve"] | None,
+) -> Float[Array, "batch new_height new_width out_channels"]:
+    """A convolution after each pixel is doubled, or before the mean of each 2 x 2 pixels, or alone.
+
+    Both are linear: a 3 x 3 kernel then meets the same pixels twice, and is one of 4 x 4 pixels and stride two whose
+    taps along an axis are w0, w0 + w1, w1 + w2 and w2.
+    """
+    if resize is None:
+        return convolve(maps, kernel)
+    if len(kernel) == 3 and current_forms().resized == "merged":
+        for axis in (0, 1):
+            edge = jnp.zeros_like(lax.slice_in_dim(kernel, 0, 1, axis=axis))
+            before, after = ((edge, kernel), (kernel, edge))
+            kernel = jnp.concatenate(before, axis=axis) + jnp.concatenate(after, axis=axis)
+        return transposed_convolution(maps, kernel) if resize == "double" else strided_convolution(maps, kernel / 4)
+    return convolve(enlarge(maps, 2), kernel) if resize == "double" else halve(convolve(maps, kernel))
 
 
 class Linear(nn.Module):
@@ -187,8 +220,8 @@ class UpBlock(nn.Module):
         def activated(name: str, maps: Array) -> Array:
             return nn.relu(ConditionalNorm(self.settings, self.tables, name=name)(maps, vector, mode))
 
-        change = enlarge(activated("norm_1", maps), 2)
-        change = Convolution(self.width, self.settings, name="convolution_1")(change, mode)
+        change = activated("norm_1", maps)
+        change = Convolution(self.width, self.settings, resize="double", name="convolution_1")(change, mode)
         change = Convolution(self.width, self.settings, name="convolution_2")(activated("norm_2", change), mode)
         # A 1 x 1 convolution of repeated pixels is the same at each: before they are repeated it costs a quarter.
         return change + enlarge(Convolution(self.width, self.settings, size=1, name="shortcut")(maps, mode), 2)
@@ -218,10 +251,10 @@ class DownBlock(nn.Module):
         """Maps, of half the height and width if so asked."""
         change = maps if self.first else nn.relu(maps)
         change = Convolution(self.hidden, self.settings, name="convolution_1")(change, mode)
-        change = Convolution(self.width, self.settings, name="convolution_2")(nn.relu(change), mode)
-        if self.downsample:
-            # The mean and a 1 x 1 convolution may change places; the smaller maps come first.
-            change, maps = halve(change), halve(maps)
+        resize = "halve" if self.downsample else None
+        change = Convolution(self.width, self.settings, resize=resize, name="convolution_2")(nn.relu(change), mode)
+        # The mean and a 1 x 1 convolution may change places; the smaller maps come first.
+        maps = halve(maps) if self.downsample else maps
         if self.downsample or maps.shape[-1] != self.width:
             maps = Convolution(self.width, self.settings, size=1, name="shortcut")(maps, mode)
         return change + maps

@@ -52,6 +52,8 @@ class Forms:
         ``products``.
       filtering: low-pass filters with a change of rate (``ganjax/models/filters.py``) as matrix ``products``, or as a
         ``depthwise`` convolution of maps with zeros put in.
+      resized: a 3 x 3 convolution after pixels are doubled, or before the mean of 2 x 2 (``ganjax.models.residual``),
+        ``apart`` from it, or ``merged`` with it into a 4 x 4 one of stride two, of 16 products for every 36.
       kernel_memory: whether ``kernel_memory`` has an effect, or all is left to the compiler.
     """
 
@@ -69,6 +71,7 @@ class Forms:
     filtering: Literal["products", "depthwise"] = "products"
     modulated: Literal["scaling", "kernels"] = "scaling"
     merged_channels: int = 0
+    resized: Literal["merged", "apart"] = "merged"
 
     def merges(self, channels: int) -> bool:
         """Whether maps of so many channels are better not filtered apart from a convolution."""
