@@ -7,6 +7,8 @@ import tempfile
 
 # Not the user's: what tests compile and compute is gone when they are over.
 os.environ["GANJAX_CACHE"] = (_cache := tempfile.TemporaryDirectory(prefix="ganjax-tests-")).name
+# Of one worker's runs many are of one config: what takes a fifth of a second to compile is kept, too.
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 # Before JAX starts; a subprocess that runs the command line inherits only what it should.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Most of the time goes into compiling what runs for milliseconds. `XLA_FLAGS= pytest` compiles it as users' runs are.

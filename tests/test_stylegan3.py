@@ -12,7 +12,7 @@ import pytest
 from ganjax.augment import FadingBlur
 from ganjax.evaluation.equivariance import equivariance
 from ganjax.ground.errors import UserError
-from ganjax.models import mlp, stylegan3
+from ganjax.models import stylegan3
 from ganjax.models.condition import Condition
 from ganjax.models.filters import Filter, filtered_leaky_relu
 from ganjax.models.layer_schedule import LayerSchedule
@@ -209,7 +209,3 @@ def test_magnitudes_move_only_where_they_may() -> None:
     before = variables["styles"]["average"]
     expected = before + 0.002 * (jnp.mean(styles[:, 0], axis=0) - before)
     np.testing.assert_allclose(after["styles"]["average"], expected, rtol=1e-4, atol=1e-6)
-
-
-def test_only_such_a_generator_says_how_it_is_moved() -> None:
-    assert not hasattr(mlp.Generator((8, 8, 1)), "moved")

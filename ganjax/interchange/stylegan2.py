@@ -131,7 +131,7 @@ def generator_of(snapshot: Snapshot, source: str) -> stylegan2.Generator:
         raise UserError(f"{what} has {latent_size} latents; expected some")
     return stylegan2.Generator(
         (levels.size, levels.size, _axis(tensors, f"synthesis.b{levels.size}.torgb.weight", 0, what)),
-        latent_size,
+        latent_size=latent_size,
         num_classes=classes,
         channel_base=levels.channel_base,
         channel_limit=levels.channel_limit,

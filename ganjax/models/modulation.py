@@ -95,7 +95,7 @@ class StyledConvolution(nn.Module):
             maps = maps + (strength * self._noise(maps.shape[1:3], mode))[..., None].astype(maps.dtype)
         return activate(maps, bias, gain=self.gain, clamp=self.clamp)
 
-    def _noise(self, size: tuple[int, int], mode: Mode) -> Float[Array, "#batch height width"]:
+    def _noise(self, size: tuple[int, ...], mode: Mode) -> Float[Array, "#batch height width"]:
         stored = self.variable(NOISE, "map", lambda: jax.random.normal(self.make_rng("params"), size))
         if self.noise == "constant" or (mode.keys is None and not mode.train):
             return stored.value[None]
