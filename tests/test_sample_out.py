@@ -298,9 +298,7 @@ def test_a_value_that_cannot_be_meant_is_named(
     assert not list(tmp_path.iterdir())
 
 
-def test_standing_statistics_need_batch_norm(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_standing_statistics_need_batch_norm(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert sample(trained, str(tmp_path / "x.png"), "--standing", "2") == 2
     assert "--standing is 2, and this generator has no batch norm" in refusal(capsys)
 
