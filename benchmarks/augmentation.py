@@ -22,7 +22,8 @@ import numpy as np
 import tyro
 
 from ganjax import augment, example_batch, init, load_config
-from ganjax.algorithms.gan import Augmentation, train_step
+from ganjax.algorithms.gan import Augmentation
+from ganjax.algorithms.step import train_step
 from ganjax.augment import Ada, DiffAugment
 from ganjax.platform.forms import current_forms, target_forms
 

@@ -24,6 +24,7 @@ from ganjax.algorithms.generators import generator_state, with_generator
 from ganjax.algorithms.model import NetworksState, Player
 from ganjax.algorithms.munit import MUNIT
 from ganjax.algorithms.optimizers import Adam
+from ganjax.algorithms.orthogonality import Orthogonality
 from ganjax.algorithms.penalties import R1, R2, WGANGP, Scored
 from ganjax.algorithms.perceptual import PerceptualDistance
 from ganjax.algorithms.samples import draw_latents, example_batch, sample
@@ -64,6 +65,7 @@ __all__ = [
     "Judged",
     "LinearDecay",
     "NetworksState",
+    "Orthogonality",
     "PathLength",
     "PerceptualDistance",
     "Player",

@@ -1,7 +1,9 @@
 """What the experiments of a paper share, so that a config states only what sets it apart."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -10,7 +12,7 @@ import jax.numpy as jnp
 from ganjax import augment
 from ganjax.algorithms import losses
 from ganjax.algorithms.gan import GAN
-from ganjax.algorithms.generator_terms import RealDistance
+from ganjax.algorithms.generator_terms import PathLength, RealDistance
 from ganjax.algorithms.optimizers import Adam
 from ganjax.algorithms.penalties import R1, R2
 from ganjax.algorithms.perceptual import PerceptualDistance
@@ -21,9 +23,9 @@ from ganjax.evaluation.vgg19 import Vgg19
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 from ganjax.ground.schedules import CosineRamp, Number, Schedule, Steps
-from ganjax.models import r3gan
+from ganjax.models import r3gan, stylegan2
 
-__all__ = ["enlarging_experiment", "r3gan_experiment", "r3gan_widths", "unpaired_images"]
+__all__ = ["enlarging_experiment", "r3gan_experiment", "r3gan_widths", "stylegan2_experiment", "unpaired_images"]
 
 
 def r3gan_widths(width: int, size: int) -> tuple[int, ...]:
@@ -194,4 +196,94 @@ def enlarging_experiment(
         inputs=Bicubic(scale),
         updates="simultaneous",
         ema_half_life=batch_size * math.log(0.5) / math.log(0.999),  # an average of 0.999 an update
+    )
+
+
+def stylegan2_experiment(
+    *,
+    image_shape: tuple[int, int, int],
+    num_classes: int = 0,
+    num_attributes: int = 0,
+    generator_options: Mapping[str, Any] = MappingProxyType({}),
+    discriminator_options: Mapping[str, Any] = MappingProxyType({}),
+    num_mapping_layers: int = 8,
+    channel_base: int = 32768,
+    channel_limit: int = 512,
+    clamp: float | None = None,
+    mixing: float = 0.9,
+    path_length: Number = 2.0,
+    gamma: Number,
+    learning_rate: Number = 0.0025,
+    ema_half_life: Number,
+    ema_ramp_up: Number | None = None,
+    augmentation: Literal["adaptive", "none"] = "adaptive",
+    target: Number = 0.6,
+    dtype: Literal["bfloat16", "float32"] = "bfloat16",
+    num_microbatches: int = 1,
+) -> GAN:
+    """StyleGAN2-ADA: the non-saturating loss with lazy terms that have updates of their own (arXiv 2006.06676, app. D).
+
+    R1 is due every 16th iteration and the path length every 4th. So that an optimizer with k + 1 updates in k
+    iterations goes as far as one with k, its rate is multiplied by c = k / (k + 1) and its decay raised to c (arXiv
+    1912.04958, appendix B).
+
+    Args:
+        image_shape: height, width, channels.
+        num_classes: 0 is without labels.
+        num_attributes: numbers that come with each image.
+        generator_options: further attributes of the generator.
+        discriminator_options: and of the discriminator.
+        num_mapping_layers: of the generator.
+        channel_base: of both networks, as what follows; see ``ganjax.models.stylegan2``.
+        channel_limit: the most channels.
+        clamp: the largest magnitude that a convolution makes.
+        mixing: the probability that a sample's styles are mixed in training.
+        path_length: weight of the path length; 0 leaves it out.
+        gamma: weight of R1; 0 leaves it out.
+        learning_rate: of both networks, before its correction.
+        ema_half_life: in images.
+        ema_ramp_up: bounds the half-life by this share of the images seen; None: no bound.
+        augmentation: whether the discriminator sees augmented images, more of them the more it overfits.
+        target: of the mean sign of the logits on reals, which the strength of that follows.
+        dtype: what the four highest levels compute in; bfloat16 is for accelerators.
+        num_microbatches: parts that a batch is worked through in, to save memory.
+
+    Raises:
+        UserError: a number cannot be meant, such as a negative gamma.
+    """
+    check_number("gamma", gamma, at_least=0, example=1)
+    check_number("path_length", path_length, at_least=0, example=2)
+    check_number("learning_rate", learning_rate, above=0, example=0.0025)
+    networks: dict[str, Any] = {
+        "image_shape": image_shape,
+        "num_classes": num_classes,
+        "num_attributes": num_attributes,
+        "channel_base": channel_base,
+        "channel_limit": channel_limit,
+        "clamp": clamp,
+        "dtype": jnp.dtype(dtype),
+    }
+
+    def adam(every: int) -> Adam:
+        correction = every / (every + 1)
+        return Adam(learning_rate * correction, b1=0.0, b2=0.99**correction)
+
+    penalty, length = R1(gamma, every=16), PathLength(path_length, every=4)
+    return GAN(
+        generator=stylegan2.Generator(
+            **networks, num_mapping_layers=num_mapping_layers, mixing=mixing, **generator_options
+        ),
+        discriminator=stylegan2.Discriminator(**networks, **discriminator_options),
+        generator_optimizer=adam(length.every),
+        discriminator_optimizer=adam(penalty.every),
+        loss=losses.non_saturating,
+        penalties=(penalty,) if gamma else (),
+        generator_terms=(length,) if path_length else (),
+        lazy="separate",
+        statistics="both",
+        augmentation=augment.bgc if augmentation == "adaptive" else None,
+        augmentation_strength=augment.AdaptiveStrength(target=target) if augmentation == "adaptive" else 1.0,
+        ema_half_life=ema_half_life,
+        ema_ramp_up=ema_ramp_up,
+        num_microbatches=num_microbatches,
     )

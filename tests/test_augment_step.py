@@ -18,8 +18,9 @@ from random_state import random_state
 from test_augment_ada import as_draws, random_draw
 
 from ganjax import GAN, R1, R2, Adam, CosineRamp, UserError, augment, example_batch, init, load_config, losses
-from ganjax.algorithms.gan import TrainState, train_step
+from ganjax.algorithms.gan import TrainState
 from ganjax.algorithms.penalties import Scored
+from ganjax.algorithms.step import train_step
 from ganjax.augment import Ada, AdaptiveStrength, DiffAugment
 from ganjax.models import mlp, r3gan
 from ganjax.platform.forms import FORMS, target_forms
@@ -136,10 +137,16 @@ def assert_close(actual: Any, expected: Any) -> None:
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=2e-5), actual, expected)
 
 
+@functools.cache
+def step_alone() -> Any:
+    """The step of ``make_gan()`` on one device, which several tests take."""
+    return jax.jit(local_step(make_gan()))
+
+
 @pytest.fixture(scope="module")
 def solo() -> tuple:
     gan = make_gan()
-    return run(jax.jit(local_step(gan)), gan, random_state(gan))
+    return run(step_alone(), gan, random_state(gan))
 
 
 @pytest.mark.parametrize("platform", ["cpu", "tpu"])
@@ -181,7 +188,7 @@ def test_under_vmap(solo):
     step = jax.jit(jax.vmap(local_step(gan), in_axes=(0, None, None)))
     end = run(step, gan, both)
     assert_close(jax.tree.map(lambda leaf: leaf[0], end), solo)
-    alone = run(jax.jit(local_step(gan)), gan, other)
+    alone = run(step_alone(), gan, other)
     assert_close(jax.tree.map(lambda leaf: leaf[1], end), alone)
 
 
@@ -256,7 +263,7 @@ def test_the_controller():
 def test_the_strength_matters():
     """A step at another strength is another step."""
     gan = make_gan()
-    state, step = random_state(gan), jax.jit(local_step(gan))
+    state, step = random_state(gan), step_alone()
     results = []
     for strength in (0.0, 0.9):
         start = with_strength(state, strength)

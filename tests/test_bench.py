@@ -2,12 +2,12 @@
 
 import json
 import math
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -99,21 +99,30 @@ def test_random_images_come_as_the_real_ones_would() -> None:
     np.testing.assert_array_equal(part["labels"], arrays["labels"][5:9])
 
 
-def test_a_second_start_is_warm_and_the_switch_turns_it_off(tmp_path: Path) -> None:
-    environment = {
-        **os.environ,
-        "GANJAX_CACHE": str(tmp_path / "cache"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
+def test_a_second_start_is_warm_and_the_switch_turns_it_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GANJAX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
-    def start(name: str, *flags: str) -> str:
-        flags = ("--width", "8", "--batch-size", "16", "--run.total-images", "32", "--run.num-samples", "4", *flags)
-        command = [sys.executable, "-m", "ganjax", "train", MLP, "--workdir", str(tmp_path / name), *flags]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    def command(name: str) -> list[str]:
+        flags = ["--width", "8", "--batch-size", "16", "--run.total-images", "32", "--run.num-samples", "4"]
+        return ["train", MLP, "--workdir", str(tmp_path / name), *flags]
+
+    def start(name: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "ganjax", *command(name)], capture_output=True, text=True, check=True
+        )
         assert "Error" not in done.stderr
         return done.stdout
 
-    assert "warm" not in start("off", "--run.compilation-cache", "False")
+    usual = jax.config.values["jax_persistent_cache_min_compile_time_secs"]
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    try:
+        assert main([*command("off"), "--run.compilation-cache", "False"]) == 0
+    finally:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", usual)
+    assert "warm" not in capsys.readouterr().out
     assert not (tmp_path / "cache").exists()
     assert "warm" not in start("cold")
     assert any((tmp_path / "cache" / "compiled").iterdir())

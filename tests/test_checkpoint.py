@@ -16,8 +16,10 @@ import optax
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ganjax.algorithms.gan import GAN, TrainState, example_batch, init, train_step
+from ganjax.algorithms.gan import GAN, TrainState
 from ganjax.algorithms.optimizers import Adam
+from ganjax.algorithms.samples import example_batch
+from ganjax.algorithms.step import init, train_step
 from ganjax.ground.errors import UserError
 from ganjax.models import mlp
 from ganjax.runs.checkpoint import Checkpoints

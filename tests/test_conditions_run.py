@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from etils import epath
 
-from ganjax.algorithms.gan import init, sample
+from ganjax.algorithms.samples import sample
+from ganjax.algorithms.step import init
 from ganjax.cli import main
 from ganjax.models import Condition
 from ganjax.runs.checkpoint import Checkpoints

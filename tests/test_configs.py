@@ -6,6 +6,7 @@ Expected values of the R3GAN presets are typed in from the paper (arXiv 2501.054
 """
 
 import dataclasses
+import functools
 import io
 import json
 import pickle
@@ -19,8 +20,8 @@ import numpy as np
 import pytest
 from random_state import random_state
 
-from ganjax import GAN, R1, R2, VAE, Adam, Config, CosineRamp, Run, UserError, example_batch, load_config, losses
-from ganjax.algorithms.gan import train_step
+from ganjax import GAN, R1, R2, VAE, Adam, Config, CosineRamp, Run, UserError, example_batch, init, load_config, losses
+from ganjax.algorithms.step import train_step
 from ganjax.data import Folder
 from ganjax.runs.config import config_files, describe
 
@@ -37,6 +38,7 @@ PRESETS = {name: [] for name in CONFIGS if name not in ("r3gan_ffhq", "r3gan_ima
 FLOAT32 = ["--dtype", "float32"]  # bfloat16 is slow on a CPU
 ENLARGERS = ["--features", "4", "--num-blocks", "1", "--discriminator-features", "4", "--size", "32"]
 ENLARGERS += ["--perceptual", "0", "--psnr-images", "0"]  # without weights of others, and with the GAN at once
+STYLED = ["--latent-size", "8", "--style-size", "8", "--num-mapping-layers", "1", "--channel-limit", "4", *FLOAT32]
 # The smallest networks that a config's own flags allow.
 NARROW = {
     "quickstart": ["--features", "4"],
@@ -55,8 +57,16 @@ NARROW = {
     "dcgan_fashion_mnist": ["--features", "4"],
     "pix2pix": ["--start", "edges", "--features", "4", "--size", "64", "--crop-from", "None"],
     "realesrgan": ["--features", "4", "--num-blocks", "1", "--growth", "4", "--size", "32", "--degradation", "area"],
+    "biggan": ["--size", "32", "--features", "2", "--num-classes", "3", *FLOAT32],
+    "biggan_cifar10": ["--features", "1", "--discriminator-updates", "1", *FLOAT32],
+    "sagan": ["--size", "32", "--features", "2", "--num-classes", "0", *FLOAT32],
+    "sngan_cifar10": ["--features", "1", "--discriminator-features", "1", "--discriminator-updates", "1"],
     "bicycle_gan": ["--features", "2", "--size", "32"],
     "munit": ["--features", "2", "--num-blocks", "1", "--size", "16", "--num-scales", "1"],
+    "stylegan3": [
+        *("--size", "16", "--channel-base", "64", "--channel-limit", "4", "--num-layers", "3", "--style-size", "8"),
+        *("--latent-size", "8", "--discriminator-channel-base", "64", "--discriminator-channel-limit", "8", *FLOAT32),
+    ],
     "star_gan": ["--features", "4", "--num-blocks", "1", "--size", "16", "--discriminator-updates", "2"],
     "r3gan_fashion_mnist": ["--width", "16", *FLOAT32],
     "r3gan_ffhq_64": ["--width", "16", *FLOAT32],
@@ -66,7 +76,12 @@ NARROW = {
     "r3gan_imagenet_64": ["--width", "16", *FLOAT32],
     "r3gan_cifar10": ["--width", "8", *FLOAT32],
     "r3gan_stacked_mnist": ["--width", "8", *FLOAT32],
+    "stylegan2": [*STYLED, "--size", "6", "8", "--num-classes", "2", "--augmentation", "none"],
+    "stylegan2_cifar10": [*STYLED, "--channel-base", "128", "--augmentation", "none"],
 }
+
+# Presets that are computed ones with more stages, classes or width: it is enough that they trace.
+TRACED = {"r3gan_ffhq_256", "r3gan_imagenet_32", "r3gan_imagenet_64", "r3gan_folder"}
 
 
 def load(preset: str, *flags: str) -> Config:
@@ -94,10 +109,10 @@ def test_resolved_values_are_those_of_the_golden_file(name):
 
 
 def narrow_model(name: str) -> Any:
-    """As the config makes it, but small: narrow by its own flags, and, where there are many stages, of few blocks."""
+    """As the config makes it, but small: narrow by its own flags, and, where there are stages of blocks, of few."""
     model: Any = load(name, *NARROW[name]).gan
     options: dict[str, Any] = {}
-    if model.generator.image_shape[0] > 32 and hasattr(model.generator, "blocks_per_stage"):
+    if hasattr(model.generator, "blocks_per_stage"):
         options["blocks_per_stage"] = 1
     if model.generator.image_shape[0] > 64:
         options |= dict(group_size=8, widths=tuple(max(8, width // 4) for width in model.generator.widths))
@@ -109,6 +124,13 @@ def narrow_model(name: str) -> Any:
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_step_at_reduced_width(name):
     gan = narrow_model(name)
+    if name in TRACED:
+        state, batch = jax.eval_shape(lambda: (init(gan, jax.random.key(0)), example_batch(gan, 2)))
+        after, _ = jax.eval_shape(functools.partial(train_step, gan), state, batch, jax.random.key(0))
+        assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), (after,)) == jax.tree.map(
+            lambda leaf: (leaf.shape, leaf.dtype), (state,)
+        )
+        return
     state, metrics = jax.jit(train_step, static_argnums=0)(
         gan, random_state(gan), example_batch(gan, 2), jax.random.key(0)
     )

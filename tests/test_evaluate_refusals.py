@@ -53,6 +53,7 @@ def refusals(metrics: str, fake: Any, real: Any, *, num: int = 300, network: str
         ("is,kid", source(), source(1), 300, {"kid": "needs 2 or more real images, and tiny has 1"}),
         ("is,fid", source(), None, 300, {"fid": "compares with real images; name them: --real"}),
         ("is,ppl", source(), None, 300, {"ppl": "moves through a generator's latents alone, and images on disk"}),
+        ("is,eqt", source(), None, 300, {"eqt": "moves the picture within a generator, and images on disk have none"}),
         ("is", source(1), None, 300, {"is": "needs 2 or more images to measure, and there are 1"}),
         ("fid,accuracy", source(labelled=False), source(), 300, {"accuracy": "needs labels of the images to measure"}),
         (
@@ -194,4 +195,6 @@ def test_a_path_is_of_latents_alone() -> None:
     assert unmet("ppl", fakes, None, num=9) == text
     plain = generated(Sampler(make_gan()), None, reals=None, batch_size=64, name="run", num=9)
     assert unmet("ppl", plain, None, num=9) is None
+    text = "moves the picture within a generator, and this one cannot be told how; stylegan3's can"
+    assert unmet("eqt", plain, None, num=9) == text
     assert plain.unlabelled == "the generator was trained without"

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import pytest
 
 from ganjax import GAN, losses
-from ganjax.algorithms.gan import example_batch, init, train_step
 from ganjax.algorithms.optimizers import Adam
 from ganjax.algorithms.penalties import R1, R2
+from ganjax.algorithms.samples import example_batch
+from ganjax.algorithms.step import init, train_step
 from ganjax.augment import geometry
 from ganjax.models import r3gan
 from ganjax.platform.forms import kernel_memory, target_platform

@@ -23,8 +23,8 @@ from linear_gan import (
 from random_state import random_state
 
 from ganjax import GAN, R1, R2, WGANGP, Adam, CosineRamp, TrainState, UserError, example_batch, init, losses, sample
-from ganjax.algorithms.gan import train_step
 from ganjax.algorithms.samples import draw_latents
+from ganjax.algorithms.step import train_step
 from ganjax.models import dcgan, mlp, r3gan
 
 STEP = jax.jit(train_step, static_argnums=0)

@@ -10,8 +10,8 @@ from linear_gan import BATCH, CLASSES, KEY, assert_close, draws_of, make_batch, 
 from random_state import random_state
 
 from ganjax import GAN, R1, R2, CosineRamp, losses
-from ganjax.algorithms.gan import train_step
 from ganjax.algorithms.samples import draw_latents
+from ganjax.algorithms.step import train_step
 from ganjax.platform.forms import target_platform
 
 STEP = jax.jit(train_step, static_argnums=0)

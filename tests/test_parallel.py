@@ -12,7 +12,8 @@ from jax.sharding import PartitionSpec
 from random_state import random_state
 
 from ganjax import GAN, R1, R2, Adam, TrainState, example_batch, init, losses
-from ganjax.algorithms.gan import Batch, Metrics, train_step
+from ganjax.algorithms.draws import Batch
+from ganjax.algorithms.step import Metrics, train_step
 from ganjax.models import dcgan, mlp, r3gan
 from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
 
@@ -174,6 +175,7 @@ def test_shard_map(solo):
     assert_same(run(sharded_step(solo.gan), start, batches, key), solo[-2:], solo.start)
 
 
+@pytest.mark.parametrize("solo", ["mlp with dropout"], indirect=True)  # JAX makes a shard_map of it
 def test_pmap(solo):
     def local(state, batch, key):
         return train_step(solo.gan, state, batch, key, axis_name="data")

@@ -13,8 +13,11 @@ import torch_r3gan as reference  # noqa: E402
 
 from ganjax import losses  # noqa: E402
 from ganjax.algorithms import gan as algorithm  # noqa: E402
+from ganjax.algorithms import gan_step  # noqa: E402
 from ganjax.algorithms.optimizers import Adam  # noqa: E402
 from ganjax.algorithms.penalties import R1, R2  # noqa: E402
+from ganjax.algorithms.samples import draw_latents  # noqa: E402
+from ganjax.algorithms.step import train_step  # noqa: E402
 from ganjax.ground.schedules import CosineRamp  # noqa: E402
 from ganjax.models import r3gan  # noqa: E402
 
@@ -208,11 +211,11 @@ def test_five_iterations(num_classes):
     )
 
     rng = np.random.default_rng(3)
-    step = jax.jit(algorithm.train_step, static_argnums=0)
+    step = jax.jit(train_step, static_argnums=0)
 
     @jax.jit
     def latents_of(batch, key):
-        return [algorithm.draw_latents(gan, draw.noise.latents) for draw in algorithm._draw(gan, batch, key, None)]
+        return [draw_latents(gan, draw.noise.latents) for draw in gan_step._draw(gan, batch, key, None)]
 
     for iteration in range(5):
         batch = {"images": jnp.asarray(rng.standard_normal((2 * BATCH, SIZE, SIZE, CHANNELS), np.float32))}

@@ -8,7 +8,8 @@ from jax.profiler import ProfileData
 from processes import MLP
 
 from ganjax import load_config
-from ganjax.algorithms.gan import example_batch, init, train_step
+from ganjax.algorithms.samples import example_batch
+from ganjax.algorithms.step import init, train_step
 from ganjax.cli import main
 
 TINY = ["--width", "8", "--batch-size", "16", "--run.num-samples", "4", "--run.total-images", "256"]

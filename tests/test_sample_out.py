@@ -278,6 +278,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "inf": (["--truncation", "inf"], "inf is not a finite number"),
     "more than float32 holds": (["--truncation", "1e300"], "--truncation is 1e+300; expected a number above 0"),
     "mode of nothing": (["--truncation-mode", "resample"], "--truncation-mode is resample and nothing is truncated"),
+    "no standing": (["--standing", "0"], "--standing is 0; expected a number from 1 to 1000000, such as 16"),
     "no samples": (["--num", "0"], "--num is 0; expected a number from 1 to"),
     "negative": (["--num", "-5"], "--num is -5; expected a number from 1 to"),
     "too many": (["--num", "2_000_000_000"], "so many images take"),
@@ -295,6 +296,13 @@ def test_a_value_that_cannot_be_meant_is_named(
     assert sample(trained, str(tmp_path / "x.png"), *flags) == 2
     assert words in refusal(capsys)
     assert not list(tmp_path.iterdir())
+
+
+def test_standing_statistics_need_batch_norm(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sample(trained, str(tmp_path / "x.png"), "--standing", "2") == 2
+    assert "--standing is 2, and this generator has no batch norm" in refusal(capsys)
 
 
 def test_without_names_classes_have_numbers(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec
 from random_state import random_state
 
 from ganjax import GAN, R1, R2, Adam, example_batch, init, losses
-from ganjax.algorithms.gan import train_step
+from ganjax.algorithms.step import train_step
 from ganjax.compiling.compilation import abstract_state, for_sharded_state, shardings
 from ganjax.models import dcgan, mlp, r3gan
 from ganjax.platform.sharding import batch_sharding, data_mesh, replicated, split_sharding

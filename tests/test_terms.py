@@ -15,9 +15,9 @@ from linear_gan import BATCH, KEY, LATENTS, LinearGenerator, draws_of, make_batc
 from random_state import random_state
 
 from ganjax import GAN, R1, UserError, init, train_step
-from ganjax.algorithms.gan import gradients
 from ganjax.algorithms.generator_terms import FeatureMatching, PathLength, RealDistance
 from ganjax.algorithms.losses import Loss
+from ganjax.algorithms.step import gradients
 from ganjax.models import mlp
 from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
 from ganjax.runs.checkpoint import Checkpoints
@@ -129,10 +129,15 @@ def run(step: Any, gan: GAN, state: Any, first: int, last: int) -> Any:
     return jax.device_get(state)
 
 
+@functools.cache
+def carrying_step() -> Any:
+    return step_of(carrying())
+
+
 @pytest.fixture(scope="module")
 def alone() -> Any:
     gan = carrying()
-    return run(step_of(gan), gan, random_state(gan), 0, 5)
+    return run(carrying_step(), gan, random_state(gan), 0, 5)
 
 
 def assert_same(found: Any, expected: Any) -> None:
@@ -163,7 +168,7 @@ def test_what_is_carried_is_the_same_under_shard_map(alone: Any) -> None:
 def test_what_is_carried_goes_through_a_checkpoint_bit_for_bit(alone: Any, tmp_path: Path) -> None:
     """Saved after three iterations, between two at which the term is due, and gone on from."""
     gan = carrying()
-    step = step_of(gan)
+    step = carrying_step()
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(3, run(step, gan, random_state(gan), 0, 3))
     with Checkpoints(tmp_path) as checkpoints:

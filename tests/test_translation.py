@@ -17,12 +17,14 @@ from official_translation import BATCH, CASES, Case
 from random_state import random_params, random_state
 
 from ganjax import GAN, Adam, UserError, example_batch, losses
-from ganjax.algorithms.gan import sample, train_step
 from ganjax.algorithms.generator_terms import FeatureMatching, RealDistance
+from ganjax.algorithms.samples import sample
+from ganjax.algorithms.step import train_step
 from ganjax.augment import inputs as augment_inputs
 from ganjax.models import Condition
-from ganjax.models.layers import Dropout, instance_norm
+from ganjax.models.layers import Dropout
 from ganjax.models.network import FEATURES
+from ganjax.models.normalization import instance_norm
 from ganjax.models.translation import PatchDiscriminator, ResNet, UNet
 from ganjax.platform.forms import target_platform
 

@@ -24,8 +24,7 @@ from ganjax.algorithms.model import (
     Player,
     new_player,
 )
-from ganjax.algorithms.samples import draw_latents, example_batch, sample
-from ganjax.algorithms.step import gradients, init, iterate, train_step
+from ganjax.algorithms.step import init
 from ganjax.algorithms.terms import Carried, Term, check_names, init_carried
 from ganjax.augment import AdaptiveStrength
 from ganjax.ground.checks import check_number
@@ -34,20 +33,7 @@ from ganjax.ground.schedules import Number, Schedule, check_schedule
 from ganjax.models.condition import condition_sizes
 from ganjax.platform.forms import current_forms
 
-__all__ = [
-    "GAN",
-    "Augmentation",
-    "InputFunction",
-    "TrainState",
-    "View",
-    "draw_latents",
-    "example_batch",
-    "gradients",
-    "init",
-    "iterate",
-    "sample",
-    "train_step",
-]
+__all__ = ["GAN", "Augmentation", "InputFunction", "TrainState", "View"]
 
 Side = Literal["real", "fake"]
 Augmentation = Callable[[Images, Key[Array, " batch"], Float[Array, ""]], Images]

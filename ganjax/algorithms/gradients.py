@@ -24,7 +24,8 @@ def mean_gradients(
     """The gradients of ``loss``, its other collections and its metrics, averaged over microbatches and devices.
 
     Each part begins with the same collections. So running statistics come to be those of the whole batch, and vectors
-    that depend on the weights alone, as those of spectral normalisation, what they are without parts.
+    that depend on the weights alone, as those of spectral normalisation, what they are without parts. Averaged is how
+    far they moved, for the mean of equal numbers is not always exactly that number.
 
     Args:
         loss: ``(params, variables, batch) -> (mean over the batch, (variables, metrics))``; metrics are any tree.
@@ -38,10 +39,11 @@ def mean_gradients(
         The gradients, the other collections afterwards, and the metrics.
     """
     params = per_device(params, axis_name)
+    whole = num_microbatches == 1 and axis_name is None
 
     def part(batch: PyTree) -> tuple[PyTree, PyTree, PyTree]:
         gradients, (after, metrics) = jax.grad(loss, has_aux=True)(params, variables, batch)
-        return gradients, after, metrics
+        return gradients, after if whole else jax.tree.map(jnp.subtract, after, variables), metrics
 
     if num_microbatches == 1:
         means = part(batch)
@@ -58,7 +60,8 @@ def mean_gradients(
         unroll = num_microbatches if current_platform() == "cpu" else 1
         sums, _ = jax.lax.scan(add_part, jax.tree.map(jnp.zeros_like, shapes), parts, unroll=unroll)
         means = jax.tree.map(lambda leaf: leaf / num_microbatches, sums)
-    return jax.lax.pmean(means, axis_name) if axis_name else means
+    gradients, after, metrics = jax.lax.pmean(means, axis_name) if axis_name else means
+    return gradients, after if whole else jax.tree.map(jnp.add, variables, after), metrics
 
 
 def in_parts(function: Callable[[Any], PyTree], batch: PyTree, *, num_microbatches: int) -> PyTree:

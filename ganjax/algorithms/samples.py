@@ -23,6 +23,7 @@ def sample(
     *,
     weights: Literal["ema", "live"] = "ema",
     keys: Key[Array, " batch"] | None = None,
+    **settings: Any,
 ) -> Images:
     """Images in [-1, 1] (models without a final tanh may overshoot), float32.
 
@@ -33,16 +34,22 @@ def sample(
         condition: what the images are to be of; labels alone may come as such.
         weights: the averaged or the live ones.
         keys: one an image, for a generator that draws noise in use, too.
+        settings: attributes of the generator that are to be others, such as a ``StyledGenerator``'s ``truncation=0.7``.
 
     Raises:
-        UserError: the condition lacks something, or has inputs and the generator does not start from images.
+        UserError: the condition lacks something, or has inputs and the generator does not start from images; or the
+            generator has no such setting.
     """
+    generator = gan.generator
+    if absent := [name for name in settings if not hasattr(generator, name)]:
+        raise UserError(f"the generator, {type(generator).__module__}, has no {absent[0]}; leave it out")
+    generator = generator.clone(**settings) if settings else generator
     condition = Condition.of(condition)
-    if condition.inputs is not None and condition_sizes(gan.generator)[2] is None:
+    if condition.inputs is not None and condition_sizes(generator)[2] is None:
         raise UserError("inputs are given, and the generator does not start from images; leave them out")
-    taken = as_argument(gan.generator, condition)
+    taken = as_argument(generator, condition)
     noise: dict[str, Any] = {} if keys is None else {"keys": keys}
-    images: Any = gan.generator.apply(weights_of(state, weights), latents, taken, train=False, **noise)
+    images: Any = generator.apply(weights_of(state, weights), latents, taken, train=False, **noise)
     return images
 
 

@@ -17,6 +17,7 @@ from ganjax.algorithms.model import Model, State
 __all__ = ["Metrics", "gradients", "init", "iterate", "train_step"]
 
 Metrics = dict[str, Float[Array, ""]]
+"""Float32 scalars by name."""
 StateT = TypeVar("StateT", bound=State)
 
 

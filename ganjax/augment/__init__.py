@@ -8,6 +8,7 @@ strength is a number, a schedule of images seen, or ``AdaptiveStrength``; ``GAN.
 from ganjax.augment import inputs
 from ganjax.augment.ada import Ada, apply, bgc, r3gan
 from ganjax.augment.adaptive import AdaptiveState, AdaptiveStrength
+from ganjax.augment.blur import FadingBlur
 from ganjax.augment.degradation import Degraded, Sharpened
 from ganjax.augment.diffaugment import DiffAugment
 from ganjax.augment.draws import Draws
@@ -19,6 +20,7 @@ __all__ = [
     "Degraded",
     "DiffAugment",
     "Draws",
+    "FadingBlur",
     "Sharpened",
     "apply",
     "bgc",

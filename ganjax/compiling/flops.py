@@ -27,7 +27,13 @@ from ganjax.algorithms.step import init, train_step
 from ganjax.platform.forms import Forms, target_forms
 
 PLAIN = Forms(
-    grouped="native", block_channels=1, resampling="shifts", strided="native", pointwise="product", penalties="plain"
+    grouped="native",
+    block_channels=1,
+    resampling="shifts",
+    strided="native",
+    pointwise="product",
+    penalties="plain",
+    resized="apart",
 )
 """The forms that multiply nothing but what a layer's definition multiplies, and differentiate as it is written."""
 

@@ -7,6 +7,6 @@ reals, ``results.py`` the JSON, ``tables.py`` and ``pictures.py`` what a person 
 ``features.py`` says what a feature network is; ``inception.py``, ``dinov2.py`` and ``classifier.py`` are three;
 ``perception.py`` and ``vgg19.py`` have networks that training looks through.
 ``statistics.py`` accumulates moments, ``distances.py`` and ``neighbours.py`` compare two sets of features,
-``path_length.py`` measures a generator, ``paired.py`` images beside their own reals (``pairs.py``): each is usable
-alone, on plain arrays.
+``path_length.py`` and ``equivariance.py`` measure a generator, ``paired.py`` images beside their own reals
+(``pairs.py``): each is usable alone, on plain arrays.
 """

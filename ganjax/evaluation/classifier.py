@@ -31,7 +31,8 @@ from ganjax.evaluation.content import Content, Subset, image_progress, read_cont
 from ganjax.evaluation.features import Features, Pixels
 from ganjax.evaluation.stored import load_arrays, save_arrays
 from ganjax.ground.errors import UserError
-from ganjax.models.layers import Mode, batch_norm, strided_convolution
+from ganjax.models.layers import Mode, strided_convolution
+from ganjax.models.normalization import BatchNorm
 from ganjax.platform.cache import cache_folder
 from ganjax.platform.distributed import all_have
 from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
@@ -81,7 +82,7 @@ _he = nn.initializers.he_normal()
 
 
 def _normalized(values: Array, train: bool) -> Array:
-    return nn.relu(batch_norm(values, Mode(train)))
+    return nn.relu(BatchNorm()(values, Mode(train)))
 
 
 @no_type_check  # JAX fills such trees with shapes and shardings, too

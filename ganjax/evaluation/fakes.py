@@ -12,6 +12,8 @@ from ganjax.evaluation.features import FeatureNetwork
 from ganjax.evaluation.pairs import Pairs
 
 PathLength = Callable[[FeatureNetwork], Estimate]
+Equivariance = Callable[[str], float]
+"""Of a generator by a metric that moves the picture in it, in dB."""
 
 
 class Chunk(NamedTuple):
@@ -44,6 +46,8 @@ class Fakes:
         label_note: what a person should know of the labels, if anything.
         path_length: of their generator, where it has one.
         pathless: why it has none.
+        equivariance: of their generator, where it can be told how to move the picture.
+        unmoving: why it cannot.
         pairs: each of them with the real that it should be like, where there is one.
         unpaired: why there is none.
     """
@@ -57,5 +61,7 @@ class Fakes:
     label_note: str = ""
     path_length: PathLength | None = None
     pathless: str = "images on disk have none; measure a run"
+    equivariance: Equivariance | None = None
+    unmoving: str = "images on disk have none; measure a run"
     pairs: Pairs | None = None
     unpaired: str = "these have none: measure images on disk, or a run whose generator starts from images"

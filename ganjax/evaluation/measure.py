@@ -170,6 +170,9 @@ class Evaluator:
             reference = None if self._reals is None else self.reference(metric.role)
             found = estimate(name, kept, network, reference, num=self.num, seed=self._seed)
             num_fake = kept.count
+        elif metric.moves == "picture":
+            assert fakes.equivariance is not None
+            found, num_fake = Estimates((fakes.equivariance(name),)), self.num
         else:
             assert fakes.path_length is not None
             length = fakes.path_length(network)

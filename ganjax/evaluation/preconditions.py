@@ -30,8 +30,10 @@ def unmet(name: str, fakes: Fakes, reals: Reals | None, *, num: int) -> str | No
         if fakes.pairs is None:
             return f"compares each image with a real of its own, and {fakes.unpaired}"
         return too_small(name, fakes.pairs)
-    if not metric.keeps and fakes.path_length is None:
+    if metric.moves == "latents" and fakes.path_length is None:
         return f"moves through a generator's latents alone, and {fakes.pathless}"
+    if metric.moves == "picture" and fakes.equivariance is None:
+        return f"moves the picture within a generator, and {fakes.unmoving}"
     if metric.labels and fakes.label_counts is None:
         return f"needs labels of the images to measure, and {fakes.unlabelled}"
     if metric.keeps and (count := min(num, fakes.num)) < metric.fewest:
@@ -69,7 +71,7 @@ def unmet_by(network: FeatureNetwork, name: str, image_shape: tuple[int, int, in
         return str(error)
     if metric.keeps in ("probabilities", "predictions") and found.probabilities is None:
         return f"needs the classes of a network, and {network.name} has none; take inception or classifier"
-    if not metric.keeps and not is_paired(name) and not hasattr(network, "outputs"):
+    if metric.moves == "latents" and not hasattr(network, "outputs"):
         return f"needs features of unrounded pixels, and {network.name} takes none; take inception or classifier"
     return None
 

@@ -30,6 +30,8 @@ class Metric(NamedTuple):
         labels: whether the generated images must have labels.
         better: whether lower or higher values of its first number are better.
         fewest: how many images it needs of either set, and where it needs labels of both, of each class.
+        moves: what of a generator it moves, where it measures that instead of images: its ``latents``, or the
+            ``picture`` within it.
     """
 
     results: tuple[str, ...]
@@ -39,6 +41,7 @@ class Metric(NamedTuple):
     labels: bool = False
     better: Literal["lower", "higher"] = "lower"
     fewest: int = 2
+    moves: Literal["latents", "picture"] | None = None
 
 
 NEIGHBOURS = 5
@@ -59,7 +62,11 @@ METRICS: dict[str, Metric] = {
     "class-fid": Metric(("class-fid",), "network", "features", "features", labels=True),
     "modes": Metric(("modes", "modes-kl"), "classifier", "predictions", "labels", better="higher", fewest=1),
     "accuracy": Metric(("accuracy",), "classifier", "predictions", None, labels=True, better="higher", fewest=1),
-    "ppl": Metric(("ppl",), "network", None, None),
+    "ppl": Metric(("ppl",), "network", None, None, moves="latents"),
+    **{
+        name: Metric((name,), None, None, None, better="higher", fewest=1, moves="picture")
+        for name in ("eqt", "eqt-frac", "eqr")
+    },
     **{
         name: Metric((name,), None, None, "pairs", better="higher", fewest=1)
         for name in ("psnr", "psnr-y", "ssim", "ssim-y", "ms-ssim")
@@ -113,8 +120,9 @@ class Stamp:
         checkpoint_step: iterations, where it is a run.
         num_fake: images.
         seed: of latents and of every draw.
-        weights: averaged or live.
-        truncation: of the latents, with its mode.
+        weights: averaged or live, and by which statistics of batches, if made anew.
+        truncation: of latents or styles, with its mode.
+        noise: in the generator, where it was asked for.
         pixels: how generated images were rounded.
         settings: the metric's own.
         versions: of the libraries, and the hardware.
@@ -136,6 +144,7 @@ class Stamp:
     seed: int
     weights: str | None
     truncation: str | None
+    noise: str | None = None
     pixels: str = "uint8: nearest whole number, clipped to 0..255"
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     versions: dict[str, str] = dataclasses.field(default_factory=lambda: dict(library_versions()))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ganjax.ground.errors import UserError
-from ganjax.interchange import dcgan, r3gan, realesrgan
+from ganjax.interchange import biggan, dcgan, r3gan, realesrgan, stylegan2, stylegan3
 from ganjax.interchange.foreign import Tensors
 from ganjax.interchange.parameters import Imported, StrangerError
 
@@ -21,9 +21,12 @@ class _Family(NamedTuple):
 
 
 FAMILIES = {
+    "biggan": _Family(biggan.read_biggan, biggan.looks_like),
     "dcgan": _Family(dcgan.read_dcgan, dcgan.looks_like),
     "r3gan": _Family(r3gan.read_r3gan, r3gan.looks_like),
     "realesrgan": _Family(realesrgan.read_realesrgan, realesrgan.looks_like),
+    "stylegan2": _Family(stylegan2.read_stylegan2, stylegan2.looks_like),
+    "stylegan3": _Family(stylegan3.read_stylegan3, stylegan3.looks_like),
 }
 """By what ``ganjax import`` calls them."""
 
@@ -31,8 +34,6 @@ _OTHERS = [  # of those without an importer: a tensor's name, and what has one o
     (r"(^|\.)conv1\.weight_orig$", "Real-ESRGAN's discriminator; name the file of the generator (net_g)"),
     (r"stylegan_decoder\.", "GFPGAN"),
     (r"(^|\.)synthesis\.b\d+\.|(^|\.)convs\.\d+\.conv\.modulation|(^|\.)mapping\.fc0\.", "StyleGAN2"),
-    (r"(^|\.)synthesis\.L\d+_", "StyleGAN3"),
-    (r"(^|\.)blocks\.\d+\.\d+\.bn1\.gain|^shared\.weight$", "BigGAN"),
     (r"residual_group\.blocks", "SwinIR, or a transformer of its kind"),
     (r"(^|\.)body\.\d+\.conv1\.weight$", "SRResNet"),
     (r"conv_block\.\d+\.weight$", "CycleGAN's generator"),

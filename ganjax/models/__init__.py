@@ -4,7 +4,10 @@
 a sample; ``layers.py`` has what families share, ``sizes.py`` what their sizes must be. ``mlp.py`` is the family to read
 first, then ``dcgan.py``, ``r3gan.py``, ``translation.py`` (from images to images), ``restoration.py``, ``rdn.py`` and
 ``srgan.py`` (to larger ones), ``star_gan.py``, ``bicycle_gan.py`` and ``munit.py``, and ``vae.py``; ``scales.py``
-judges an image at several sizes, ``spectral.py`` normalises a kernel.
+judges an image at several sizes, ``spectral.py`` normalises a kernel, ``normalization.py`` maps;
+``resnet.py`` (SNGAN, SAGAN) and ``biggan.py`` are built of ``residual.py``;
+``equalized.py`` has layers with equalised learning rates, ``resampling.py`` convolutions that change the size;
+``stylegan3.py`` stands on ``layer_schedule.py`` and ``filters.py``.
 Parameters are float32; a family's ``dtype`` is what its layers compute in.
 """
 

@@ -17,14 +17,13 @@ from ganjax.models.condition import Condition
 from ganjax.models.layers import (
     Mode,
     add_bias,
-    batch_norm,
     fit_maps,
     leaky_relu,
     pointwise_convolution,
-    scale_near_one,
     strided_convolution,
     transposed_convolution,
 )
+from ganjax.models.normalization import BatchNorm, scale_near_one
 
 __all__ = ["Discriminator", "Generator"]
 
@@ -32,7 +31,7 @@ _weights = nn.initializers.normal(0.02)  # section 4 of the paper
 
 
 def _normalized(maps: Array, mode: Mode, name: str) -> Array:
-    return batch_norm(maps, mode, scale_init=scale_near_one, name=name)
+    return BatchNorm(scale_init=scale_near_one, name=name)(maps, mode)
 
 
 def _stage_widths(image_shape: tuple[int, int, int], features: int) -> tuple[int, ...]:

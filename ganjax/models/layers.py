@@ -1,14 +1,13 @@
 """Layers whose best form depends on the hardware (``platform/forms.py``), and the few that model families share."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from ganjax.ground.errors import UserError
@@ -18,11 +17,9 @@ __all__ = [
     "Dropout",
     "Mode",
     "add_bias",
-    "batch_norm",
     "downsample",
     "fit_maps",
     "grouped_convolution",
-    "instance_norm",
     "leaky_relu",
     "pointwise_convolution",
     "strided_convolution",
@@ -308,47 +305,6 @@ def leaky_relu(
     with kernel_memory(kibibytes):
         positive = values >= 0
     return lax.select(positive, values, slope * values)  # not Flax's, which is jitted (see kernel_memory)
-
-
-def batch_norm(
-    features: Float[Array, "batch *features"],
-    mode: Mode,
-    *,
-    scale_init: Callable[..., Array] = nn.initializers.ones,
-    name: str | None = None,
-) -> Float[Array, "batch *features"]:
-    """Batch normalisation of the last axis (Ioffe & Szegedy, arXiv 1502.03167), in float32 whatever the dtype.
-
-    To be called in a module's ``__call__``, to which its parameters and running statistics (momentum 0.9) belong.
-
-    Args:
-      features: of the whole batch, or of a device's part of it.
-      mode: in training it uses the statistics of the batch, over the mapped axis too, else the running ones.
-      scale_init: of the scale.
-      name: of the layer among the parameters.
-    """
-    norm = nn.BatchNorm(
-        use_running_average=not mode.train, momentum=0.9, scale_init=scale_init, axis_name=mode.axis_name, name=name
-    )
-    return norm(features.astype(jnp.float32)).astype(features.dtype)
-
-
-def instance_norm(
-    maps: Float[Array, "batch height width channels"],
-) -> Float[Array, "batch height width channels"]:
-    """Each map of each image with mean 0 and variance 1 (Ulyanov et al., arXiv 1607.08022), in float32.
-
-    There are no parameters and no running statistics; 1e-5 is added to the variance.
-    """
-    wide = maps.astype(jnp.float32)
-    centred = wide - jnp.mean(wide, axis=(1, 2), keepdims=True)
-    variance = jnp.mean(jnp.square(centred), axis=(1, 2), keepdims=True)
-    return (centred * lax.rsqrt(variance + 1e-5)).astype(maps.dtype)
-
-
-def scale_near_one(key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> Array:
-    """N(1, 0.02) for the scale of a normalisation, as in the code of DCGAN's authors and of pix2pix's."""
-    return 1 + nn.initializers.normal(0.02)(key, shape, dtype)
 
 
 class Dropout(nn.Module):

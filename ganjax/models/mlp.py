@@ -14,7 +14,8 @@ from jaxtyping import Array
 from ganjax.ground.checks import check_number
 from ganjax.models import network
 from ganjax.models.condition import Condition
-from ganjax.models.layers import Dropout, Mode, batch_norm, leaky_relu
+from ganjax.models.layers import Dropout, Mode, leaky_relu
+from ganjax.models.normalization import BatchNorm
 
 __all__ = ["Discriminator", "Generator"]
 
@@ -45,7 +46,7 @@ class Generator(network.Generator):
         for layer, width in enumerate(self.hidden):
             features = nn.Dense(width, use_bias=not self.batch_norm, dtype=self.dtype)(features)
             if self.batch_norm:
-                features = batch_norm(features, mode, name=f"norm_{layer}")
+                features = BatchNorm(name=f"norm_{layer}")(features, mode)
             features = self.activation(features)
         pixels = nn.Dense(math.prod(self.image_shape), dtype=self.dtype)(features)
         return jnp.tanh(pixels.astype(jnp.float32)).reshape(-1, *self.image_shape)
@@ -85,7 +86,7 @@ class Discriminator(network.Discriminator):
         for layer, width in enumerate(self.hidden):
             features = nn.Dense(width, use_bias=not self.batch_norm, dtype=self.dtype)(features)
             if self.batch_norm:
-                features = batch_norm(features, mode, name=f"norm_{layer}")
+                features = BatchNorm(name=f"norm_{layer}")(features, mode)
             features = self.activation(features)
             self.show(features)
             if mode.train:

@@ -18,7 +18,8 @@ from jaxtyping import Array, Float
 from ganjax.ground.errors import UserError
 from ganjax.models import network
 from ganjax.models.condition import Condition
-from ganjax.models.layers import Mode, instance_norm, leaky_relu
+from ganjax.models.layers import Mode, leaky_relu
+from ganjax.models.normalization import instance_norm
 from ganjax.models.scales import Scales, at_scales
 from ganjax.models.translation import Convolution, reflected
 

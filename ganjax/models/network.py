@@ -140,7 +140,8 @@ class StyledGenerator(Generator):
         average: Any = self.get_variable(STYLES, "average")
         layers = styles.shape[1]
         truncated = jnp.arange(layers) < (layers if self.truncated_layers is None else self.truncated_layers)
-        return jnp.where(truncated[:, None], average + self.truncation * (styles - average), styles)
+        average = average[None, None]
+        return jnp.where(truncated[None, :, None], average + self.truncation * (styles - average), styles)
 
     def map(self, latents: Array, condition: Condition, mode: Mode) -> Float[Array, "batch layers size"]:
         """The styles of latents; in training the average follows them, and styles of other latents are mixed in."""

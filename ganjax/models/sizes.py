@@ -12,7 +12,9 @@ _SMALLEST = {  # 1 is that of any other
     "latent_size": 0,
     "num_low_precision_stages": 0,
     "num_dropouts": 0,
+    "shared_size": 0,
     "num_layers": 0,
+    "deviation_maps": 0,
 }
 _EXAMPLES = {
     "num_classes": 10,
@@ -23,6 +25,13 @@ _EXAMPLES = {
     "levels": 5,
     "num_layers": 3,
     "num_blocks": 9,
+    "num_mapping_layers": 8,
+    "channel_base": 32768,
+    "channel_limit": 512,
+    "style_size": 512,
+    "deviation_group": 4,
+    "deviation_maps": 1,
+    "base_shape": 4,
 }
 
 
@@ -39,6 +48,6 @@ def check_sizes(network: Any) -> None:
         value = getattr(network, field.name, None)
         sizes = {f"{field.name}[{i}]": size for i, size in enumerate(value)} if isinstance(value, tuple | list) else {}
         for name, size in (sizes or {field.name: value}).items():
-            if isinstance(size, int | float) and not isinstance(size, bool) and field.type not in (float, "float"):
+            if isinstance(size, int | float) and not isinstance(size, bool) and "float" not in str(field.type):
                 smallest, example = _SMALLEST.get(field.name, 1), _EXAMPLES.get(field.name, 64)
                 check_number(name, size, at_least=smallest, example=example)

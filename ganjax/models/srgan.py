@@ -16,7 +16,8 @@ from jaxtyping import Array, Float
 from ganjax.ground.errors import UserError
 from ganjax.models import network
 from ganjax.models.condition import Condition
-from ganjax.models.layers import Mode, batch_norm, leaky_relu, strided_convolution
+from ganjax.models.layers import Mode, leaky_relu, strided_convolution
+from ganjax.models.normalization import BatchNorm
 from ganjax.models.restoration import Convolution, Restorer, convolve, fan_in_uniform, pixel_shuffle, small_normal
 
 __all__ = ["MSRResNet", "SRResNet", "VGGDiscriminator"]
@@ -56,7 +57,7 @@ class SRResNet(_Enlarger):
             return Convolution(width, self.dtype, size=size, name=name)(maps)
 
         def norm(name: str, maps: Array) -> Array:
-            return batch_norm(maps, mode, name=f"{name}_norm")
+            return BatchNorm(name=f"{name}_norm")(maps, mode)
 
         maps = first = self._prelu("first", convolution("first", maps, self.features, 9))
         for block in range(self.num_blocks):
@@ -165,4 +166,4 @@ class _Normalized(nn.Module):
     ) -> Float[Array, "batch new_height new_width _"]:
         kernel = self.param("kernel", fan_in_uniform, (self.size, self.size, maps.shape[-1], self.width))
         convolution = convolve if self.size == 3 else strided_convolution
-        return leaky_relu(batch_norm(convolution(maps.astype(self.dtype), kernel.astype(self.dtype)), mode))
+        return leaky_relu(BatchNorm()(convolution(maps.astype(self.dtype), kernel.astype(self.dtype)), mode))

@@ -28,15 +28,13 @@ from ganjax.models.layers import (
     Dropout,
     Mode,
     add_bias,
-    batch_norm,
-    instance_norm,
     leaky_relu,
     pointwise_convolution,
-    scale_near_one,
     strided_convolution,
     transposed_convolution,
     upsample,
 )
+from ganjax.models.normalization import BatchNorm, instance_norm, scale_near_one
 from ganjax.platform.forms import current_forms
 
 __all__ = [
@@ -101,7 +99,7 @@ class Convolutional(network.Network):
 
     def _normalize(self, maps: Array, mode: Mode, name: str) -> Array:
         if self.norm == "batch":
-            return batch_norm(maps, mode, scale_init=scale_near_one, name=name)
+            return BatchNorm(scale_init=scale_near_one, name=name)(maps, mode)
         return instance_norm(maps) if self.norm == "instance" else maps
 
 

@@ -44,8 +44,16 @@ class Forms:
       penalties: the derivatives of R1 and R2 go through a discriminator four times where it is ``homogeneous`` (see
         ``ganjax/algorithms/homogeneous.py``), or six times as in the ``plain`` statement.
       dense: RRDBNet and SRVGG as they are stated, ``plain``, or on ``row_pairs`` (see ``ganjax/models/row_pairs.py``).
+      modulated: a convolution whose kernel is a style's (``ganjax.models.modulation``) by ``scaling`` what goes into it
+        and what comes out, or with ``kernels`` of each sample, as it is stated.
+      merged_channels: a convolution that changes the size becomes one with its filter (``ganjax.models.resampling``)
+        where the maps that the filter would pass over have no more channels than this.
       blurring: each image with a kernel of its own (``ganjax.augment.degradation``) by adding ``shifts``, or as matrix
         ``products``.
+      filtering: low-pass filters with a change of rate (``ganjax/models/filters.py``) as matrix ``products``, or as a
+        ``depthwise`` convolution of maps with zeros put in.
+      resized: a 3 x 3 convolution after pixels are doubled, or before the mean of 2 x 2 (``ganjax.models.residual``),
+        ``apart`` from it, or ``merged`` with it into a 4 x 4 one of stride two, of 16 products for every 36.
       kernel_memory: whether ``kernel_memory`` has an effect, or all is left to the compiler.
     """
 
@@ -60,6 +68,14 @@ class Forms:
     dense: Literal["plain", "row_pairs"] = "plain"
     kernel_memory: bool = False
     blurring: Literal["shifts", "products"] = "shifts"
+    filtering: Literal["products", "depthwise"] = "products"
+    modulated: Literal["scaling", "kernels"] = "scaling"
+    merged_channels: int = 0
+    resized: Literal["merged", "apart"] = "merged"
+
+    def merges(self, channels: int) -> bool:
+        """Whether maps of so many channels are better not filtered apart from a convolution."""
+        return channels <= self.merged_channels
 
 
 FORMS = {
@@ -76,6 +92,7 @@ FORMS = {
         dense="row_pairs",
         kernel_memory=True,
         blurring="products",
+        merged_channels=128,
     ),
 }
 """Which forms suit which platform: ``cpu``, ``gpu``, ``tpu``."""

@@ -5,6 +5,6 @@
 (``observer.py``): ``watch.py`` (metrics, with ``collapse.py``), ``pictures.py``, ``evaluations.py`` (with
 ``monitor.py``), ``saver.py`` (with ``checkpoint.py`` and ``seal.py``) and ``interruption.py``. ``report.py`` is the log
 and the progress line, ``rollback.py`` for when it went wrong.
-``sampling.py`` draws from what was trained, ``translating.py`` gives it pictures; ``subjects.py`` and ``pairs.py`` make
-it ready to be measured, ``curves.py`` draws its log.
+``sampling.py`` (with ``standing.py``) draws from what was trained, ``translating.py`` gives it pictures;
+``subjects.py`` and ``pairs.py`` make it ready to be measured, ``curves.py`` draws its log.
 """

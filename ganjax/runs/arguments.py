@@ -16,7 +16,14 @@ from tyro.constructors import PrimitiveConstructorSpec, PrimitiveTypeInfo
 from ganjax.ground.errors import UserError
 
 _registry = tyro.constructors.ConstructorRegistry()
-_WORDS = {"INT": "a whole number", "FLOAT": "a finite number", "STR": "a text", "PATH": "a path", "{None}": "None"}
+_WORDS = {
+    "INT": "a whole number",
+    "FLOAT": "a finite number",
+    "INT INT": "two whole numbers",
+    "STR": "a text",
+    "PATH": "a path",
+    "{None}": "None",
+}
 
 
 def parse_arguments(target: Callable, arguments: Sequence[str], **settings: Any) -> Any:
@@ -112,7 +119,7 @@ def _one_line(refusal: str) -> str:
 
 def _several_types(message: str) -> str:
     """Says in a few words what tyro says at length of a flag that takes one type or another."""
-    found = re.match(r"Error parsing (--\S+): no type matching (\S+) could be instantiated from \[(.*?)\]\.", message)
+    found = re.match(r"Error parsing (--\S+): no type matching (.+?) could be instantiated from \[(.*?)\]\.", message)
     if not found:
         return message
     flag, types, value = found.groups()
@@ -120,5 +127,5 @@ def _several_types(message: str) -> str:
     own = re.search(r"'>: (\S+ (?:begins with|is not a) .*?)(?= - <class|$)", message)
     if own:
         return f"Error parsing {flag}: {own[1]}"
-    wanted = " or ".join(_WORDS.get(name, name) for name in reversed(types.split("|")))
+    wanted = " or ".join(_WORDS.get(name, name) for name in reversed(types.replace("{INT INT}", "INT INT").split("|")))
     return f"{flag} is {value}; expected {wanted}"

@@ -140,8 +140,11 @@ class Run:
             )
         metrics = parse_metrics(self.evaluate_metrics)
         numbers = [number for name in metrics for number in METRICS[name].results]
-        if "ppl" in metrics:
-            raise UserError("run.evaluate_metrics names ppl, which needs a program of its own; use `ganjax evaluate`")
+        for name in metrics:
+            if METRICS[name].moves:
+                raise UserError(
+                    f"run.evaluate_metrics names {name}, which needs a program of its own; use `ganjax evaluate`"
+                )
         if self.best_metric is not None and (self.evaluate_every is None or self.best_metric not in numbers):
             raise UserError(
                 f"run.best_metric is {self.best_metric}; expected one of {', '.join(numbers)}, and run.evaluate_every"

@@ -23,9 +23,12 @@ from ganjax.ground.errors import UserError
 from ganjax.ground.files import write_whole
 from ganjax.ground.grids import image_from_array, image_grid
 from ganjax.models.condition import Condition
+from ganjax.models.network import StyledGenerator
 from ganjax.platform.sharding import gathered, mesh_of, replicated
 from ganjax.runs.checkpoint import Checkpoints
 from ganjax.runs.config import Config
+
+TruncationMode = Literal["average", "scale", "resample"]
 
 BATCH_SIZE = 64
 """Images that are computed at once: the same always, so that a sample does not depend on how many are asked for."""
@@ -40,15 +43,48 @@ class Sampler:
         seed: of the latents.
         weights: averaged or live.
         truncation: makes samples more typical and less varied; None leaves the latents as they are.
-        truncation_mode: ``scale`` multiplies the latents by ``truncation``; ``resample`` draws each from the normal
-            distribution cut at plus and minus ``truncation`` (BigGAN, arXiv 1809.11096, section 3.1).
+        truncation_mode: ``average`` brings the styles of a ``StyledGenerator`` to so much of their distance from the
+            average; ``scale`` multiplies the latents by ``truncation``; ``resample`` draws each from the normal
+            distribution cut at plus and minus ``truncation`` (BigGAN, arXiv 1809.11096, section 3.1). None: ``average``
+            where there is one, else ``scale``.
+        truncated_layers: of a ``StyledGenerator``, from the first on; None: all.
+        noise: of a generator that has some: ``random``, ``constant`` or ``none``; None: as it is trained.
+        standing: of how many batches the statistics of batch norm are made before sampling (``standing.py``); None
+            takes those of training.
     """
 
     gan: Model
     seed: int = 0
     weights: Literal["ema", "live"] = "ema"
     truncation: float | None = None
-    truncation_mode: Literal["scale", "resample"] = "scale"
+    truncation_mode: TruncationMode | None = None
+    truncated_layers: int | None = None
+    noise: Literal["random", "constant", "none"] | None = None
+    standing: int | None = None
+
+    def __post_init__(self) -> None:
+        generator, styled = self.gan.generator, isinstance(self.gan.generator, StyledGenerator)
+        if self.truncation_mode == "average" and not styled:
+            raise UserError(
+                f"truncation_mode is average, and the generator, {type(generator).__module__}, has no styles to "
+                "average; take scale or resample"
+            )
+        if self.truncated_layers is not None and (not styled or self.mode != "average"):
+            raise UserError("truncated_layers is for styles that are brought nearer to their average; leave it out")
+        if self.noise is not None and not hasattr(generator, "noise"):
+            raise UserError(f"noise is {self.noise}, and the generator, {type(generator).__module__}, has none")
+
+    @property
+    def mode(self) -> TruncationMode:
+        """How it truncates."""
+        return self.truncation_mode or ("average" if isinstance(self.gan.generator, StyledGenerator) else "scale")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of the generator."""
+        truncates = self.truncation is not None and self.mode == "average"
+        settings = {"truncation": self.truncation, "truncated_layers": self.truncated_layers} if truncates else {}
+        return settings | ({} if self.noise is None else {"noise": self.noise})
 
     def __call__(
         self,
@@ -80,14 +116,17 @@ class Sampler:
         """Samples of these numbers before they are rounded, in [-1, 1] or close to it."""
         keys = jax.vmap(lambda index: jax.random.fold_in(jax.random.key(self.seed), index))(indices)
         condition = condition._replace(inputs=None if condition.inputs is None else as_float(condition.inputs))
-        return sample(self.gan, state, self.latents(keys), condition, weights=self.weights)
+        latents = self.latents(keys)
+        return sample(self.gan, state, latents, condition, weights=self.weights, keys=keys, **self.settings)
 
     def latents(self, keys: Key[Array, " batch"]) -> Float[Array, "batch latent"]:
         """The latents that the keys stand for, truncated if asked."""
-        if self.truncation is not None and self.truncation_mode == "resample":
-            bound, shape = self.truncation, (self.gan.generator.latent_size,)
-            return jax.vmap(lambda key: jax.random.truncated_normal(key, -bound, bound, shape))(keys)
-        return draw_latents(self.gan, keys) * (1.0 if self.truncation is None else self.truncation)
+        if self.truncation is None or self.mode == "average":
+            return draw_latents(self.gan, keys)
+        if self.mode == "scale":
+            return draw_latents(self.gan, keys) * self.truncation
+        bound, shape = self.truncation, (self.gan.generator.latent_size,)
+        return jax.vmap(lambda key: jax.random.truncated_normal(key, -bound, bound, shape))(keys)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -16,6 +16,7 @@ from ganjax.data import Dataset, Source, StackedMnist, open_stored, order
 from ganjax.evaluation.classifier import Classifier, StackedClassifier, cached_classifier
 from ganjax.evaluation.content import Subset, read_chunks, read_content
 from ganjax.evaluation.distances import Estimate
+from ganjax.evaluation.equivariance import equivariance_of
 from ganjax.evaluation.fakes import Chunk, Fakes
 from ganjax.evaluation.features import FeatureNetwork
 from ganjax.evaluation.labels import Matched, match_labels
@@ -213,7 +214,13 @@ def generated(
     elif matched.numbers is not None:
         labels = matched.numbers[_given(frequencies, num_classes, num, seed=sampler.seed)]
         counts = tuple(np.bincount(labels, minlength=reals.source.num_classes if reals else num_classes).tolist())
-    truncation = None if sampler.truncation is None else f"{sampler.truncation_mode} {sampler.truncation}"
+    unmoving = "this one draws for attributes or inputs as well" if of_records else ""
+    if not hasattr(gan.generator, "moved"):
+        unmoving = "this one cannot be told how; stylegan3's can"
+    truncation = None if sampler.truncation is None else f"{sampler.mode} {sampler.truncation}"
+    if sampler.truncated_layers is not None:
+        truncation = f"{truncation} in {sampler.truncated_layers} layers"
+    standing = "" if sampler.standing is None else f", standing statistics of {sampler.standing} batches"
     fakes = Fakes(
         chunks=chunks,
         num=num,
@@ -222,8 +229,9 @@ def generated(
             "fake": name,
             "fake_sha256": None,
             "checkpoint_step": None if state is None else int(state.step),
-            "weights": sampler.weights,
+            "weights": sampler.weights + standing,
             "truncation": truncation,
+            "noise": sampler.noise,
             "provenance": provenance,
         },
         label_counts=counts,
@@ -231,6 +239,8 @@ def generated(
         label_note=matched.note,
         path_length=None if of_records else functools.partial(_path_length, sampler, state, num),
         pathless="this one draws for attributes or inputs as well",
+        equivariance=None if unmoving else functools.partial(_equivariance, sampler, state, num),
+        unmoving=unmoving,
         unpaired="this generator starts from no image",
     )
     if getattr(gan, "starts_elsewhere", False):
@@ -303,3 +313,7 @@ def _fetch(images: Array) -> np.ndarray:
 
 def _path_length(sampler: Sampler, state: Any, num: int, network: Any) -> Estimate:
     return path_length_of(sampler.gan, state, network, weights=sampler.weights, num=num, seed=sampler.seed)
+
+
+def _equivariance(sampler: Sampler, state: Any, num: int, motion: Any) -> float:
+    return equivariance_of(sampler.gan, state, motion, weights=sampler.weights, num=num, seed=sampler.seed)

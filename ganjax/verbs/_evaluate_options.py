@@ -13,6 +13,8 @@ from ganjax.evaluation.results import is_device
 from ganjax.ground.checks import check_number, check_seed
 from ganjax.ground.errors import UserError
 from ganjax.runs.outputs import given_path
+from ganjax.runs.sampling import TruncationMode
+from ganjax.runs.standing import check_standing
 
 _MOST_IMAGES, _LARGEST_BATCH, _WIDEST_BORDER = 10_000_000, 2**16, 2**16
 _PATHS = ("workdir", "config", "real", "fake", "out")
@@ -27,7 +29,9 @@ class EvaluateOptions:
     Example: ganjax evaluate --fake samples.npz --config configs/r3gan_cifar10.py --metrics fid -- --data.split test
     Example: ganjax evaluate --compare one.json other.json
 
-    Metrics: fid, kid, is, prdc (precision, recall, density, coverage), class-fid, modes, accuracy, ppl; and of each
+    Metrics: fid, kid, is, prdc (precision, recall, density, coverage), class-fid, modes, accuracy, ppl; of a generator
+    that can be told how to move the picture, as StyleGAN3's, how far it obeys, in dB: eqt, eqt-frac (by whole pixels,
+    and by any share of them) and eqr (turning); and of each
     image beside the real that it should be like, psnr, ssim, psnr-y and ssim-y (of luma alone), ms-ssim,
     feature-distance (Euclidean, of a network's features): reals of the same names, of the same places in an .npz, or
     of the records that a run's generator starts from. Every number carries its protocol; those of a run are kept in
@@ -51,6 +55,9 @@ class EvaluateOptions:
         weights: the averaged weights or the live ones.
         truncation: as for `ganjax sample`.
         truncation_mode: as for `ganjax sample`.
+        truncated_layers: as for `ganjax sample`.
+        noise: as for `ganjax sample`.
+        standing: as for `ganjax sample`.
         seed: of the samples and of every other draw.
         batch_size: images at once, over all devices; by default 64 a device. It changes no sample.
         pictures: also draws pictures: nearest reals, classes, most and least realistic, learning curves.
@@ -72,7 +79,10 @@ class EvaluateOptions:
     step: int | None = None
     weights: Literal["ema", "live"] = "ema"
     truncation: float | None = None
-    truncation_mode: Literal["scale", "resample"] = "scale"
+    truncation_mode: TruncationMode | None = None
+    truncated_layers: int | None = None
+    noise: Literal["random", "constant", "none"] | None = None
+    standing: int | None = None
     seed: int = 0
     batch_size: int | None = None
     pictures: bool = False
@@ -144,14 +154,16 @@ def check_options(options: EvaluateOptions, given: Collection[str], config_flags
         check_number("--step", options.step, at_least=0, example=1000)
         # Far beyond, float32 has no numbers for what a network makes of such latents.
         check_number("--truncation", options.truncation, above=0, at_most=1_000_000, example=0.7)
+        check_standing(options.standing)
         check_seed("--seed", options.seed)
         if options.workdir is None and options.fake is None:
             raise UserError("nothing to measure; name a run (--workdir DIR) or images (--fake FOLDER, .zip or .npz)")
         if options.workdir is not None and options.config is not None:
             raise UserError(f"--config {options.config} and --workdir {options.workdir} both name a dataset; name one")
-        if options.truncation is not None and "ppl" in metrics:
+        moving = [name for name in metrics if METRICS[name].moves]
+        if options.truncation is not None and moving:
             raise UserError(
-                f"--truncation is {options.truncation}; ppl goes through untruncated latents: leave one out"
+                f"--truncation is {options.truncation}; {moving[0]} goes through untruncated latents: leave one out"
             )
     idle = [rule for rule in _rules(options) if not rule.has_effect]
     for rule in idle:
@@ -180,10 +192,12 @@ def _rules(options: EvaluateOptions) -> list[_Rule]:
     metrics = parse_metrics(options.metrics)
     roles = {METRICS[name].role for name in metrics}
     asked = "always asks the dataset's own classifier" if "classifier" in roles else "asks no network"
-    of_samples = ("step", "weights", "truncation", "truncation_mode", "pictures")
+    alone = "it goes with --truncation; leave it out"
+    of_samples = ("step", "weights", "truncation", "truncation_mode", "truncated_layers", "noise", "standing")
+    of_samples += ("pictures",)
     return [
         _Rule(of_samples, options.of_run, "it is for a run's samples, and --fake names images; leave one of them out"),
-        _Rule(("truncation_mode",), options.truncation is not None, "it goes with --truncation; leave it out"),
+        _Rule(("truncation_mode", "truncated_layers"), options.truncation is not None, alone),
         _Rule(("real", "config"), options.compares, f"{options.metrics} compares with no images; leave it out"),
         _Rule(("config",), options.real is None, "--real names what is compared with; leave one of them out"),
         _Rule(

@@ -27,6 +27,7 @@ from ganjax.runs.outputs import given_path
 from ganjax.runs.pairs import Side, pairs_alone, side_at, side_of, stored_pairs
 from ganjax.runs.provenance import provenance_of
 from ganjax.runs.sampling import Sampler, restore_state
+from ganjax.runs.standing import with_standing_statistics
 from ganjax.runs.subjects import (
     BATCH_SIZE_OF_A_DEVICE,
     generated,
@@ -159,7 +160,11 @@ def _evaluate_run(options: EvaluateOptions, config: Config, workdir: epath.Path,
         weights=options.weights,
         truncation=options.truncation,
         truncation_mode=options.truncation_mode,
+        truncated_layers=options.truncated_layers,
+        noise=options.noise,
+        standing=options.standing,
     )
+    state = with_standing_statistics(sampler, state)
     fakes = generated(
         sampler,
         state,

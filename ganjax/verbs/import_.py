@@ -40,8 +40,9 @@ class ImportOptions:
     Example: ganjax import realesrgan RealESRGAN_x4plus.pth --workdir runs/x4plus
 
     Nothing in the file is executed. The network is told from its tensors: of realesrgan Real-ESRGAN's and ESRGAN's
-    RRDBNet, its compact network for video, or UpscalerJS's ESRGAN slim; of dcgan and r3gan a generator of any size,
-    with the discriminator and the averaged weights where the file has them.
+    RRDBNet, its compact network for video, or UpscalerJS's ESRGAN slim; of dcgan, r3gan, stylegan2 and stylegan3 a
+    generator of any size, with the discriminator and the averaged weights where the file has them; of biggan
+    BigGAN-PyTorch's G.pth or G_ema.pth, with what of these and D.pth is beside it.
 
     Attributes:
         family: whose file it is.
@@ -53,7 +54,7 @@ class ImportOptions:
         origin: where the file is from, such as its URL, to be kept with it.
     """
 
-    family: tyro.conf.Positional[Literal["dcgan", "r3gan", "realesrgan"]]
+    family: tyro.conf.Positional[Literal["biggan", "dcgan", "r3gan", "realesrgan", "stylegan2", "stylegan3"]]
     file: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="FILE")]]
     workdir: str
     size: int | None = None

@@ -16,7 +16,8 @@ from ganjax.runs.arguments import parse_arguments
 from ganjax.runs.classes import class_names, find_label
 from ganjax.runs.conditions import given_conditions
 from ganjax.runs.outputs import output_path, whole_file, whole_folder
-from ganjax.runs.sampling import Sampler, check_truncation, generate, restore_state, save_images
+from ganjax.runs.sampling import Sampler, TruncationMode, check_truncation, generate, restore_state, save_images
+from ganjax.runs.standing import check_standing, with_standing_statistics
 from ganjax.runs.workdir import load_workdir, workdir_path
 
 INTERRUPTED = "interrupted before all samples were drawn and written"
@@ -41,8 +42,14 @@ class SampleOptions:
         inputs: where the model starts from images: a folder, a .zip or an .npz of them, brought to its size.
         generator: which of the model's, such as backward_generator of a CycleGAN.
         weights: the averaged weights or the live ones.
-        truncation: more typical and less varied samples: a factor for the latents, or the bound they are drawn within.
-        truncation_mode: whether latents are scaled by the truncation, or drawn again until they lie within it.
+        truncation: more typical and less varied samples: how much is left of the distance of StyleGAN's styles from
+            their average; else a factor for the latents, or the bound they are drawn within.
+        truncation_mode: whether styles are brought nearer to their average, or latents are scaled by the truncation, or
+            drawn again until they lie within it; by default the first where there are styles, else the second.
+        truncated_layers: how many of the layers, from the first on, get styles nearer to the average; by default all.
+        noise: of StyleGAN2: drawn for each sample, constant, or none; by default as it was trained.
+        standing: make the statistics of the generator's batch norms anew, of so many batches of samples (BigGAN: 16);
+            by default those of training are taken.
         step: the checkpoint after this many iterations instead of the newest.
     """
 
@@ -56,7 +63,10 @@ class SampleOptions:
     generator: str = "generator"
     weights: Literal["ema", "live"] = "ema"
     truncation: float | None = None
-    truncation_mode: Literal["scale", "resample"] = "scale"
+    truncation_mode: TruncationMode | None = None
+    truncated_layers: int | None = None
+    noise: Literal["random", "constant", "none"] | None = None
+    standing: int | None = None
     step: int | None = None
 
 
@@ -92,8 +102,11 @@ def run_sample(options: SampleOptions) -> None:
             weights=options.weights,
             truncation=options.truncation,
             truncation_mode=options.truncation_mode,
+            truncated_layers=options.truncated_layers,
+            noise=options.noise,
+            standing=options.standing,
         )
-        images = generate(sampler, state, condition)
+        images = generate(sampler, with_standing_statistics(sampler, state), condition)
         with writing(out):
             save_images(images, labels, place, suffix=suffix, num_classes=generator.num_classes, class_names=names)
     drawn = "1 sample" if len(labels) == 1 else f"{len(labels)} samples"
@@ -107,11 +120,14 @@ def _check(options: SampleOptions) -> None:
     check_seed("--seed", options.seed)
     check_number("--step", options.step, at_least=0, example=1000)
     check_truncation(options.truncation)
-    if options.truncation is None and options.truncation_mode != "scale":
-        raise UserError(
-            f"--truncation-mode is {options.truncation_mode} and nothing is truncated; give --truncation too, such as "
-            "0.7, or leave it out"
-        )
+    check_standing(options.standing)
+    for name, given in (("mode", options.truncation_mode), ("layers", options.truncated_layers)):
+        if options.truncation is None and given is not None:
+            raise UserError(
+                f"--{'truncation' if name == 'mode' else 'truncated'}-{name} is {given} and nothing is truncated; give "
+                "--truncation too, such as 0.7, or leave it out"
+            )
+    check_number("--truncated-layers", options.truncated_layers, at_least=0, example=8)
 
 
 def _check_memory(num: int, image_shape: tuple[int, int, int]) -> None:
