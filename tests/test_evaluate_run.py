@@ -114,10 +114,15 @@ def test_the_verb_repeats_what_training_wrote(evaluated: Path, tmp_path: Path, c
     assert values["modes-kl"] == pytest.approx(final["evaluate/modes-kl"], rel=1e-6)
     assert values["ppl"] > 0
 
+    origin = {"origin": "here", "licences": {"LICENSE": "Do what you like."}}
+    (Path(workdir) / "origin.json").write_text(json.dumps(origin))  # as of a run that began with others' weights
     assert main([*arguments[:-1], "fid", "--num", "60", "--pictures", "True", "--weights", "live"]) == 0
     text = capsys.readouterr().out
     assert "fid was" in text
     assert "num_fake 130 -> 60, weights ema -> live" in text
+    assert "provenance" not in text
+    kept = json.loads((Path(workdir) / "evaluation" / "0000000512.json").read_text())["results"]
+    assert [result["stamp"]["provenance"] for result in kept if result["stamp"]["num_fake"] == 60] == [origin]
     for name in ("neighbours", "realism", "curves"):
         with Image.open(Path(workdir) / "evaluation" / f"0000000512_{name}.png") as picture:
             assert len(picture.convert("RGB").getcolors(2**24) or []) > 3

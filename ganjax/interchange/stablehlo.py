@@ -1,5 +1,6 @@
 """A generator as a program of its own: StableHLO, which JAX runs without the code that it was made of."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -59,11 +60,21 @@ def program_of(generator: nn.Module, variables: PyTree) -> bytes:
 
     def generate(weights: dict[str, Any], inputs: dict[str, Any]) -> Any:
         nested = flax.traverse_util.unflatten_dict(weights, sep=".")
-        first = next(iter(inputs.values()))
-        latents = inputs.get("latents", jnp.zeros((first.shape[0], 0), jnp.float32))
         condition = Condition(*(inputs.get(name) for name in Condition._fields))
+        num = next(iter(inputs.values())).shape[0]
+        latents = inputs.get("latents", jnp.zeros((num, 0), jnp.float32))
         images: Any = generator.apply(nested, latents, as_argument(generator, condition), train=False)
         return images
 
-    exported = jax.export.export(jax.jit(generate), platforms=PLATFORMS)(weights, inputs)
+    def generate_singly(weights: dict[str, Any], inputs: dict[str, Any]) -> Any:
+        return jax.vmap(lambda row: generate(weights, jax.tree.map(lambda leaf: leaf[None], row))[0])(inputs)
+
+    def export(function: Callable[..., Any]) -> jax.export.Exported:
+        return jax.export.export(jax.jit(function), platforms=PLATFORMS)(weights, inputs)
+
+    try:
+        exported = export(generate)
+    except (TypeError, jax.errors.InconclusiveDimensionOperation):
+        # Some layers, as those that resize, ask for the batch's size as a number; one by one it is 1.
+        exported = export(generate_singly)
     return bytes(exported.serialize())

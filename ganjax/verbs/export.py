@@ -106,7 +106,7 @@ def run_export(options: ExportOptions) -> None:
         card = model_card(
             name=out.name,
             starts_from_images="inputs" in said["inputs"],
-            facts=_facts(generator, variables, images_seen),
+            facts=_facts(generator, variables, images_seen, begun=provenance is not None),
             dataset=type(config.data).__name__,
             metrics=_metrics(workdir, images_seen, step),
             licences=None if provenance is None else licences,
@@ -129,7 +129,7 @@ def _check_statistics(variables: dict[str, Any], workdir: epath.Path, step: int)
             )
 
 
-def _facts(generator: Any, variables: dict[str, Any], images_seen: int) -> dict[str, str]:
+def _facts(generator: Any, variables: dict[str, Any], images_seen: int, *, begun: bool) -> dict[str, str]:
     height, width, channels = generator.image_shape
     size = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
     kind = type(generator).__module__.rpartition(".")[2]
@@ -138,7 +138,7 @@ def _facts(generator: Any, variables: dict[str, Any], images_seen: int) -> dict[
         "Generator": f"{kind}, {size:,} parameters, averaged weights",
         "Images": f"{height} x {width}, {'grey' if channels == 1 else f'{channels} channels'}, float32 in [-1, 1]",
         "Made of": inputs,
-        "Trained on": f"{images_seen:,} images",
+        "Trained on": f"{images_seen:,} images" + (" beyond its first weights" if begun else ""),
     }
 
 
