@@ -45,10 +45,10 @@ MODELS: dict[str, tuple[str, list[str], int]] = {
     "StyleGAN2-ADA": (
         "stylegan2_cifar10",
         [*_STYLES, "--channel-base", "1024", "--channel-limit", "64", "--ema-half-life", "2000"],
-        16_000,
+        10_000,
     ),
-    "StyleGAN3-T": ("stylegan3", [*_ALIAS_FREE, "--gamma", "0.05"], 12_000),
-    "StyleGAN3-R": ("stylegan3", [*_ALIAS_FREE, "--gamma", "0.05", "--variant", "r", "--blur", "0"], 12_000),
+    "StyleGAN3-T": ("stylegan3", [*_ALIAS_FREE, "--gamma", "0.05"], 8_000),
+    "StyleGAN3-R": ("stylegan3", [*_ALIAS_FREE, "--gamma", "0.05", "--variant", "r", "--blur", "0"], 8_000),
     "BigGAN": (
         "biggan_cifar10",
         ["--features", "16", "--discriminator-updates", "1", "--ema-half-life", "5000", "--dtype", "float32"],
