@@ -40,6 +40,8 @@ _STYLES = ["--style-size", "64", "--latent-size", "64", "--dtype", "float32", "-
 _ALIAS_FREE = [*_STYLES, "--size", "32", "--num-layers", "6", "--channel-base", "1024", "--channel-limit", "32"]
 _ALIAS_FREE += ["--discriminator-channel-base", "1024", "--discriminator-channel-limit", "64", "--num-classes", "10"]
 
+_RESIDUAL = ["--features", "8", "--batch-size", "16", "--discriminator-updates", "1", "--dtype", "float32"]
+
 # By name: the config, its flags, and the images that it sees in some minutes of two cores.
 MODELS: dict[str, tuple[str, list[str], int]] = {
     "StyleGAN2-ADA": (
@@ -47,22 +49,21 @@ MODELS: dict[str, tuple[str, list[str], int]] = {
         [*_STYLES, "--channel-base", "1024", "--channel-limit", "64", "--ema-half-life", "2000"],
         10_000,
     ),
-    "StyleGAN3-T": ("stylegan3", [*_ALIAS_FREE, "--gamma", "0.05"], 8_000),
-    "StyleGAN3-R": ("stylegan3", [*_ALIAS_FREE, "--gamma", "0.05", "--variant", "r", "--blur", "0"], 8_000),
-    "BigGAN": (
-        "biggan_cifar10",
-        ["--features", "16", "--discriminator-updates", "1", "--ema-half-life", "5000", "--dtype", "float32"],
-        40_000,
-    ),
+    "StyleGAN3-T": ("stylegan3", [*_ALIAS_FREE, "--gamma", "0.05"], 5_000),
+    "StyleGAN3-R": ("stylegan3", [*_ALIAS_FREE, "--gamma", "0.05", "--variant", "r", "--blur", "0"], 5_000),
+    "BigGAN": ("biggan_cifar10", [*_RESIDUAL, "--learning-rate", "1e-3", "--ema-half-life", "2000"], 14_000),
     "SNGAN": (
         "sngan_cifar10",
-        ["--features", "16", "--discriminator-updates", "1", "--num-classes", "10"],
-        60_000,
+        [*_RESIDUAL, "--discriminator-features", "8", "--learning-rate", "1e-3", "--num-classes", "10"],
+        14_000,
     ),
     "SAGAN": (
         "sagan",
-        ["--size", "32", "--features", "16", "--num-classes", "10", "--batch-size", "32", "--dtype", "float32"],
-        60_000,
+        [
+            *("--size", "32", "--features", "8", "--num-classes", "10", "--batch-size", "16", "--dtype", "float32"),
+            *("--generator-learning-rate", "5e-4", "--discriminator-learning-rate", "2e-3", "--ema-half-life", "2000"),
+        ],
+        14_000,
     ),
 }
 
