@@ -98,7 +98,7 @@ def config(
         batch_size: images an update, over all devices; by default 64, and fewer above 512 pixels.
         total_images: images to train on.
         gamma: weight of R1; by default 0.0002 times the pixels, divided by the batch.
-        path_length: weight of the path length; 0 leaves it out, which saves a fifth of the work.
+        path_length: weight of the path length; 0 leaves it out.
         mixing: the probability that a sample's styles are mixed in training.
         learning_rate: of both networks; by default 0.002 from 1024 pixels, else 0.0025.
         augmentation: adaptive, for thousands of images rather than tens of thousands, or none.
