@@ -49,8 +49,8 @@ MODELS: dict[str, tuple[str, list[str], int]] = {
         [*_STYLES, "--channel-base", "1024", "--channel-limit", "64", "--ema-half-life", "2000"],
         10_000,
     ),
-    "StyleGAN3-T": ("stylegan3", [*_ALIAS_FREE, "--gamma", "0.05"], 5_000),
-    "StyleGAN3-R": ("stylegan3", [*_ALIAS_FREE, "--gamma", "0.05", "--variant", "r", "--blur", "0"], 5_000),
+    "StyleGAN3-T": ("stylegan3", [*_ALIAS_FREE, "--gamma", "0.05"], 3_200),
+    "StyleGAN3-R": ("stylegan3", [*_ALIAS_FREE, "--gamma", "0.05", "--variant", "r", "--blur", "0"], 2_400),
     "BigGAN": ("biggan_cifar10", [*_RESIDUAL, "--learning-rate", "1e-3", "--ema-half-life", "2000"], 14_000),
     "SNGAN": (
         "sngan_cifar10",
