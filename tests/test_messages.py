@@ -27,6 +27,7 @@ SPEAKS_TO: dict[str, tuple[str, ...]] = {
     "runs/translating.py": ("translate",),
     "runs/workdir.py": ("train", "sample", "translate", "evaluate"),
     "runs/sampling.py": ("sample", "translate", "evaluate"),
+    "runs/standing.py": ("sample", "evaluate"),
     "runs/subjects.py": ("evaluate",),
     "evaluation/classifier.py": ("evaluate",),
     "evaluation/measure.py": ("evaluate",),
@@ -41,7 +42,7 @@ SAYS_TO: dict[tuple[str, str], tuple[str, ...]] = {
     ("runs/sampling.py", "--truncation"): ("sample", "evaluate"),
     ("runs/train.py", "--from"): ("train",),
 }
-ARGUMENTS = {verb: [verb, "--help"] for verb in ("sample", "translate", "evaluate", "import")} | {
+ARGUMENTS = {verb: [verb, "--help"] for verb in ("sample", "translate", "evaluate", "import", "export")} | {
     "train": ["train", "r3gan_folder", "--help"],
     "bench": ["bench", "r3gan_folder", "--help"],
     "plan": ["plan", "r3gan_folder", "--help"],
