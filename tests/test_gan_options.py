@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from linear_gan import BATCH, KEY, LinearGenerator, QuadraticCritic, assert_close, make_batch, make_gan
+from linear_gan import BATCH, KEY, LinearGenerator, QuadraticCritic, assert_close, draws_of, make_batch, make_gan
 
-from ganjax import R1, UserError, init, losses, train_step
+from ganjax import R1, PathLength, UserError, init, losses, train_step
+from ganjax.models.network import StyledGenerator
 
 
 def step(gan: Any, state: Any, batch: Any) -> tuple[Any, Any]:
@@ -127,3 +128,33 @@ def test_what_it_cannot_ask_is_refused(name: str) -> None:
     object.__setattr__(gan, name, "never")  # past the annotations, which tests check first
     with pytest.raises(UserError, match=rf"{name} is 'never'; expected '"):
         gan.__post_init__()
+
+
+class LinearStyles(StyledGenerator):
+    """Two layers' styles, and images that are linear in each."""
+
+    def setup(self) -> None:
+        start = nn.initializers.normal(0.5)
+        self.mapped = [self.param(f"map_{layer}", start, (self.latent_size, 3)) for layer in range(2)]
+        self.made = [self.param(f"make_{layer}", start, (3, 4)) for layer in range(2)]
+
+    def map(self, latents, condition, mode):
+        return jnp.stack([latents @ kernel for kernel in self.mapped], axis=1)
+
+    def synthesize(self, styles, condition, mode):
+        images = styles[:, 0] @ self.made[0] + styles[:, 1] @ self.made[1]
+        return images.reshape(-1, *self.image_shape)
+
+
+def test_path_length_is_measured_from_the_styles() -> None:
+    """The derivative by a layer's style is its matrix: a length is the root of the mean over layers of |A y|^2."""
+    generator = LinearStyles(image_shape=(2, 2, 1), latent_size=3)
+    gan = make_gan(generator=generator, generator_terms=(PathLength(every=1, share=1),))
+    state, batch = init(gan, KEY), make_batch(gan)
+    _, metrics = step(gan, state, batch)
+    keys = draws_of(gan, batch, jax.random.fold_in(KEY, 0))[-1].noise.term
+    noise = np.stack([np.float64(jax.random.normal(key, (2, 2, 1))) for key in keys]).reshape(BATCH, 4) / 2
+    layers = [np.float64(state.generator.params[f"make_{layer}"]) for layer in range(2)]
+    lengths = np.sqrt(np.mean([np.sum((noise @ kernel.T) ** 2, axis=1) for kernel in layers], axis=0))
+    expected = np.mean((lengths - 0.01 * np.mean(lengths)) ** 2)
+    np.testing.assert_allclose(metrics["term/path_length"], expected, rtol=1e-4)

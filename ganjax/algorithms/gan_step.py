@@ -1,6 +1,6 @@
-"""One training iteration of a GAN: the discriminator's updates, each on fresh reals; then the generator's; then the
-average of its weights. Everything here is pure.
+"""One training iteration of a GAN. Everything here is pure.
 
+The discriminator's updates come first, each on fresh reals; then the generator's; then the average of its weights.
 Randomness is a function of (key, step, sample): noise belongs to a sample's place in the global batch, not to the
 device that computes it, so every way of spreading the work gives the same numbers.
 """
@@ -117,12 +117,12 @@ class _Iteration:
             after = _Position(generator, player, at.carried | carried)
             metrics = {**metrics, "d/grad_norm": optax.tree.norm(gradients)}
 
-            def given(params: PyTree, variables: PyTree, draw: Draw, at: _Position) -> tuple[tuple, PyTree, PyTree]:
+            def given(params: PyTree, variables: PyTree, draw: Draw, at: _Position) -> tuple[tuple, PyTree]:
                 passed = self.generate(at.generator.params, at.generator.variables, draw, of="discriminator")
                 with jax.named_scope("penalties"):
                     real = self.scored(params, variables, draw.show_reals())
                     fake = self.scored(params, variables, draw.show_fakes(passed.outputs))
-                return (real, fake, draw.noise.penalty), variables, at.generator.variables
+                return (real, fake, draw.noise.penalty), variables
 
             after, values = self.update_lazily("discriminator", after, draw, given)
             return after, gradients, metrics | {f"penalty/{name}": value for name, value in values.items()}
@@ -148,14 +148,15 @@ class _Iteration:
         after = _Position(player, discriminator, at.carried | carried)
         metrics = {**metrics, "g/grad_norm": optax.tree.norm(gradients)}
 
-        def given(params: PyTree, variables: PyTree, draw: Draw, at: _Position) -> tuple[tuple, PyTree, PyTree]:
+        def given(params: PyTree, variables: PyTree, draw: Draw, at: _Position) -> tuple[tuple, PyTree]:
             generated, variables, _ = self.generated(params, variables, draw, at.discriminator)
-            return (generated,), variables, at.discriminator.variables
+            return (generated,), variables
 
         after, values = self.update_lazily("generator", after, draw, given)
         return after, gradients, metrics | {f"term/{name}": value for name, value in values.items()}
 
     def discriminator_loss(self, at: _Position, params: PyTree, variables: PyTree, draw: Draw):
+        """What the discriminator minimises; see the class."""
         gan = self.gan
         passed = self.generate(at.generator.params, at.generator.variables, draw, of="discriminator")
         others = at.generator.variables if gan.statistics == "own" else passed.variables
@@ -172,6 +173,7 @@ class _Iteration:
         return total, (after, (metrics, carried, others))
 
     def generator_loss(self, at: _Position, params: PyTree, variables: PyTree, draw: Draw):
+        """What the generator minimises; see the class."""
         gan = self.gan
         generated, after, others = self.generated(params, variables, draw, at.discriminator)
 
@@ -297,34 +299,30 @@ class _Iteration:
             name: the player's.
             at: before.
             draw: of the update before, whose reals are shown again.
-            given: ``(params, variables, draw, at) -> (what the terms are called with, variables, the other's)``.
+            given: ``(params, variables, draw, at) -> (what the terms are called with, variables afterwards)``.
         """
-        gan, other = self.gan, "discriminator" if name == "generator" else "generator"
         values = {}
-        for number, term in enumerate(_lazy_terms(gan, name)):
+        for number, term in enumerate(_lazy_terms(self.gan, name)):
             weight = value_at(term.weight, self.images_seen) * term.every
-            anew = _complete(gan, draw.anew(number))
-
-            before = getattr(at, name), getattr(at, other).variables, {term.name: at.carried.get(term.name)}
+            anew = _complete(self.gan, draw.anew(number))
+            before = getattr(at, name), {key: at.carried[key] for key in (term.name,) if key in at.carried}
 
             def update(term: Term = term, weight: Array = weight, draw: Draw = anew, at: _Position = at):
                 def loss(params: PyTree, variables: PyTree, draw: Draw):
-                    called, after, others = given(params, variables, draw, at)
+                    called, after = given(params, variables, draw, at)
                     value, kept = evaluate(term, called, at.carried)
-                    return weight * value, (after, (value, {term.name: kept.get(term.name)}, others))
+                    return weight * value, (after, (value, kept))
 
                 with jax.named_scope(f"{name}_{term.name}"):
-                    player, _, (value, kept, others) = self.descend(name, at, loss, draw)
-                return value, (player, others, kept)
+                    player, _, (value, kept) = self.descend(name, at, loss, draw)
+                return value, (player, kept)
 
             def rest(before: PyTree = before):
                 return jnp.zeros(()), before
 
             due = is_due(term, step=self.step, images_seen=self.images_seen)
-            values[term.name], (player, others, kept) = jax.lax.cond(due, update, rest)
-            opponent = dataclasses.replace(getattr(at, other), variables=others)
-            carried = at.carried if kept[term.name] is None else at.carried | kept
-            at = _Position(**{name: player, other: opponent}, carried=carried)
+            values[term.name], (player, kept) = jax.lax.cond(due, update, rest)
+            at = at._replace(**{name: player}, carried=at.carried | kept)
         return at, values
 
     def add_terms(self, total: Array, terms: tuple[Term, ...], given: tuple, carried: Carried):
