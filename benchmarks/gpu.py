@@ -90,6 +90,10 @@ CONFIGS = {
     "r3gan-ffhq64": "r3gan_ffhq.py --size 64 --batch-size 32",
     "r3gan-ffhq256": "r3gan_ffhq.py --size 256 --batch-size 16",
     "dcgan-64": "folder_small.py --features 64 --batch-size 128",
+    "stylegan2-256": "stylegan2.py --size 256 --batch-size 32",
+    "biggan-128": "biggan.py --batch-size 64",
+    "gat-b/2": "gat_imagenet256.py --model B --batch-size 64",
+    "realesrgan": "realesrgan.py --batch-size 12 --dtype bfloat16",
 }
 TINY = {
     "r3gan-cifar10": "r3gan_cifar10.py --batch-size 4 --width 16 --augmentation 0",
@@ -97,6 +101,10 @@ TINY = {
     "r3gan-ffhq64": "r3gan_stacked_mnist.py --batch-size 4 --width 16",
     "r3gan-ffhq256": "r3gan_stacked_mnist.py --batch-size 4 --width 16",
     "dcgan-64": "folder_small.py --features 4 --batch-size 4 --size 16",
+    "stylegan2-256": "stylegan2.py --size 16 --batch-size 4 --channel-base 256 --path-length 0 --augmentation none",
+    "biggan-128": "biggan.py --size 32 --features 4 --batch-size 4 --num-classes 4",
+    "gat-b/2": "gat_imagenet256.py --size 64 --batch-size 4 --width 32 --depth 4 --num-heads 2",
+    "realesrgan": "realesrgan.py --batch-size 2 --size 32 --num-blocks 1 --features 8 --growth 4 --degradation area",
 }
 
 
@@ -329,6 +337,10 @@ PARTS = {
     "step dcgan-64": Part(functools.partial(step, "dcgan-64"), 60),
     "step r3gan-ffhq256": Part(functools.partial(step, "r3gan-ffhq256"), 120),
     "torch r3gan-ffhq256": Part(functools.partial(beside_torch, "r3gan ffhq256"), 150),
+    "step stylegan2-256": Part(functools.partial(step, "stylegan2-256"), 120),
+    "step gat-b/2": Part(functools.partial(step, "gat-b/2"), 100),
+    "step biggan-128": Part(functools.partial(step, "biggan-128"), 120),
+    "step realesrgan": Part(functools.partial(step, "realesrgan"), 120),
     "float32 r3gan-cifar10": Part(functools.partial(step, "r3gan-cifar10", flags="--dtype float32"), 100),
     "training": Part(training, 600),
 }

@@ -25,6 +25,7 @@ from typing import Any
 import jax
 import numpy as np
 import tyro
+from etils import epath
 
 from ganjax.algorithms.gan import TrainState
 from ganjax.algorithms.step import init
@@ -138,7 +139,7 @@ def _begun(workdir: Path) -> int | None:
 
 def final_state(workdir: Path) -> dict[str, Any]:
     """The newest checkpoint's arrays, by what they are."""
-    gan = load_workdir(workdir).gan  # type: ignore[arg-type]
+    gan = load_workdir(epath.Path(workdir)).gan
     with Checkpoints(workdir / "checkpoints") as checkpoints:
         restored = checkpoints.restore(jax.eval_shape(lambda: init(gan, jax.random.key(0))))
     assert restored is not None

@@ -50,7 +50,7 @@ class Processes:
         """What a process has printed so far."""
         return self._logs[index].read_text()
 
-    def wait(self, timeout: float = 240) -> list[int]:
+    def wait(self, timeout: float = 600) -> list[int]:
         """The exit codes."""
         return [member.wait(timeout) for member in self.members]
 
@@ -63,7 +63,7 @@ class Processes:
             member.wait()
 
 
-def wait_until(condition: Callable[[], bool], timeout: float = 120) -> None:
+def wait_until(condition: Callable[[], bool], timeout: float = 300) -> None:
     end = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < end, "it did not come about"

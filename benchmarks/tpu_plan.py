@@ -36,6 +36,7 @@ PLAIN = dataclasses.replace(
     sampling="gather",
     penalties="plain",
     kernel_memory=False,
+    recomputes=False,
 )
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -47,6 +48,11 @@ FLAGSHIPS = {
     "ffhq256": ("r3gan_ffhq.py --size 256", 16),
     "imagenet32": ("r3gan_imagenet.py --size 32", 32),
     "imagenet64": ("r3gan_imagenet.py --size 64", 16),
+    "gat_b2": ("gat_imagenet256.py --model B", 32),
+    "gat_xl2": ("gat_imagenet256.py --model XL --checkpointed", 16),
+    "stylegan2_256": ("stylegan2.py --size 256", 8),
+    "biggan128": ("biggan.py", 32),
+    "x4plus": ("realesrgan.py --dtype bfloat16", 12),
 }
 
 
@@ -55,7 +61,7 @@ class Options:
     """What to compile.
 
     Attributes:
-        only: of the R3GAN presets; by default all.
+        only: of the presets; by default all.
         slices: to compile for.
         width: channels, to try it quickly; by default each preset's own.
         images_per_chip: by default what suits each preset.
@@ -135,7 +141,7 @@ def _write(rows: list[dict[str, Any]], options: Options) -> None:
 
     write(
         options.name,
-        title="R3GAN on TPU slices, by the compiler's estimates",
+        title="Training steps on TPU slices, by the compiler's estimates",
         command=f"JAX_PLATFORMS=cpu python {' '.join(sys.argv)}",
         rows=rows,
         columns={

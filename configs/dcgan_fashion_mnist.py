@@ -4,7 +4,8 @@
     ganjax train configs/dcgan_fashion_mnist.py --workdir runs/dcgan --path fashion_mnist.npz
     ganjax train configs/dcgan_fashion_mnist.py --workdir runs/dcgan --augmentation diffaugment    # few images
 
-Expected: not yet trained to the end; a test takes its first steps on the real images.
+Expected: with --features 32 and --batch-size 32 a Fréchet distance of 5.0 in a classifier's features after 120,000
+images (docs/quality.md). Not yet trained to the end here.
 """
 
 from pathlib import Path
@@ -41,7 +42,8 @@ def config(
     networks = {"image_shape": (32, 32, 1), "num_classes": 10, "features": features, "dtype": jnp.dtype(dtype)}
     adam = Adam(learning_rate, b1=0.5)
     gan = GAN(
-        generator=dcgan.Generator(**networks),
+        # Of a class embedding of 64 numbers, the default, images of a class became alike here.
+        generator=dcgan.Generator(**networks, embedding_size=10),
         discriminator=dcgan.Discriminator(**networks),
         generator_optimizer=adam,
         discriminator_optimizer=adam,

@@ -22,6 +22,7 @@ def config(
     total_images: int = 10_000_000,
     gamma: float = 1.0,
     learning_rate: float = 2e-4,
+    embedding_size: int = 64,
     path: Path | None = None,
     num_microbatches: int = 1,
     dtype: Literal["bfloat16", "float32"] = "bfloat16",
@@ -36,6 +37,7 @@ def config(
             twentieth.
         gamma: weight of R1 and R2, falling to a tenth over the burn-in.
         learning_rate: of both networks.
+        embedding_size: numbers that the generator makes of a class.
         path: an .npz with ``images`` and ``labels``, in place of TensorFlow Datasets' fashion_mnist.
         num_microbatches: parts that a batch is worked through in, where memory is short.
         dtype: what the stages of high resolution compute in; float32 is the faster on a CPU.
@@ -56,6 +58,7 @@ def config(
         gamma=gamma,
         burn_in=total_images / 5,
         ema_half_life=total_images / 20,
+        embedding_size=embedding_size,
         learning_rate=learning_rate,
         final_learning_rate=learning_rate,
         dtype=dtype,

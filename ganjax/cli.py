@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from importlib import resources
 
 from ganjax.ground.errors import UserError
+from ganjax.ground.stores import is_of_a_store, store_says
 from ganjax.verbs._terminal import reader_has_left, write_readably
 
 _STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE}
@@ -103,6 +104,8 @@ def _outcome(error: BaseException, verb: str) -> tuple[int, str | None]:
             return 1, str(error)
         case KeyboardInterrupt():
             return 130, getattr(sys.modules.get(_module(verb)), "INTERRUPTED", "interrupted")
+        case Exception() if is_of_a_store(error):
+            return 1, f"an object store: {store_says(error)}; see that it can be reached, and run the command again"
         case OSError() if error.errno in _STORAGE_ERRORS:
             return 1, f"{error}; what was saved before is untouched: mend it, and run the command again"
         case BrokenPipeError():

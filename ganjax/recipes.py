@@ -1,31 +1,49 @@
 """What the experiments of a paper share, so that a config states only what sets it apart."""
 
+import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
+import tyro
 
 from ganjax import augment
 from ganjax.algorithms import losses
+from ganjax.algorithms.differences import DifferenceR1, DifferenceR2
+from ganjax.algorithms.distillation import Distillation
+from ganjax.algorithms.frozen import Decoder
 from ganjax.algorithms.gan import GAN
 from ganjax.algorithms.generator_terms import PathLength, RealDistance
+from ganjax.algorithms.model import Model
 from ganjax.algorithms.optimizers import Adam
 from ganjax.algorithms.penalties import R1, R2
 from ganjax.algorithms.perceptual import PerceptualDistance
 from ganjax.algorithms.terms import Term
 from ganjax.augment.inputs import Bicubic
-from ganjax.data import Folder, Tfds, Unpaired
+from ganjax.data import Dataset, Folder, Npz, Tfds, Unpaired
+from ganjax.evaluation import dinov2
+from ganjax.evaluation.dinov2 import DinoTokens
 from ganjax.evaluation.vgg19 import Vgg19
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 from ganjax.ground.schedules import CosineRamp, Number, Schedule, Steps
-from ganjax.models import r3gan, stylegan2
+from ganjax.models import gat, r3gan, stylegan2
+from ganjax.runs.config import Config, Run
 
-__all__ = ["enlarging_experiment", "r3gan_experiment", "r3gan_widths", "stylegan2_experiment", "unpaired_images"]
+__all__ = [
+    "GATSettings",
+    "enlarging_experiment",
+    "fashion_experiment",
+    "latent_shape",
+    "r3gan_experiment",
+    "r3gan_widths",
+    "stylegan2_experiment",
+    "unpaired_images",
+]
 
 
 def r3gan_widths(width: int, size: int) -> tuple[int, ...]:
@@ -112,6 +130,116 @@ def r3gan_experiment(
         ema_half_life=CosineRamp(0.0, ema_half_life, burn_in),
         num_microbatches=num_microbatches,
     )
+
+
+@tyro.conf.configure(tyro.conf.OmitArgPrefixes)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GATSettings:
+    """GAT as its authors train it, on latents or on pixels (arXiv 2509.24935): the flags that its configs share.
+
+    Attributes:
+        model: the size of both networks.
+        patch: pixels, or latents, a side of what becomes a token.
+        width: numbers a token; None: the size's, as of depth and num_heads; 128 is for a CPU.
+        depth: blocks, a multiple of 4.
+        num_heads: of attention.
+        class_size: numbers that the discriminator makes of the class, by layers as wide; 256 is for a CPU.
+        batch_size: images an update, over all devices.
+        total_images: images to train on.
+        gamma: weight of R1 and of R2, by differences.
+        learning_rate: at a width of 768; a network of another has one that is in inverse proportion to that.
+        ema: what the average of the generator's weights keeps of itself at an update.
+        augmentation: whether the discriminator sees augmented images.
+        teacher: whether the discriminator also learns what DINOv2 says of reals, as the authors' does on ImageNet.
+        teacher_weights: the published file of DINOv2 ViT-B/14; None: that in the cache folder.
+        checkpointed: whether blocks are computed again on the way back, where memory is short.
+        num_microbatches: parts that a batch is worked through in, where memory is short.
+        dtype: what the products of blocks are computed in; bfloat16 is for accelerators, float32 the faster on a CPU.
+    """
+
+    model: Literal["S", "B", "L", "XL"] = "S"
+    patch: int = 2
+    width: int | None = None
+    depth: int | None = None
+    num_heads: int | None = None
+    class_size: int = 2048
+    batch_size: int = 512
+    total_images: int = 51_200_000
+    gamma: float = 0.1
+    learning_rate: float = 2e-4
+    ema: float = 0.999
+    augmentation: bool = True
+    teacher: bool = False
+    teacher_weights: Path | None = None
+    checkpointed: bool = False
+    num_microbatches: int = 1
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+
+    def gan(self, image_shape: tuple[int, int, int], *, num_classes: int = 0, decoder: Decoder | None = None) -> GAN:
+        """What is trained.
+
+        Args:
+            image_shape: height, width and channels, of the latents where there is a ``decoder``.
+            num_classes: 0 is unconditional.
+            decoder: makes pictures of latents; None: the images are pixels.
+
+        Raises:
+            UserError: a number cannot be meant, such as a negative gamma.
+        """
+        check_number("gamma", self.gamma, at_least=0, example=0.1)
+        check_number("learning_rate", self.learning_rate, above=0, example=2e-4)
+        check_number("ema", self.ema, above=0, below=1, example=0.999)
+        given = {"width": self.width, "depth": self.depth, "num_heads": self.num_heads}
+        sizes = gat.SIZES[self.model] | {name: size for name, size in given.items() if size is not None}
+        check_number("width", sizes["width"], at_least=4, example=384)
+        check_number("class_size", self.class_size, at_least=1, example=2048)
+        if self.teacher_weights is not None and not self.teacher:
+            raise UserError(
+                f"teacher_weights is {self.teacher_weights}, and teacher is False; make that True, or leave it out"
+            )
+        networks: dict[str, Any] = {
+            "image_shape": image_shape,
+            "num_classes": num_classes,
+            "patch": self.patch,
+            "dtype": jnp.dtype(self.dtype),
+            "checkpointed": self.checkpointed,
+            **sizes,
+        }
+        penalties: tuple[Term, ...] = (DifferenceR1(self.gamma), DifferenceR2(self.gamma)) if self.gamma else ()
+        if self.teacher:
+            penalties += (Distillation(1.0, DinoTokens(self.teacher_weights), decoder),)
+        adam = Adam(self.learning_rate * 768 / sizes["width"], b1=0.0, b2=0.99, largest_norm=1.0)
+        return GAN(
+            generator=gat.Generator(**networks),
+            discriminator=gat.Discriminator(
+                **networks, class_size=self.class_size, teacher_size=dinov2.WIDTH if self.teacher else 0
+            ),
+            generator_optimizer=adam,
+            discriminator_optimizer=adam,
+            loss=losses.relativistic_pairing,
+            penalties=penalties,
+            augmentation=augment.PyramidAugment(image_shape[-1]) if self.augmentation else None,
+            shared_draws=True,
+            ema_half_life=self.batch_size * math.log(0.5) / math.log(self.ema),
+            decoder=decoder,
+            num_microbatches=self.num_microbatches,
+        )
+
+
+def latent_shape(size: int, *, factor: int, channels: int) -> tuple[int, int, int]:
+    """Of the latents of square images; ``size`` is the pixels a side of these, ``factor`` those of a latent.
+
+    Raises:
+        UserError: one does not divide the other.
+    """
+    check_number("size", size, at_least=1, example=256)
+    check_number("factor", factor, at_least=1, example=8)
+    if size % factor:
+        raise UserError(
+            f"size is {size}, and each latent stands for {factor} x {factor} pixels; expected a multiple of {factor}, "
+            f"such as {max(1, round(size / factor)) * factor}: what the autoencoder was trained on"
+        )
+    return size // factor, size // factor, channels
 
 
 def unpaired_images(
@@ -287,3 +415,33 @@ def stylegan2_experiment(
         ema_ramp_up=ema_ramp_up,
         num_microbatches=num_microbatches,
     )
+
+
+def fashion_experiment(
+    gan: Model,
+    *,
+    path: Path | None,
+    total_images: int,
+    batch_size: int = 32,
+    seen_as: Callable[[Dataset], Dataset] | None = None,
+) -> Config:
+    """A model of the gallery on Fashion-MNIST at 32 x 32 pixels, whose originals of 28 x 28 are enlarged.
+
+    Args:
+        gan: what is trained.
+        path: an .npz with ``images`` and ``labels``, in place of TensorFlow Datasets' fashion_mnist.
+        total_images: images to train on.
+        batch_size: images an update.
+        seen_as: what is made of the dataset, such as ``FewLabels``; None: nothing.
+    """
+    fitted: dict[str, Any] = {"size": 32, "upsample": True}
+    data: Dataset = Npz(path, **fitted) if path else Tfds("fashion_mnist", **fitted)
+    run = Run(
+        batch_size=batch_size,
+        total_images=total_images,
+        log_every=max(1, total_images // 50),
+        sample_every=max(1, total_images // 4),
+        checkpoint_every=max(1, total_images // 4),
+        num_samples=100,
+    )
+    return Config(gan=gan, data=data if seen_as is None else seen_as(data), run=run)

@@ -4,6 +4,7 @@ import gc
 import importlib.metadata
 import os
 import tempfile
+from typing import Any
 
 # Not the user's: what tests compile and compute is gone when they are over.
 os.environ["GANJAX_CACHE"] = (_cache := tempfile.TemporaryDirectory(prefix="ganjax-tests-")).name
@@ -17,14 +18,6 @@ _quick += ["--xla_cpu_parallel_codegen_split_count=1"]  # what is small is not d
 if importlib.metadata.version("jaxlib").startswith("0.10."):
     _quick += ["--xla_cpu_use_fusion_emitters=false"]  # which later ones do not know
 os.environ.setdefault("XLA_FLAGS", " ".join(_quick))
-
-import jax  # noqa: E402
-from jaxtyping import install_import_hook  # noqa: E402
-
-jax.config.update("jax_num_cpu_devices", 8)
-jax.config.update("jax_numpy_dtype_promotion", "strict")
-jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_default_matmul_precision", "highest")
 
 # Not ``runs``, where there are hardly any arrays, and a test that says what loading a checkpoint executes.
 WINGS = [
@@ -40,11 +33,27 @@ WINGS = [
     "recipes",
     "using",
 ]
-hook = install_import_hook([f"ganjax.{wing}" for wing in WINGS], "annotations.checked")
-import ganjax  # noqa: E402, F401
 
-hook.uninstall()
 
-# Tracing makes very many small objects; to look through all of JAX for garbage after every 700 is a tenth of its time.
-gc.freeze()
-gc.set_threshold(100_000, 50, 100)
+def pytest_configure(config: Any) -> None:
+    """Prepares JAX and ganjax, but not in the process that only hands tests out to others."""
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        return
+    import jax
+
+    jax.config.update("jax_num_cpu_devices", 8)
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    jax.config.update("jax_default_matmul_precision", "highest")
+    jax.config.update("jax_traceback_in_locations_limit", 0)  # which nobody reads, and take a tenth of lowering
+
+    from annotations import check_annotations
+
+    hook = check_annotations([f"ganjax.{wing}" for wing in WINGS])
+    import ganjax  # noqa: F401
+
+    hook.uninstall()
+
+    # Tracing makes very many small objects; to look through all of JAX for garbage after every 700 is a tenth of it.
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)

@@ -1,5 +1,6 @@
 """A GAN of which every gradient can be written down: a linear generator and a quadratic critic."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -71,6 +72,7 @@ def assert_close(actual: Any, expected: Any, rtol: float = 1e-5, atol: float = 1
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=rtol, atol=atol), actual, expected)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def draws_of(gan: GAN, batch: dict[str, Array], key: Array) -> list[gan_step.Draw]:
     """What the updates of an iteration work on, with their latents and inputs; the generator's is the last."""
     return [gan_step._complete(gan, draw) for draw in gan_step._draw(gan, batch, key, None)]

@@ -87,7 +87,7 @@ def leaves_of(params: dict[str, Any], places: Callable[[str, str], Place]) -> It
 def state_of(model: Any, places: Callable[[str, str], Place]) -> Any:
     """The state before the first step, with the weights that the authors' networks get."""
     state = jax.eval_shape(lambda key: init(model, key), KEY)
-    state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), state)
+    state = jax.tree.map(lambda leaf: jnp.asarray(np.zeros(leaf.shape, leaf.dtype)), state)
 
     def fill(network: str, path: Any, leaf: Any) -> Any:
         place = places(network, jax.tree_util.keystr(path, simple=True, separator="/"))

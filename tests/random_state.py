@@ -1,4 +1,7 @@
-"""Train states for tests: random numbers in the place of every parameter, made without compiling anything."""
+"""Train states for tests: random numbers in the place of every parameter, made without compiling anything.
+
+Of each shape of an array `jnp.copy` or `jnp.zeros` is a program of its own, and takes longer than NumPy does.
+"""
 
 import dataclasses
 import math
@@ -31,14 +34,19 @@ def random_state(gan: Any, seed: int = 0) -> Any:
 
     players = {name: player(shapes) for name, shapes in shapes.players.items()}
     if isinstance(shapes, NetworksState):
-        averages = {name: jax.tree.map(jnp.copy, players[name].params) for name in shapes.averages}
+        averages = {name: copied(players[name].params) for name in shapes.averages}
         return NetworksState(jnp.zeros((), jnp.int32), players, averages, constant(0, shapes.carried))
-    rest: dict[str, Any] = {"ema_params": jax.tree.map(jnp.copy, players["generator"].params)}
+    rest: dict[str, Any] = {"ema_params": copied(players["generator"].params)}
     if "encoder" in players:
-        rest["ema_encoder_params"] = jax.tree.map(jnp.copy, players["encoder"].params)
+        rest["ema_encoder_params"] = copied(players["encoder"].params)
     else:
         rest["carried"] = constant(0, shapes.carried)
     return dataclasses.replace(shapes, step=jnp.zeros((), jnp.int32), **players, **rest)
+
+
+def copied(tree: Any) -> Any:
+    """The same numbers in arrays of their own."""
+    return jax.tree.map(lambda leaf: jnp.asarray(np.array(leaf)), tree)
 
 
 def random_params(shapes: Any, rng: np.random.Generator) -> Any:

@@ -115,6 +115,9 @@ def test_what_is_missing_or_too_much_is_one_line(tmp_path: Path, capsys: pytest.
         assert main(["train", write_run(folder, kind), "--workdir", str(folder / "run")]) == 0
     np.savez(tmp_path / "starts.npz", images=np.zeros((2, 4, 4, 3), np.uint8))
     np.savez(tmp_path / "large.npz", images=np.zeros((2, 8, 8, 3), np.uint8))
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "notes.txt").write_text("hello")
     starts, good = str(tmp_path / "starts.npz"), ["--attributes", "1", "2"]
     capsys.readouterr()
     for kind, flags, words in [
@@ -128,13 +131,15 @@ def test_what_is_missing_or_too_much_is_one_line(tmp_path: Path, capsys: pytest.
             "parse for arguments: ['nan', '1']",
         ),
         ("all", good, "--inputs is not given; expected a folder, .zip or .npz of images, for this model starts from"),
-        ("all", [*good, "--inputs", str(tmp_path / "large.npz")], "has images of (8, 8, 3); this model starts from (4"),
+        ("all", [*good, "--inputs", str(tmp_path / "large.npz")], "has images of (8, 8, 3); this model's are of (4"),
         ("all", [*good, "--inputs", str(tmp_path / "no")], f"{tmp_path / 'no'}"),
+        ("all", [*good, "--inputs", str(notes)], ": remove it"),
     ]:
         out = ["--out", str(tmp_path / "out.png")]
         assert main(["sample", "--workdir", str(runs[kind] / "run"), *out, *flags]) == 2, flags
         (line,) = capsys.readouterr().err.splitlines()
         assert words in line
+        assert "skip_corrupt" not in line  # which is a flag of other verbs
     assert not (tmp_path / "out.png").exists()
     # Data that is not what the models take.
     for kind, of, words in [

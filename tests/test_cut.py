@@ -106,7 +106,7 @@ def test_all_of_it_moves(solo: Any) -> None:
     for name, player in state.players.items():
         for path, leaf in jax.tree_util.tree_leaves_with_path(player.params):
             before = start.players[name].params[path[0].key][path[1].key]
-            assert float(jnp.linalg.norm(leaf - before)) > 0, (name, path)
+            assert np.any(np.asarray(leaf) != np.asarray(before)), (name, path)
     found = jax.eval_shape(lambda: gradients(cut, start, batches[0], KEY)[0])
     assert set(found) == {"generator", "discriminator", "heads"}
     assert float(metrics["term/contrast"]) != float(metrics["term/identity_contrast"])

@@ -41,6 +41,8 @@ def test_digits_are_enlarged_smoothly() -> None:
     small = source[7]["images"][:, :, 0].reshape(8, 2, 8, 2).mean((1, 3)) * 16 / 255
     assert np.corrcoef(small.ravel(), scan.ravel())[0, 1] > 0.98
     assert Digits(size=(12, 20)).open().image_shape == (12, 20, 1)
+    with pytest.raises(ValueError, match="read-only"):  # they are everybody's who opens them
+        source[7]["images"][0] = 0
 
 
 def test_dataset_values_are_hashable_and_meet_the_protocol() -> None:

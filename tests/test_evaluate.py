@@ -145,7 +145,8 @@ def test_generation_is_spread_over_the_devices() -> None:
             (devices,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:devices]
         )
         arguments = jax.device_put((labels, Condition(labels)), batch_sharding(mesh))
-        compiled = _compute.lower(Sampler(gan), mesh, jax.device_put(state, replicated(mesh)), *arguments).compile()
+        whole, seed = jax.device_put((state, np.uint32(0)), replicated(mesh))
+        compiled = _compute.lower(Sampler(gan), mesh, whole, [], seed, *arguments).compile()
         costs = compiled.cost_analysis()
         assert costs is not None
         work.append(costs["flops"])
@@ -186,7 +187,7 @@ def test_mistakes(tmp_path: Path) -> None:
     for text, message in {
         "fidd": "unknown metric 'fidd'; perhaps you meant fid",
         "recall": "perhaps you meant prdc",
-        "xyzzy": "expected some of fid, kid",
+        "xyzzy": "expected some of fid, rfid, kid",
         " , ": "no metric",
     }.items():
         with pytest.raises(UserError, match=message):

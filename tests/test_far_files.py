@@ -27,6 +27,7 @@ from ganjax.runs.pictures import Pictures
 from ganjax.runs.report import MetricsLog, Report
 from ganjax.runs.sampling import save_images
 from ganjax.runs.workdir import claim, load_workdir
+from ganjax.using.marks import Marks, Origin
 
 
 @pytest.fixture(params=["gs", "s3"])
@@ -53,6 +54,7 @@ def bucket(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
             for folder, folders, files in super().walk(path, **settings):
                 yield str(folder).removeprefix(f"{tmp_path}/"), folders, files  # as object stores: from the bucket on
 
+    (tmp_path / "bucket").mkdir()
     monkeypatch.setattr(backend._FileSystemSpecBackend, "_get_filesystem", lambda self, name: StandIn())
     # Checkpoints ask Google's own client what kind of bucket it is, and the client is not installed everywhere.
     monkeypatch.setattr("orbax.checkpoint._src.path.gcs_utils.is_hierarchical_namespace_enabled", lambda path: False)
@@ -133,7 +135,7 @@ def test_samples_are_written_there(out: str, bucket: epath.Path, monkeypatch: py
     images, labels = np.zeros((4, 8, 8, 3), np.uint8), np.arange(4, dtype=np.int32)
     place = output_path("--out", f"{bucket}/{out}", suffixes=(".png", ".npz"), folder=True)
     with whole_file("--out", place) if place.suffix else whole_folder("--out", place) as opened:
-        save_images(images, labels, opened, suffix=place.suffix, num_classes=4)
+        save_images(images, labels, opened, suffix=place.suffix, num_classes=4, marks=Marks(Origin()))
     if out == "folder":
         assert sorted(path.name for path in place.iterdir()) == [f"{number:06}.png" for number in range(4)]
         return
@@ -175,7 +177,7 @@ def test_datasets_are_read_from_there(kind: str, bucket: epath.Path, tmp_path: P
 
     images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), np.uint8)
     home = tmp_path / "bucket" / "data"
-    home.mkdir(parents=True)
+    home.mkdir()
     if kind == "npz":
         np.savez(home / "data.npz", images=images, labels=np.arange(6) % 2)
         source = Npz(f"{bucket}/data/data.npz").open()

@@ -1,7 +1,6 @@
 """The script that measures a GPU, on the CPU at small size: its parts, their limits, and that it goes on."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,23 +8,20 @@ from typing import Any
 import gpu
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
 
+def test_it_measures_keeps_what_it_has_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(part: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["gpu.py", "--tiny", "--out", str(tmp_path / "card"), "--only", part])
+        code, said = gpu.main(), capsys.readouterr()
+        assert not said.err, said.err
+        return code, said.out
 
-def run(out: Path, *arguments: str) -> tuple[int, str]:
-    command = [sys.executable, str(SCRIPT), "--tiny", "--out", str(out), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert not done.stderr, done.stderr
-    return done.returncode, done.stdout
-
-
-def test_it_measures_keeps_what_it_has_and_goes_on(tmp_path: Path) -> None:
-    out = tmp_path / "card"
-    code, said = run(out, "--only", "device")
+    code, said = run("device")
     assert code == 0
     assert said.startswith('device: {"python": ')
-    code, said = run(out, "--only", "dcgan")
-    assert code == 0
+    assert run("dcgan")[0] == 0
     found = json.loads((tmp_path / "card.json").read_text())
     assert list(found) == ["device", "step dcgan-64"]
     row = found["step dcgan-64"]
@@ -33,7 +29,7 @@ def test_it_measures_keeps_what_it_has_and_goes_on(tmp_path: Path) -> None:
     assert row["forms"]["grouped"] == "dense"
     text = (tmp_path / "card.md").read_text()
     assert "| step dcgan-64 | " in text
-    assert run(out, "--only", "dcgan") == (0, "")  # there already
+    assert run("dcgan") == (0, "")  # there already
     assert json.loads((tmp_path / "card.json").read_text()) == found
 
 

@@ -13,7 +13,7 @@ from ganjax.cli import main
 PACKAGE = Path(__file__).parent.parent / "ganjax"
 # Which verbs a file speaks to. A verb's own file speaks to that verb; any other file names no flag.
 SPEAKS_TO: dict[str, tuple[str, ...]] = {
-    "algorithms/generators.py": ("sample", "translate"),
+    "algorithms/generators.py": ("sample", "translate", "evaluate", "score", "export", "explore"),
     "runs/transfer.py": ("train",),
     "runs/train.py": ("train", "bench"),
     "runs/launches.py": ("train", "bench"),
@@ -33,20 +33,53 @@ SPEAKS_TO: dict[str, tuple[str, ...]] = {
     "evaluation/measure.py": ("evaluate",),
     "evaluation/preconditions.py": ("evaluate",),
     "platform/distributed.py": ("train",),
-    "using/films.py": ("translate",),
+    "runs/points.py": ("interpolate", "mix", "steer", "sample"),
+    "runs/projecting.py": ("project",),
+    "runs/sweeping.py": ("sweep",),
+    "using/directions.py": ("steer",),
+    "using/films.py": ("translate", "interpolate", "steer", "project"),
+    "verbs/_leaving.py": ("interpolate", "steer", "project"),
+    "verbs/_points.py": ("interpolate", "mix", "steer"),
     "using/translating.py": ("translate",),
+    "data/files.py": ("train",),
+    "data/latents.py": ("encode",),
+    "data/prepared.py": ("prepare",),
+    "evaluation/calibration.py": ("score",),
+    "runs/encoding.py": ("encode",),
+    "runs/preparing.py": ("train",),
+    "runs/shards.py": ("encode", "prepare"),
+    "runs/guarding.py": ("sample",),
+    "runs/judging.py": ("score",),
+    "runs/latents.py": ("evaluate",),
+    "runs/refining.py": ("sample",),
+    "runs/stop_when.py": ("train",),
+    "runs/stopping_rule.py": ("train",),
+    "runs/verdict.py": ("train",),
+    "using/credentials.py": ("sample", "translate"),
+    "using/guard.py": ("sample",),
+    "verbs/_judge_inputs.py": ("score",),
+    "verbs/_outliers.py": ("score",),
 }
 # What a file says to some of its verbs alone: a workdir is claimed by `train` only, and `translate` truncates nothing.
 SAYS_TO: dict[tuple[str, str], tuple[str, ...]] = {
     ("runs/workdir.py", "--run.total-images"): ("train",),
     ("runs/sampling.py", "--truncation"): ("sample", "evaluate"),
     ("runs/train.py", "--from"): ("train",),
+    ("runs/encoding.py", "--data.channels"): ("train",),  # of the autoencoder's config
+    ("runs/encoding.py", "--data.size"): ("train",),
 }
-ARGUMENTS = {verb: [verb, "--help"] for verb in ("sample", "translate", "evaluate", "import", "export")} | {
+_FROM_POINTS = ("interpolate", "mix", "steer", "project")
+ARGUMENTS = {
+    verb: [verb, "--help"]
+    for verb in ("score", "explore", "report", "sample", "translate", "evaluate", "import", "export", *_FROM_POINTS)
+} | {
+    "sweep": ["sweep", "r3gan_folder", "--help"],
     "train": ["train", "r3gan_folder", "--help"],
     "bench": ["bench", "r3gan_folder", "--help"],
     "plan": ["plan", "r3gan_folder", "--help"],
     "data": ["data", "preview", "r3gan_folder", "--help"],
+    "prepare": ["data", "prepare", "r3gan_folder", "--help"],
+    "encode": ["data", "encode", "--help"],
     "configs": ["configs", "--help"],
 }
 OF_ALL = {"--help", "--version"}

@@ -15,7 +15,8 @@ from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 
 ROOT = Path(__file__).parent.parent
-CONFIGS = {path.name for path in (ROOT / "configs").glob("*.py")}
+CONFIGS = {path.relative_to(ROOT / "configs").as_posix() for path in (ROOT / "configs").rglob("*.py")}
+PAGES = {path.name for path in (ROOT / "ganjax" / "using" / "pages").iterdir() if path.is_file()}
 
 ASK = """
 import contextlib, io, pathlib, sys
@@ -27,6 +28,7 @@ assert ganjax.load_config("quickstart", ["--run.seed", "3"]).run.seed == 3
 assert main(["configs"]) == 0
 assert main(["configs", "--copy", "quickstart", "mine.py"]) == 0
 assert ganjax.load_config("mine.py") == ganjax.load_config("quickstart")
+assert ganjax.load_config("gallery/dcgan").gan.generator.image_shape == (32, 32, 1)
 assert main(["--version"]) == 0
 """
 
@@ -37,12 +39,14 @@ def wheel_of(folder: Path, into: Path) -> zipfile.ZipFile:
 
 
 def configs_in(wheel: zipfile.ZipFile) -> set[str]:
-    return {Path(name).name for name in wheel.namelist() if name.startswith("ganjax/configs/")}
+    folder = "ganjax/configs/"
+    return {name.removeprefix(folder) for name in wheel.namelist() if name.startswith(folder)}
 
 
 def test_the_wheel_works_outside_a_clone(tmp_path: Path) -> None:
     with wheel_of(ROOT, tmp_path) as wheel:
         assert configs_in(wheel) == CONFIGS
+        assert {Path(name).name for name in wheel.namelist() if name.startswith("ganjax/using/pages/")} == PAGES
         assert not [name for name in wheel.namelist() if name.split("/")[0] in ("configs", "tests", "benchmarks")]
         wheel.extractall(tmp_path / "installed")
     (tmp_path / "elsewhere").mkdir()

@@ -102,11 +102,12 @@ def assert_same(actual: tuple[TrainState, Metrics], expected: tuple[TrainState, 
 
 
 def members(stacked: Any) -> list[Any]:
+    stacked = jax.device_get(stacked)
     return [jax.tree.map(lambda leaf, i=i: leaf[i], stacked) for i in range(2)]
 
 
 def stack(*trees: Any) -> Any:
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+    return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *trees)
 
 
 def test_the_run_moves_everything(solo):

@@ -7,11 +7,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ganjax.algorithms.penalties import R1, R2, WGANGP, Scored, squared_gradient_norms
+from ganjax.algorithms.penalties import DRAGAN, R1, R2, WGANGP, Scored, WGANDiv, ZeroCentred, squared_gradient_norms
 from ganjax.algorithms.terms import Term
 
 BATCH, SHAPE = 5, (2, 3, 1)
-PENALTIES = {"r1": R1(1.0), "r2": R2(1.0), "two_sided": WGANGP(), "one_sided": WGANGP(sides="one")}
+PENALTIES = {
+    "r1": R1(1.0),
+    "r2": R2(1.0),
+    "two_sided": WGANGP(),
+    "one_sided": WGANGP(sides="one"),
+    "zero_centred": ZeroCentred(),
+    "wgan_div": WGANDiv(),
+    "dragan": DRAGAN(deviation=0.4, norm=0.7),
+}
 
 
 def normal(seed: int, *shape: int, scale: float = 1.0) -> np.ndarray:
@@ -46,11 +54,15 @@ def evaluate(penalty: Term, params=PARAMS, critic=critic, real=REAL, fake=FAKE, 
 
 def definition(name: str, params, share: np.ndarray) -> float:
     """The penalty of the quadratic critic in float64."""
-    images = {"r1": REAL, "r2": FAKE}.get(name, REAL + share * (FAKE - REAL))
+    noise = np.stack([np.float64(jax.random.normal(key, SHAPE)) for key in KEYS]) if name == "dragan" else 0
+    images = {"r1": REAL, "r2": FAKE, "dragan": REAL + 0.4 * noise}.get(name, REAL + share * (FAKE - REAL))
     norms = np.sqrt(np.sum((params["a"] + params["q"] * images) ** 2, axis=(1, 2, 3)))
     if name in ("r1", "r2"):
         return np.mean(norms**2) / 2
-    return np.mean((norms - 1) ** 2 * (norms > 1 if name == "one_sided" else 1))
+    if name in ("zero_centred", "wgan_div"):
+        return np.mean(norms ** (2 if name == "zero_centred" else 6))
+    target = 0.7 if name == "dragan" else 1
+    return np.mean((norms - target) ** 2 * (norms > 1 if name == "one_sided" else 1))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +83,7 @@ def test_value_and_second_order_gradient(name, share):
                 moved[index] += sign * step
                 ends.append(definition(name, {**PARAMS, part: moved}, share))
             slope = (ends[0] - ends[1]) / (2 * step)
-            np.testing.assert_allclose(gradients[part][index], slope, rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(gradients[part][index], slope, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", PENALTIES)
@@ -85,6 +97,9 @@ def test_a_linear_critic(name):
             "r2": (length**2 / 2, a),
             "two_sided": ((length - 1) ** 2, 2 * (length - 1) * a / length),
             "one_sided": (max(length - 1, 0) ** 2, 2 * max(length - 1, 0) * a / length),
+            "zero_centred": (length**2, 2 * a),
+            "wgan_div": (length**6, 6 * length**4 * a),
+            "dragan": ((length - 0.7) ** 2, 2 * (length - 0.7) * a / length),
         }[name]
         np.testing.assert_allclose(value, expected, rtol=1e-5)
         np.testing.assert_allclose(gradients["a"], slope, rtol=1e-5, atol=1e-6)
@@ -94,7 +109,7 @@ def test_a_linear_critic(name):
 def test_a_flat_critic_has_finite_gradients(name):
     flat = {"a": np.zeros((1, *SHAPE)), "q": np.zeros((1, *SHAPE))}
     value, gradients = evaluate(PENALTIES[name], flat)
-    np.testing.assert_allclose(value, 1.0 if name == "two_sided" else 0.0)
+    np.testing.assert_allclose(value, {"two_sided": 1.0, "dragan": 0.49}.get(name, 0.0), rtol=1e-6)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
 
 
@@ -134,12 +149,22 @@ def test_interpolation_belongs_to_the_pair():
     assert not np.isclose(other, value, rtol=1e-3)
 
 
+def test_a_real_stands_in_for_each_of_several_images():
+    """Of a generator that gives earlier images beside the last, as GAT's does, on the channels."""
+    params = {name: np.concatenate([leaf, 2 * leaf], axis=-1) for name, leaf in PARAMS.items()}
+    fake, reals = np.concatenate([FAKE, FAKE[::-1]], axis=-1), np.concatenate([REAL, REAL], axis=-1)
+    value, slopes = evaluate(ZeroCentred(), params, fake=fake)
+    expected, expected_slopes = evaluate(ZeroCentred(), params, real=reals, fake=fake)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), slopes, expected_slopes)
+
+
 def test_penalties_are_values():
     assert R1(0.5) == R1(0.5)
     assert hash(R1(0.5)) == hash(R1(0.5))
     assert R1(0.5) != R1(0.6)
     assert R1(0.5) != R2(0.5)
-    assert len({penalty.name for penalty in (R1(1.0), R2(1.0), WGANGP())}) == 3
+    assert len({penalty.name for penalty in PENALTIES.values()}) == 6  # of WGAN-GP there are two here
     for penalty in PENALTIES.values():
         assert isinstance(penalty, Term)
         assert dataclasses.replace(penalty, every=4).every == 4

@@ -17,7 +17,8 @@ from linear_gan import KEY
 from random_state import random_state
 
 from ganjax import GAN, PerceptualDistance, UserError, example_batch, gradients, load_config
-from ganjax.algorithms.perceptual import given_weights, perceptions_of, prepare
+from ganjax.algorithms.frozen import given_weights, prepare
+from ganjax.algorithms.perceptual import perceptions_of
 from ganjax.cli import main
 from ganjax.data import Digits
 from ganjax.evaluation import perception, vgg19
@@ -183,7 +184,7 @@ def test_a_classifier_is_named_by_its_dataset(monkeypatch: pytest.MonkeyPatch) -
         return made
 
     monkeypatch.setattr(perception, "cached_classifier", cached)
-    prepare(gan_of(PerceptualDistance(1.0, first, (("features", 1.0),))))
+    prepare(perceptions_of(gan_of(PerceptualDistance(1.0, first, (("features", 1.0),)))))
     assert second.load().name == "mine"
     assert isinstance(second.load().variables["scale"], np.ndarray)
     assert asked == [((8, 8, 1), {"seed": 3, "total_images": 256})]

@@ -418,7 +418,7 @@ def make_gan(kind: str = "srvgg", **options: Any) -> GAN:
 
 def state_of(gan: GAN) -> Any:
     state = random_state(gan)
-    vectors = jax.tree.map(lambda leaf: leaf / jnp.linalg.norm(leaf), state.discriminator.variables)
+    vectors = jax.tree.map(lambda leaf: jnp.asarray(leaf / np.linalg.norm(leaf)), state.discriminator.variables)
     return state.replace(discriminator=state.discriminator.replace(variables=vectors))
 
 
@@ -445,10 +445,9 @@ def test_real_esrgan_trains(kind):
 
 def test_microbatches_and_devices_make_the_same_step():
     """Spectral normalisation takes as many steps, however a batch is divided."""
-    gan = make_gan()
-    state, batch = state_of(gan), example_batch(gan, 8)
+    gan, in_two = make_gan(), make_gan(num_microbatches=2)
+    state, batch = state_of(gan), example_batch(gan, 16)
     expected, _ = STEP(gan, state, batch, KEY)
-    parts, _ = STEP(make_gan(num_microbatches=4), state, batch, KEY)
     mesh = jax.sharding.Mesh(jax.devices(), "batch")
     spread = jax.device_put(batch, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch")))
     whole = jax.device_put(state, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
@@ -456,13 +455,13 @@ def test_microbatches_and_devices_make_the_same_step():
     local = jax.sharding.PartitionSpec
     mapped = jax.jit(
         jax.shard_map(
-            lambda state, batch: train_step(gan, state, batch, KEY, axis_name="batch")[0],
+            lambda state, batch: train_step(in_two, state, batch, KEY, axis_name="batch")[0],
             mesh=mesh,
             in_specs=(local(), local("batch")),
             out_specs=local(),
         )
     )(whole, spread)
-    for found in (parts, devices, mapped):
+    for found in (devices, mapped):
         jax.tree.map(
             lambda one, other: np.testing.assert_allclose(one, other, rtol=0, atol=1e-5),
             (found.discriminator.variables, found.generator.opt_state, found.discriminator.opt_state),

@@ -171,8 +171,8 @@ from ganjax.cli import main
 import ganjax.verbs.sample
 generate = ganjax.verbs.sample.generate
 
-def then_full(*arguments):
-    images = generate(*arguments)
+def then_full(*arguments, **settings):
+    images = generate(*arguments, **settings)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (150, 150))
     return images
@@ -311,7 +311,7 @@ def test_without_names_classes_have_numbers(trained: Path, tmp_path: Path, capsy
         assert sample(trained, str(tmp_path / "x.npz"), "--label", "2") == 0
         assert "4 samples of label 2 at 8 images" in capsys.readouterr().out
         with np.load(tmp_path / "x.npz") as arrays:
-            assert set(arrays) == {"images", "labels"}
+            assert set(arrays) == {"images", "labels", "origin"}
         assert sample(trained, str(tmp_path / "x.npz"), "--label", "cat") == 2
         assert "--label is cat; expected a class from 0 to 2" in refusal(capsys)
     finally:

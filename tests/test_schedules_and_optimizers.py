@@ -128,3 +128,27 @@ def test_without_b1_no_first_moment_is_kept():
     second, expected_second = (jax.tree.leaves(found)[-1] for found in (state, expected_state))
     np.testing.assert_array_equal(second, expected_second)
     assert jax.tree.structure(state) == jax.tree.structure(jax.eval_shape(ours.init, params))
+
+
+def test_adamw_with_clipping_beside_a_statement():
+    """AdamW (arXiv 1711.05101) after scaling all gradients to a norm of 1, as PyTorch's clip_grad_norm_ does."""
+    rng = np.random.default_rng(3)
+    weights = {"a": rng.normal(size=(3, 2)), "b": rng.normal(size=4)}
+    optimizer = Adam(0.1, b1=0.5, b2=0.9, decoupled_decay=0.2, largest_norm=1.0)
+    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), weights)
+    state = optimizer.init(params)
+    first, second = ({name: np.zeros_like(leaf) for name, leaf in weights.items()} for _ in range(2))
+    for step, size in enumerate((5.0, 0.01)):  # one that is clipped, one that is not
+        slopes = {name: size * rng.normal(size=leaf.shape) for name, leaf in weights.items()}
+        given = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), slopes)
+        changes, state = optimizer.update(given, state, params, images_seen=jnp.zeros(()))
+        params = jax.tree.map(jnp.add, params, changes)
+        norm = np.sqrt(sum(np.sum(slope**2) for slope in slopes.values()))
+        assert (norm > 1) == (step == 0)
+        for name, slope in slopes.items():
+            slope = slope * min(1.0, 1.0 / (norm + 1e-6))
+            first[name] += 0.5 * (slope - first[name])
+            second[name] += 0.1 * (slope**2 - second[name])
+            unbiased = first[name] / (1 - 0.5 ** (step + 1)), second[name] / (1 - 0.9 ** (step + 1))
+            weights[name] = weights[name] - 0.1 * (unbiased[0] / (np.sqrt(unbiased[1]) + 1e-8) + 0.2 * weights[name])
+            np.testing.assert_allclose(params[name], weights[name], rtol=2e-5, atol=1e-6)

@@ -114,7 +114,7 @@ def test_noise_belongs_to_the_sample_and_the_layer() -> None:
     # A sample's random noise is its own, whatever else is in the batch: as stored maps it gives the same image.
     index = 2
     rows = {"convolution_3x4_1": 0, "convolution_6x8_0": 1, "convolution_6x8_1": 2}
-    maps = jax.tree.map(jnp.copy, variables["noise"])
+    maps = jax.tree.map(lambda leaf: leaf, variables["noise"])
     for name, row in rows.items():
         shape = maps["synthesis"][name]["map"].shape
         maps["synthesis"][name]["map"] = jax.random.normal(jax.random.fold_in(KEYS[index], row), shape)

@@ -140,7 +140,9 @@ def test_configs_are_listed_and_copied(
     monkeypatch.chdir(tmp_path)
     assert main(["configs"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == sorted(configs.shipped_configs())
+    names = [line.split()[0] for line in lines]
+    assert sorted(names) == sorted(configs.shipped_configs())
+    assert names == sorted(names, key=lambda name: ("/" in name, name))  # the gallery after all others
     assert any(line.startswith("quickstart") and "Handwritten digits at 16x16" in line for line in lines)
     assert main(["configs", "--copy", "quickstart", "mine.py"]) == 0
     assert "copied to mine.py" in capsys.readouterr().out

@@ -52,8 +52,8 @@ def test_distance_to_the_real_of_the_record(kind: Any) -> None:
     value = np.mean(np.abs(apart) if kind == "absolute" else apart**2)
     slope = 3.0 * (np.sign(apart) if kind == "absolute" else 2 * apart) / apart.size
     np.testing.assert_allclose(metrics["term/real_distance"], value, rtol=1e-5)
-    np.testing.assert_allclose(found["Dense_0"]["kernel"], latents.T @ slope, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(found["Dense_0"]["bias"], slope.sum(axis=0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found["Dense_0"]["kernel"], latents.T @ slope, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found["Dense_0"]["bias"], slope.sum(axis=0), rtol=1e-5, atol=1e-6)
 
 
 def test_path_length_of_a_linear_generator() -> None:
@@ -74,7 +74,7 @@ def test_path_length_of_a_linear_generator() -> None:
     slope = 2 * (lengths - mean) / len(lengths)
     slope = 2.0 * (slope - 0.25 * slope.sum() / len(lengths))
     expected = np.einsum("n,ni,nj->ij", slope / lengths, products, noise)
-    np.testing.assert_allclose(found["Dense_0"]["kernel"], expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found["Dense_0"]["kernel"], expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found["Dense_0"]["bias"], 0, atol=1e-6)
 
 
@@ -111,7 +111,7 @@ def test_feature_matching() -> None:
     np.testing.assert_allclose(metrics["term/feature_matching"], apart @ apart, rtol=1e-5)
     hidden = fakes @ layer["kernel"] + layer["bias"]
     slope = np.where(hidden >= 0, 1.0, 0.2) * (2.0 * 2 * apart / BATCH) @ layer["kernel"].T
-    np.testing.assert_allclose(found["Dense_0"]["kernel"], latents.T @ slope, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found["Dense_0"]["kernel"], latents.T @ slope, rtol=1e-5, atol=1e-6)
     none = make_gan(generator_terms=(FeatureMatching(layer=0),))
     with pytest.raises(UserError, match="layer is 0; the discriminator shows 0"):
         train_step(none, random_state(none), make_batch(none), KEY)
@@ -162,7 +162,8 @@ def test_what_is_carried_is_the_same_under_shard_map(alone: Any) -> None:
         specs = (whole, PartitionSpec("data"), whole)
         return jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=whole)(state, batch, key)
 
-    assert_same(run(step, gan, random_state(gan), 0, 5), alone)
+    start = jax.device_put(random_state(gan), replicated(mesh))  # as it comes back: else it compiles twice
+    assert_same(run(step, gan, start, 0, 5), alone)
 
 
 def test_what_is_carried_goes_through_a_checkpoint_bit_for_bit(alone: Any, tmp_path: Path) -> None:

@@ -65,6 +65,14 @@ def test_a_config_that_no_file_makes_is_kept_by_its_values(tmp_path: Path, capsy
     assert int(state.step) == 2
     with pytest.raises(UserError, match=r"belongs to another config \(run.seed 0 -> 1\)"):
         ganjax.train.train(changed(shorter, seed=1), workdir)
+    # A version before this one wrote nothing of what has come since: that is as it was, and what is given now is not.
+    description = json.loads((workdir / "config.json").read_text())
+    new = ("run.unreadable", "gan.num_microbatches")
+    written = {name: value for name, value in description.items() if name not in new}
+    (workdir / "config.json").write_text(json.dumps(written))
+    divided = dataclasses.replace(shorter, gan=dataclasses.replace(config.gan, num_microbatches=2))
+    with pytest.raises(UserError, match=r"belongs to another config \(gan.num_microbatches None -> 2\)"):
+        ganjax.train.train(divided, workdir)
     finished = ganjax.train.train(shorter, workdir)
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(finished), jax.device_get(state))
     # A file that makes the same config takes the folder over.

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from etils import epath
 from PIL import Image
 
 from ganjax import GAN, Adam, Condition, Config, Run, init, losses, sample
@@ -22,6 +23,8 @@ from ganjax.cli import main
 from ganjax.data import Digits
 from ganjax.models import mlp, network
 from ganjax.models.translation import UNet
+from ganjax.using.verifying import read_marks
+from ganjax.using.watermark import Watermark
 
 
 class Enlarger(network.Generator):
@@ -182,7 +185,10 @@ def test_each_picture_of_a_folder_becomes_one_of_its_name(translate, capsys, cap
     Path("in/readme.txt").write_text("of pictures")
     assert translate("x2", "--inputs", "in", "--out", "out", "--scale", "2") == 0
     assert capsys.readouterr().out == "made of 6 inputs by the generator at 0 images: out\n"
-    assert lines(caplog) == ["in: 1 file(s) are no pictures and are left out, first readme.txt"]
+    assert lines(caplog) == [
+        "in: 1 file(s) are no pictures and are left out, first readme.txt",
+        "1 are of kinds that have no place for what made them (BMP, TGA, PPM): first below/deep/c.bmp",
+    ]
     assert {str(path.relative_to("out")) for path in Path("out").rglob("*.*")} == {*pixels, "f.JPG"}
     for name, image in pixels.items():
         made, expected = opened(f"out/{name}"), made_bytes("x2", image)
@@ -373,6 +379,8 @@ def test_labels_attributes_and_latents(translate, capsys) -> None:
     for seed, name in ((0, "d.png"), (0, "e.png"), (1, "f.png")):
         assert translate("latents", "--inputs", "a.png", "--out", name, "--seed", str(seed)) == 0
     assert Path("d.png").read_bytes() == Path("e.png").read_bytes() != Path("f.png").read_bytes()
+    said = read_marks(epath.Path("f.png"), Watermark()).origin
+    assert (said["seed"], said["number"], said["settings"]) == ("1", "0", "made of given pictures by generator")
     capsys.readouterr()
     assert translate("classes", "--inputs", "a.png", "--out", "g.png") == 2
     assert "--label is not given; expected one of the 3 classes of this model" in refusal(capsys)

@@ -54,7 +54,10 @@ def given(network: Any, size: tuple[int, int] | None = None, batch: int = BATCH)
 
 def variables_of(network: Any) -> Any:
     shapes = jax.eval_shape(lambda key: network.init(key, *given(network), train=False), jax.random.key(0))
-    others = {name: jax.tree.map(lambda leaf: jnp.ones(leaf.shape), tree) for name, tree in shapes.items()}
+    others = {
+        name: jax.tree.map(lambda leaf: jnp.asarray(np.ones(leaf.shape, np.float32)), tree)
+        for name, tree in shapes.items()
+    }
     return {**others, "params": random_params(shapes["params"], np.random.default_rng(0))}
 
 

@@ -83,7 +83,7 @@ def leaves_of(gan: Any, names: dict[str, str], trees: dict[str, Any]) -> Any:
 
 def with_weights(gan: Any, names: dict[str, str]) -> Any:
     """The first state, with the weights that the authors' networks had."""
-    state = init(gan, jax.random.key(0))
+    state = jax.jit(init, static_argnums=0)(gan, jax.random.key(0))
     trees = {name: jax.tree.map(np.asarray, state.players[name].params) for name in names}
     for called, network, module, leaf, value in leaves_of(gan, names, trees):
         name = next(name for name in names if called.startswith(f"{names[name]}."))

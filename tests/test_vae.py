@@ -233,7 +233,7 @@ def test_shard_map(solo: Any) -> None:
 
 def test_scan(solo: Any) -> None:
     model, start, batches, _, expected = solo
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)
+    stacked = jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *batches)
     state, metrics = jax.jit(
         lambda state: jax.lax.scan(lambda s, batch: train_step(model, s, batch, KEY), state, stacked)
     )(start)

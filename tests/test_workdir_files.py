@@ -197,7 +197,7 @@ def test_flags_may_move_the_images_of_a_run(flags: list[str], tmp_path: Path) ->
     moved = load_workdir(workdir, [flag.format(new=tmp_path / "new") for flag in flags])
     assert str(moved.data.path) == str(tmp_path / "new")  # type: ignore[attr-defined]
     assert json.loads((tmp_path / "run" / "overrides.json").read_text()) == stored
-    assert places(moved) == {"data.path"}
+    assert places(moved) == {"data.path", "run.prepared"}
 
 
 @pytest.mark.parametrize(

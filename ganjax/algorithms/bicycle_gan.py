@@ -25,6 +25,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from ganjax.algorithms import losses
 from ganjax.algorithms.draws import Batch, Draw, draw_updates
 from ganjax.algorithms.gradients import mean_gradients
+from ganjax.algorithms.loss import check_plain
 from ganjax.algorithms.model import (
     NetworksState,
     Optimizer,
@@ -83,6 +84,7 @@ class BicycleGAN:
     ema_ramp_up: Number | None = None
 
     def __post_init__(self) -> None:
+        check_plain(self.loss, "BicycleGAN")
         if self.generator.input_shape is None:
             raise UserError("BicycleGAN's generator starts from an image: give it an input_shape")
         if self.generator.latent_size < 1:

@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from ganjax.algorithms import losses
 from ganjax.algorithms.draws import Batch, Draw, Images, draw_updates
 from ganjax.algorithms.gradients import mean_gradients
+from ganjax.algorithms.loss import check_plain
 from ganjax.algorithms.model import (
     NetworksState,
     Optimizer,
@@ -90,6 +91,7 @@ class CUT:
     ema_ramp_up: Number | None = None
 
     def __post_init__(self) -> None:
+        check_plain(self.loss, "CUT")
         shape = self.generator.image_shape
         for name, attribute in (("generator", "input_shape"), ("discriminator", "image_shape")):
             found = getattr(getattr(self, name), attribute)

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from ganjax.algorithms import losses
 from ganjax.algorithms.draws import Batch, Draw, Images, draw_updates
 from ganjax.algorithms.gradients import in_parts, mean_gradients
+from ganjax.algorithms.loss import check_plain
 from ganjax.algorithms.model import (
     NetworksState,
     Optimizer,
@@ -90,6 +91,7 @@ class CycleGAN:
     ema_ramp_up: Number | None = None
 
     def __post_init__(self) -> None:
+        check_plain(self.loss, "CycleGAN")
         for name in _PREFIXES:
             _check_network(name, getattr(self, name), translates=name in _GENERATORS)
         images, inputs = self.generator.image_shape, self.backward_generator.image_shape

@@ -11,17 +11,22 @@ from jaxtyping import Array, Float, Key
 
 from ganjax.models.condition import Condition
 
-__all__ = ["Batch", "Draw", "Noise", "Shown", "as_float", "draw_updates", "interleaved"]
+__all__ = ["Batch", "Draw", "Noise", "Shown", "as_float", "as_many", "draw_updates", "interleaved"]
 
 Images = Float[Array, "batch height width channels"]
 Batch = dict[str, Array]
 """Leaves of ``rows`` rows, a row a record, of which all but ``images`` are there where a model takes them.
 
 ``images``: uint8, or float32 in [-1, 1], [rows, height, width, channels]; ``labels``: int32 [rows]; ``attributes``:
-float32 [rows, num_attributes]; ``inputs``: images to start from, like ``images``. ``latents``, float32 [., latent_size]
+float32 [rows, num_attributes]; ``inputs``: images to start from, like ``images``. ``deviations``, like ``images``, says
+that these are means, floats of 16 or 32 bits, and each sample's real is drawn about its own, from its own key.
+``latents``, float32 [., latent_size]
 and there only to be given in place of drawn ones, has a row for each sample that is generated in an iteration: row
 ``i * num_draws + j`` is that of sample ``i`` of draw ``j``.
 """
+
+
+_POSTERIOR = 0x1A7E  # tells the key of a real that is drawn about its mean from those of ``Noise``
 
 
 class Noise(NamedTuple):
@@ -69,13 +74,27 @@ class Draw(NamedTuple):
         return Shown(fakes, self.condition, self.noise.fake_augmentation, self.noise.fake_discriminator)
 
 
-def interleaved(one: Shown, other: Shown) -> Shown:
+def as_many(
+    reals: Images, fakes: Float[Array, "batch height width all_channels"]
+) -> Float[Array, "batch height width all_channels"]:
+    """Reals as often beside each other on the channels as a generator gives its images: one stands for all of these."""
+    return jnp.tile(reals, (1, 1, 1, fakes.shape[-1] // reals.shape[-1]))
+
+
+def interleaved(reals: Shown, fakes: Shown) -> Shown:
     """Both as one batch, in turn: so every device of a mesh keeps the rows that it has."""
+    one, other = reals._replace(images=as_many(reals.images, fakes.images)), fakes
     return jax.tree.map(lambda a, b: jnp.stack([a, b], axis=1).reshape(-1, *a.shape[1:]), one, other)
 
 
 def draw_updates(
-    batch: Batch, key: Key[Array, ""], *, num_updates: int, num_batches: int, axis_name: str | None
+    batch: Batch,
+    key: Key[Array, ""],
+    *,
+    num_updates: int,
+    num_batches: int,
+    axis_name: str | None,
+    shared: bool = False,
 ) -> list[Draw]:
     """One draw for each of the discriminator's updates, and one, last, for the generator's.
 
@@ -85,8 +104,9 @@ def draw_updates(
         num_updates: of the discriminator, which take a batch each; the generator's takes the last batch.
         num_batches: ``num_updates``, or one more.
         axis_name: the mapped axis over which the batch is split.
+        shared: whether the generator's has the latents, and starts from the inputs, of the discriminator's last.
     """
-    num_draws = num_updates + 1
+    num_draws = num_updates + (not shared)
     dealt = {
         name: leaf.reshape(-1, num_draws if name == "latents" else num_batches, *leaf.shape[1:])
         for name, leaf in batch.items()
@@ -99,18 +119,36 @@ def draw_updates(
     # the noise, and the fakes that are made of it, as the reals are. Else each device would generate the whole batch.
     index = index + (images[:, 0, 0, 0, 0].astype(jnp.int32) > 255).astype(jnp.int32)
 
+    def keys_of(update: int) -> Key[Array, " batch"]:
+        update_key = jax.random.fold_in(key, update)
+        return jax.vmap(lambda i: jax.random.fold_in(update_key, i))(index)
+
+    def noise_of(update: int) -> Noise:
+        keys = jax.vmap(lambda own: jax.random.split(own, len(Noise._fields)))(keys_of(update))
+        return Noise(*(keys[:, i] for i in range(len(Noise._fields))))
+
+    def reals_of(rows: Batch, update: int) -> Images:
+        images = as_float(rows["images"])
+        if "deviations" not in rows:
+            return images
+        keys = jax.vmap(jax.random.fold_in, (0, None))(keys_of(update), _POSTERIOR)
+        noise = jax.vmap(lambda own: jax.random.normal(own, images.shape[1:]))(keys)
+        return images + as_float(rows["deviations"]) * noise
+
     def draw(update: int, batch_index: int) -> Draw:
         rows = {name: leaf[:, update if name == "latents" else batch_index] for name, leaf in dealt.items()}
-        update_key = jax.random.fold_in(key, update)
-        keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(update_key, i), len(Noise._fields)))(index)
-        noise = Noise(*(keys[:, i] for i in range(len(Noise._fields))))
         inputs = None if "inputs" not in rows else as_float(rows["inputs"])
         condition = Condition(rows.get("labels"), rows.get("attributes"), inputs)
-        return Draw(as_float(rows["images"]), condition, noise, rows.get("latents"))
+        return Draw(reals_of(rows, update), condition, noise_of(update), rows.get("latents"))
 
-    return [*(draw(update, update) for update in range(num_updates)), draw(num_updates, num_batches - 1)]
+    draws = [draw(update, update) for update in range(num_updates)]
+    if not shared:
+        return [*draws, draw(num_updates, num_batches - 1)]
+    last, new = draws[-1], noise_of(num_updates)
+    return [*draws, last._replace(noise=new._replace(latents=last.noise.latents, inputs=last.noise.inputs))]
 
 
 def as_float(images: Array) -> Images:
-    """uint8 images in [-1, 1]; others as they are."""
-    return images.astype(jnp.float32) / 127.5 - 1 if images.dtype == jnp.uint8 else images
+    """uint8 images in [-1, 1]; the numbers of others as they are; float32."""
+    images, scaled = images.astype(jnp.float32), images.dtype == jnp.uint8
+    return images / 127.5 - 1 if scaled else images

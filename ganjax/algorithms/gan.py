@@ -4,7 +4,7 @@
     state = init(gan, jax.random.key(0))
     state, metrics = jax.jit(train_step, static_argnums=0)(gan, state, batch, key)
 
-``gan_step.py`` beside this is its iteration, with the losses of the two players.
+``gan_step.py`` beside this is its iteration, with the losses of the two players; ``gan_networks.py`` asks both.
 """
 
 import dataclasses
@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from ganjax.algorithms import losses
 from ganjax.algorithms.draws import Images
+from ganjax.algorithms.frozen import Decoder
 from ganjax.algorithms.model import (
     Optimizer,
     Player,
@@ -31,13 +32,18 @@ from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 from ganjax.ground.schedules import Number, Schedule, check_schedule
 from ganjax.models.condition import condition_sizes
+from ganjax.models.network import check_num_images
 from ganjax.platform.forms import current_forms
 
 __all__ = ["GAN", "Augmentation", "InputFunction", "TrainState", "View"]
 
 Side = Literal["real", "fake"]
 Augmentation = Callable[[Images, Key[Array, " batch"], Float[Array, ""]], Images]
-"""``(images, keys, strength) -> images``, differentiable twice; each sample draws from its own key."""
+"""``(images, keys, strength) -> images``, differentiable twice; each sample draws from its own key.
+
+One whose transforms depend on what an image shows, such as its mean, says so by an attribute ``looks`` that is True,
+and takes ``reference=`` beside: the images that it is to look at in place of those that it changes.
+"""
 InputFunction = Callable[[Images, Key[Array, " batch"]], Images]
 """``(images, keys) -> inputs``: makes of each real what its generator starts from, with a draw from its own key."""
 
@@ -46,6 +52,9 @@ View = Callable[[Images, Float[Array, ""]], Images]
 
 AUGMENTATION = "augmentation"
 """The name under which an adaptive strength carries its state."""
+
+LOSS = "loss"
+"""The name under which a loss carries its arrays."""
 
 AVERAGED = "averaged_variables"
 """The name under which the averages of the generator's other collections are carried."""
@@ -61,8 +70,9 @@ class TrainState:
         generator: the generator.
         discriminator: the discriminator.
         ema_params: the generator's averaged weights.
-        carried: what terms carry from step to step by their names, an adaptive strength by ``augmentation``, and the
-            averages of the generator's other collections, of a GAN that takes them, by ``averaged_variables``.
+        carried: what terms carry from step to step by their names, a loss by ``loss``, an adaptive strength by
+            ``augmentation``, and the averages of the generator's other collections, of a GAN that takes them, by
+            ``averaged_variables``.
     """
 
     step: Int[Array, ""]
@@ -105,6 +115,8 @@ class GAN:
         discriminator_updates: how many in an iteration, each on a fresh batch of reals.
         updates: ``alternating``: the generator meets the updated discriminator; ``simultaneous``: the one that the
             iteration began with.
+        shared_draws: whether the generator's update is on the reals, conditions and latents of the discriminator's last
+            one (GAT), and not on some of its own. What the networks, augmentation and terms draw is new in any case.
         judged: ``apart``: reals and then fakes pass the discriminator; ``together``: as one batch, whose statistics and
             whose step of spectral normalisation they share (BigGAN).
         lazy: what a term at an interval above 1 is added to. ``joint``: the loss of the player's update; ``separate``:
@@ -118,6 +130,8 @@ class GAN:
         ema_ramp_up: bounds the half-life by this share of the images seen (StyleGAN2-ADA: 0.05); None: no bound.
         average_variables: whether the generator's other collections are averaged, too, as BigGAN's are; else the live
             ones go with the averaged weights.
+        decoder: makes pictures of what both networks take for images, of a GAN of an autoencoder's latents
+            (``DecoderOf``); None: they are pictures.
     """
 
     generator: nn.Module
@@ -142,12 +156,16 @@ class GAN:
     ema_half_life: Schedule = 10_000.0
     ema_ramp_up: Number | None = None
     average_variables: bool = False
+    decoder: Decoder | None = None
+    shared_draws: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("image_shape", "num_classes"):
+        told = ("num_classes",) if not getattr(self.discriminator, "heads", ()) else ()
+        for name in ("image_shape", *told):
             ours, theirs = getattr(self.generator, name), getattr(self.discriminator, name)
             if ours != theirs:
                 raise UserError(f"{name}: the generator has {ours} and the discriminator {theirs}; make them equal")
+        check_num_images(self.generator, self.discriminator, "discriminator")
         if not isinstance(self.generator.image_shape, tuple):
             raise UserError(f"image_shape is {self.generator.image_shape!r}; expected a tuple, because a GAN is hashed")
         if getattr(self.discriminator, "scales", None):
@@ -170,11 +188,20 @@ class GAN:
         check_names(self.penalties)
         check_names(self.generator_terms)
         self._check_conditions()
+        if self.loss.energies and not getattr(self.discriminator, "energies", False):
+            raise UserError(
+                "the loss is of energies, which are never below 0, and this discriminator's logits may have any sign; "
+                "give one of ganjax.models.energy, or another loss"
+            )
+        for term in (*self.penalties, *self.generator_terms):
+            if check := getattr(term, "check", None):
+                check(self.generator, self.discriminator)
 
     def _check_conditions(self) -> None:
-        _, *ours = condition_sizes(self.generator)
-        _, *theirs = condition_sizes(self.discriminator)
-        for name, our, their in zip(("num_attributes", "input_shape"), ours, theirs, strict=True):
+        num_classes, *ours = condition_sizes(self.generator)
+        their_classes, *theirs = condition_sizes(self.discriminator)
+        names = ("num_classes", "num_attributes", "input_shape")
+        for name, our, their in zip(names, (num_classes, *ours), (their_classes, *theirs), strict=True):
             if their not in (our, 0, None):
                 raise UserError(f"{name}: the generator has {our} and the discriminator {their}; make them equal")
         if self.inputs is None:
@@ -191,12 +218,20 @@ class GAN:
         """Whether the logits' gradients at the reals, or at the fakes, come with the logits (``homogeneous.py``)."""
         penalized = any(getattr(it, "gradients_at", None) == side and it.every == 1 for it in self.penalties)
         wanted = current_forms().penalties == "homogeneous" and self.judged == "apart"
-        return wanted and penalized and getattr(self.discriminator, "homogeneous", False)
+        homogeneous = getattr(self.discriminator, "homogeneous", False)
+        judges = any(head.judges for head in getattr(self.discriminator, "heads", ()))
+        return wanted and penalized and homogeneous and not judges
+
+    @property
+    def label_classes(self) -> int:
+        """Of how many classes each record must have a label, for the networks or for a term; 0: none needed."""
+        wanted = [getattr(term, "label_classes", None) for term in (*self.penalties, *self.generator_terms)]
+        return self.generator.num_classes or max((ask(self.discriminator) for ask in wanted if ask), default=0)
 
     @property
     def num_batches(self) -> int:
         """How many batches of reals an iteration consumes, interleaved on the first axis of its ``batch``."""
-        return self.discriminator_updates + self.loss.generator_uses_reals
+        return self.discriminator_updates + (self.loss.generator_uses_reals and not self.shared_draws)
 
 
 @init.register(GAN)
@@ -219,6 +254,8 @@ def init_gan(
         params=discriminator,
     )
     carried = init_carried((*gan.penalties, *gan.generator_terms))
+    if gan.loss.init is not None:
+        carried[LOSS] = gan.loss.init()
     if isinstance(gan.augmentation_strength, AdaptiveStrength):
         carried[AUGMENTATION] = gan.augmentation_strength.init()
     if gan.average_variables:

@@ -6,59 +6,33 @@ A new one is one more class here; ``terms.py`` says what a term is. It is called
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Array, Float
 
-from ganjax.algorithms.terms import check_term, global_mean
+from ganjax.algorithms.given import Generated, Images, Judged, wide
+from ganjax.algorithms.terms import check_latents, check_term, global_mean
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 from ganjax.ground.schedules import Schedule
 
-__all__ = ["FeatureMatching", "Generated", "Judged", "PathLength", "RealDistance", "distance_between"]
+__all__ = [
+    "FeatureMatching",
+    "Generated",
+    "Judged",
+    "PathLength",
+    "RealDistance",
+    "Repelling",
+    "distance_between",
+]
 
-Images = Float[Array, "batch height width channels"]
 Kind = Literal["absolute", "squared"]
-
-
-class Judged(NamedTuple):
-    """What the discriminator says of images.
-
-    Attributes:
-        logits: one an image or one a patch of each.
-        features: what its layers showed (see ``network.Discriminator.show``), from the first on; () if nothing.
-    """
-
-    logits: Float[Array, "batch *patches"]
-    features: tuple[Array, ...]
-
-
-class Generated(NamedTuple):
-    """What the generator made in an update, and what it can be compared with.
-
-    Attributes:
-        images: what it made, before any augmentation.
-        reals: of the same records: of the same condition, and what ``inputs`` were made of.
-        start: from which it was made: the latents, or of a ``StyledGenerator`` the styles.
-        generate: ``(start, rows)``: the images of another start for some of the samples, all else being the same.
-        fake: what the discriminator says of the images, after augmentation.
-        real: asks it of the reals.
-        keys: one a sample, for what a term draws.
-        axis_name: the mapped axis over which the batch is split; see ``global_mean``.
-        parameters: the generator's.
-    """
-
-    images: Images
-    reals: Images
-    start: Float[Array, "batch *layers size"]
-    generate: Callable[[Float[Array, "some *layers size"], slice], Images]
-    fake: Judged
-    real: Callable[[], Judged]
-    keys: Key[Array, " batch"]
-    axis_name: str | None
-    parameters: PyTree | None = None
+_NO_CODE = (
+    "Repelling is of the codes of an autoencoding discriminator, and this one has none; give one of "
+    "ganjax.models.energy, or Repelling a layer, such as layer=-1"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +60,7 @@ class RealDistance:
 
     def __call__(self, generated: Generated) -> Float[Array, ""]:
         reals = generated.reals if self.target is None else self.target(generated.reals)
-        return distance_between(generated.images, reals, self.kind)
+        return distance_between(generated.last, reals, self.kind)
 
 
 def distance_between(
@@ -125,6 +99,10 @@ class PathLength:
         check_number("PathLength's decay", self.decay, above=0, at_most=1, example=0.01)
         check_number("PathLength's share", self.share, at_least=1, example=2)
 
+    def check(self, generator: Any, discriminator: Any) -> None:
+        """Raises ``UserError`` unless there are latents."""
+        check_latents(self, generator)
+
     def init(self) -> Float[Array, ""]:
         """The running mean before the first step."""
         return jnp.zeros((), jnp.float32)
@@ -140,6 +118,19 @@ class PathLength:
         lengths = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
         after = mean + self.decay * (global_mean(lengths, generated.axis_name) - mean)
         return jnp.mean(jnp.square(lengths - after)), jax.lax.stop_gradient(after)
+
+
+def _layer(judged: Judged, term: Any) -> Array:
+    """What the layer shows that a term names.
+
+    Raises:
+        UserError: there is none of this number.
+    """
+    found = len(judged.features)
+    if not -found <= term.layer < found:
+        name = type(term).__name__
+        raise UserError(f"{name}'s layer is {term.layer}; the discriminator shows {found}: see its family")
+    return wide(judged.features[term.layer])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,9 +154,46 @@ class FeatureMatching:
         check_term(self)
 
     def __call__(self, generated: Generated) -> Float[Array, ""]:
-        found = len(generated.fake.features)
-        if not -found <= self.layer < found:
-            raise UserError(f"FeatureMatching's layer is {self.layer}; the discriminator shows {found}: see its family")
-        real, fake = (judged.features[self.layer] for judged in (generated.real(), generated.fake))
+        real, fake = (_layer(judged, self) for judged in (generated.real(), generated.fake))
         difference = global_mean(real, generated.axis_name) - global_mean(fake, generated.axis_name)
         return jnp.sum(jnp.square(difference))
+
+
+@dataclasses.dataclass(frozen=True)
+class Repelling:
+    """Mean squared cosine between the codes of any two fakes: the pulling-away term (EBGAN, arXiv 1609.03126, Eq. 4).
+
+    The code is that of an autoencoding discriminator (``ganjax.models.energy``), or what a layer of another shows. All
+    pairs of the batch count, over all devices; with microbatches, those of each of them.
+
+    Attributes:
+        weight: 0.1 in the paper.
+        layer: whose features stand for the code, as for ``FeatureMatching``; None: the code itself.
+        every: interval, in iterations.
+    """
+
+    weight: Schedule = 0.1
+    layer: int | None = None
+    every: int = 1
+    name: ClassVar[str] = "repelling"
+
+    def __post_init__(self) -> None:
+        check_term(self)
+
+    def check(self, generator: Any, discriminator: Any) -> None:
+        """Raises ``UserError`` where a code is meant, and a discriminator says that it has none."""
+        if self.layer is None and not getattr(discriminator, "energies", True):
+            raise UserError(_NO_CODE)
+
+    def __call__(self, generated: Generated) -> Float[Array, ""]:
+        code = generated.fake.scores.get("code") if self.layer is None else _layer(generated.fake, self)
+        if code is None:
+            raise UserError(_NO_CODE)
+        code = wide(code).reshape(len(code), -1)
+        if generated.axis_name:
+            code = jax.lax.all_gather(code, generated.axis_name, tiled=True)
+        lengths = jnp.sum(jnp.square(code), axis=1, keepdims=True)
+        unit = code * jax.lax.rsqrt(jnp.where(lengths > 0, lengths, 1.0))
+        number = len(unit)
+        cosines = jnp.matmul(unit, unit.T, precision="highest") * (1 - jnp.eye(number))
+        return jnp.sum(jnp.square(cosines)) / max(1, number * (number - 1))

@@ -9,13 +9,15 @@ from typing import Any, ClassVar, NamedTuple, Protocol, no_type_check, runtime_c
 
 import flax.linen as nn
 import flax.struct
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from ganjax.algorithms.draws import Batch
-from ganjax.algorithms.optimizers import Adam, Frozen
+from ganjax.algorithms.given import Judged
+from ganjax.algorithms.optimizers import Adam, Clipped, Frozen
 from ganjax.ground.errors import UserError
 from ganjax.ground.schedules import Number, Schedule, value_at
 from ganjax.models.condition import Condition, as_argument, condition_sizes, example_condition
@@ -34,10 +36,11 @@ __all__ = [
     "descend",
     "forward",
     "global_batch_size",
+    "label_classes",
     "new_player",
 ]
 
-Optimizer = Adam | Frozen | optax.GradientTransformation
+Optimizer = Adam | Clipped | Frozen | optax.GradientTransformation
 """What updates a network: ``Adam``, whose numbers may be schedules of images seen, or any optax optimizer."""
 
 
@@ -167,6 +170,11 @@ def _checked_params(given: PyTree, initial: PyTree, name: str) -> PyTree:
     return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), given)  # the step donates its state
 
 
+def label_classes(model: Model) -> int:
+    """Of how many classes each record must have a label, for the generator or for what looks at it; 0: none needed."""
+    return model.generator.num_classes or getattr(model, "label_classes", 0)
+
+
 def checked_batch(model: Model, batch: Batch, *, num_draws: int = 1) -> Batch:
     """What the model uses of a batch.
 
@@ -178,8 +186,8 @@ def checked_batch(model: Model, batch: Batch, *, num_draws: int = 1) -> Batch:
     Raises:
         UserError: its rows cannot be dealt, or what it holds is not what the model takes.
     """
-    generator = model.generator
-    num_classes, num_attributes, input_shape = condition_sizes(generator)
+    generator, num_classes = model.generator, label_classes(model)
+    _, num_attributes, input_shape = condition_sizes(generator)
     rows, *found_shape = batch["images"].shape
     batch_size, remainder = divmod(rows, model.num_batches)
     if remainder or batch_size % model.num_microbatches:
@@ -189,15 +197,25 @@ def checked_batch(model: Model, batch: Batch, *, num_draws: int = 1) -> Batch:
         )
     if tuple(found_shape) != generator.image_shape:
         raise UserError(f"images of shape {tuple(found_shape)}; the models expect {generator.image_shape}")
+    about_means = "deviations" in batch
     for name in ("images", "inputs"):
-        if name in batch and batch[name].dtype not in (jnp.uint8, jnp.float32):
-            raise UserError(f"{name} are {batch[name].dtype}; expected uint8, or float32 in [-1, 1]")
+        drawn = about_means and name == "images"
+        allowed = (jnp.float16, jnp.bfloat16, jnp.float32) if drawn else (jnp.uint8, jnp.float32)
+        if name in batch and batch[name].dtype not in allowed:
+            wanted = "floats, for they are means" if drawn else "uint8, or float32 in [-1, 1]"
+            raise UserError(f"{name} are {batch[name].dtype}; expected {wanted}")
+    if about_means and batch["deviations"].shape != batch["images"].shape:
+        raise UserError(
+            f"deviations of shape {batch['deviations'].shape}; expected one for each number of images: "
+            f"{batch['images'].shape}"
+        )
     made = getattr(model, "inputs", None) is not None
     if made and "inputs" in batch:
         raise UserError("the batch has 'inputs', and the model makes them of the images; take one of the two away")
     expected = {}
     if num_classes:
-        expected["labels"] = ((rows,), "a conditional model", "int32")
+        whose = "a conditional model" if generator.num_classes else "a model that tells classes"
+        expected["labels"] = ((rows,), whose, "int32")
     if num_attributes:
         expected["attributes"] = ((rows, num_attributes), "a model of attributes", "float32")
     if input_shape and not made:
@@ -211,7 +229,7 @@ def checked_batch(model: Model, batch: Batch, *, num_draws: int = 1) -> Batch:
         shape = (batch_size * num_draws, generator.latent_size)
         if batch["latents"].shape != shape:
             raise UserError(f"latents of shape {batch['latents'].shape}; expected a row for each sample drawn: {shape}")
-    taken = {"images", *expected, "latents"}
+    taken = {"images", "deviations", *expected, "latents"}
     return {name: leaf for name, leaf in batch.items() if name in taken}
 
 
@@ -222,13 +240,18 @@ class Passed(NamedTuple):
         outputs: images, logits, a posterior.
         variables: its other collections, afterwards.
         features: what its layers showed.
-        scores: what a discriminator says the images are of; None if nothing.
+        scores: what a discriminator's heads told, by their names.
     """
 
     outputs: Any
     variables: PyTree
     features: tuple[Array, ...]
-    scores: Array | None
+    scores: dict[str, Array]
+
+    @property
+    def judged(self) -> Judged:
+        """Of a discriminator, what terms are given."""
+        return Judged(self.outputs, self.features, self.scores)
 
 
 def forward(
@@ -268,9 +291,11 @@ def forward(
         {"params": params, **variables}, inputs, given, **arguments, mutable=[*mutable, FEATURES, SCORES]
     )
     changed = dict(changed)
-    features, scores = (tuple(jax.tree.leaves(changed.pop(name, ()))) for name in (FEATURES, SCORES))
+    features = tuple(jax.tree.leaves(changed.pop(FEATURES, ())))
+    told: Any = flax.traverse_util.flatten_dict(dict(changed.pop(SCORES, {})))
+    scores: dict[str, Array] = {path[-1]: scores for path, (scores, *_) in told.items()}
     after = {**variables, **changed} if moves else variables
-    return Passed(outputs, after, features, scores[0] if scores else None)
+    return Passed(outputs, after, features, scores)
 
 
 def descend(
@@ -282,6 +307,8 @@ def descend(
     with jax.named_scope("optimizer"):
         updates, opt_state = optimizer.update(gradients, player.opt_state, player.params, images_seen=images_seen)
         params = optax.apply_updates(player.params, updates)
+        if isinstance(optimizer, Clipped | Frozen):
+            params = optimizer.project(params, before=player.params)
     return Player(params=params, variables=variables, opt_state=opt_state)
 
 

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from ganjax.algorithms import losses
 from ganjax.algorithms.draws import Batch, Draw, Images, draw_updates
 from ganjax.algorithms.gradients import mean_gradients
+from ganjax.algorithms.loss import check_plain
 from ganjax.algorithms.model import (
     NetworksState,
     Optimizer,
@@ -83,6 +84,7 @@ class MUNIT:
     ema_ramp_up: Number | None = None
 
     def __post_init__(self) -> None:
+        check_plain(self.loss, "MUNIT")
         shapes = {"discriminator": self.generator.image_shape, "input_discriminator": self.generator.input_shape}
         for name, expected in shapes.items():
             found = getattr(self, name).image_shape

@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ganjax.algorithms.generator_terms import Generated
-from ganjax.algorithms.penalties import Scored
+from ganjax.algorithms.given import Generated, Scored
 from ganjax.algorithms.terms import check_term
 from ganjax.ground.schedules import Schedule
 

@@ -2,51 +2,37 @@
 
     GAN(..., generator_terms=(RealDistance(0.005), PerceptualDistance(1.0, Vgg19())))
 
-``ganjax.evaluation.vgg19`` and ``ganjax.evaluation.perception`` have such networks. Their weights are constants: a
-model that holds one is hashed and compared by what it says of itself, is loaded without its weights, and keeps none in
-its state. ``prepare`` finds them before a run begins. A program gets them as arguments where its caller gives them
-(``given_weights``), as the compiled launches of training do, and else has them within it.
+``ganjax.evaluation.vgg19`` and ``ganjax.evaluation.perception`` have such networks; ``frozen.py`` says how a program
+comes by their weights.
 """
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from ganjax.algorithms.frozen import Frozen, frozen_networks, frozen_weights
 from ganjax.algorithms.generator_terms import Generated, Images, Kind, distance_between
 from ganjax.algorithms.terms import check_term
 from ganjax.ground.checks import Number, check_number
 from ganjax.ground.errors import UserError
 from ganjax.ground.schedules import Schedule
-from ganjax.platform.distributed import any_problem
 
-__all__ = ["REAL_ESRGAN_LAYERS", "Perception", "PerceptualDistance", "given_weights", "perceptions_of", "prepare"]
+__all__ = ["REAL_ESRGAN_LAYERS", "Perception", "PerceptualDistance", "perceptions_of"]
 
 
 @runtime_checkable
-class Perception(Protocol):
-    """A network that is not trained, by what it is: a frozen dataclass, without its weights.
+class Perception(Frozen, Protocol):
+    """A network whose layers are looked at.
 
     Attributes:
         layers: the names of what it can show of images.
     """
 
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
     @property
     def layers(self) -> tuple[str, ...]: ...
-
-    def load(self) -> PyTree:
-        """The weights, as arrays of the host; found once, and kept.
-
-        Raises:
-            UserError: they are not there, or not what they should be.
-        """
-        ...
 
     def maps(self, weights: PyTree, images: Images, layers: tuple[str, ...]) -> dict[str, Array]:
         """What some layers say of images in [-1, 1], grey or RGB; gradients pass through."""
@@ -92,8 +78,8 @@ class PerceptualDistance:
 
     def __call__(self, generated: Generated) -> Float[Array, ""]:
         reals = generated.reals if self.target is None else self.target(generated.reals)
-        weights, names = _weights_of(self.network), tuple(layer for layer, _ in self.layers)
-        ours, theirs = (self.network.maps(weights, images, names) for images in (generated.images, reals))
+        weights, names = frozen_weights(self.network), tuple(layer for layer, _ in self.layers)
+        ours, theirs = (self.network.maps(weights, images, names) for images in (generated.last, reals))
         distances = [weight * distance_between(ours[layer], theirs[layer], self.kind) for layer, weight in self.layers]
         return jnp.sum(jnp.stack(distances))
 
@@ -104,54 +90,4 @@ REAL_ESRGAN_LAYERS = (("conv1_2", 0.1), ("conv2_2", 0.1), ("conv3_4", 1.0), ("co
 
 def perceptions_of(model: Any) -> tuple[Perception, ...]:
     """The networks that a model looks through, each once, wherever among its attributes they are."""
-    found: dict[Perception, None] = {}
-
-    def visit(value: Any) -> None:
-        if isinstance(value, Perception):
-            found[value] = None
-        elif isinstance(value, tuple):
-            for item in value:
-                visit(item)
-        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-            for field in dataclasses.fields(value):
-                visit(getattr(value, field.name, None))
-
-    visit(model)
-    return tuple(found)
-
-
-def prepare(model: Any) -> None:
-    """Finds the weights of all networks that a model looks through; with several processes, on all of them.
-
-    Raises:
-        UserError: some are not there.
-    """
-    for network in perceptions_of(model):
-        problem = None
-        try:
-            network.load()
-        except UserError as error:
-            problem = str(error)
-        if problem := any_problem(problem):
-            raise UserError(problem)
-
-
-_given: list[dict[Perception, PyTree]] = [{}]
-
-
-@contextlib.contextmanager
-def given_weights(weights: dict[Perception, PyTree]) -> Iterator[None]:
-    """While a function is traced, networks have these weights, which may be tracers, and not arrays of the host."""
-    _given.append(weights)
-    try:
-        yield
-    finally:
-        _given.pop()
-
-
-def _weights_of(network: Perception) -> PyTree:
-    if network in _given[-1]:
-        return _given[-1][network]
-    with jax.ensure_compile_time_eval():  # a program is being traced
-        weights = network.load()
-    return jax.tree.map(jnp.asarray, weights)
+    return tuple(network for network in frozen_networks(model) if isinstance(network, Perception))

@@ -8,11 +8,20 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from ganjax.algorithms.draws import Batch, Images
-from ganjax.algorithms.model import Model, State
+from ganjax.algorithms.frozen import Decoder, frozen_weights
+from ganjax.algorithms.model import Model, State, label_classes
 from ganjax.ground.errors import UserError
 from ganjax.models.condition import Condition, Labels, as_argument, condition_sizes
 
-__all__ = ["draw_latents", "example_batch", "sample", "weights_of"]
+__all__ = [
+    "decoded",
+    "decoder_of",
+    "draw_latents",
+    "example_batch",
+    "picture_shape",
+    "sample",
+    "weights_of",
+]
 
 
 def sample(
@@ -25,7 +34,7 @@ def sample(
     keys: Key[Array, " batch"] | None = None,
     **settings: Any,
 ) -> Images:
-    """Images in [-1, 1] (models without a final tanh may overshoot), float32.
+    """Pictures in [-1, 1] (models without a final tanh may overshoot), float32.
 
     Args:
         gan: what the state is a state of.
@@ -50,7 +59,24 @@ def sample(
     taken = as_argument(generator, condition)
     noise: dict[str, Any] = {} if keys is None else {"keys": keys}
     images: Any = generator.apply(weights_of(state, weights), latents, taken, train=False, **noise)
-    return images
+    return decoded(gan, images)
+
+
+def decoded(gan: Model, images: Images) -> Float[Array, "batch picture_height picture_width colours"]:
+    """The pictures that a model's images stand for: of one whose images are latents, what its decoder makes of them."""
+    decoder = decoder_of(gan)
+    return images if decoder is None else decoder.decode(frozen_weights(decoder), images)
+
+
+def decoder_of(gan: Model) -> Decoder | None:
+    """What makes pictures of a model's images; None where these are pictures."""
+    return getattr(gan, "decoder", None)
+
+
+def picture_shape(gan: Model) -> tuple[int, int, int]:
+    """Height, width and channels of what ``sample`` gives."""
+    decoder = decoder_of(gan)
+    return gan.generator.image_shape if decoder is None else decoder.picture_shape(gan.generator.image_shape)
 
 
 def weights_of(state: State, weights: Literal["ema", "live"]) -> dict[str, Any]:
@@ -62,16 +88,27 @@ def weights_of(state: State, weights: Literal["ema", "live"]) -> dict[str, Any]:
 
 
 def draw_latents(gan: Model, keys: Key[Array, " batch"]) -> Float[Array, "batch latent"]:
-    """Standard normal latents, each from its own key, so that sample i is the same in a batch of any size."""
+    """Latents, each from its own key, so that sample i is the same in a batch of any size.
+
+    They are standard normal, unless the generator has ``codes``, which say how they are drawn.
+    """
+    codes = getattr(gan.generator, "codes", None)
+    if codes is not None:
+        return codes.draw(keys, gan.generator.latent_size)
     return jax.vmap(lambda key: jax.random.normal(key, (gan.generator.latent_size,)))(keys)
 
 
 def example_batch(gan: Model, batch_size: int) -> Batch:
     """A batch for one iteration of ``batch_size`` images: right in structure, shapes and dtypes, random in content."""
     rows = batch_size * gan.num_batches
-    num_classes, num_attributes, input_shape = condition_sizes(gan.generator)
+    num_classes = label_classes(gan)
+    _, num_attributes, input_shape = condition_sizes(gan.generator)
     rng = np.random.default_rng(0)
-    batch = {"images": jnp.asarray(rng.integers(0, 256, (rows, *gan.generator.image_shape), np.uint8))}
+    shape = (rows, *gan.generator.image_shape)
+    if decoder_of(gan) is None:
+        batch = {"images": jnp.asarray(rng.integers(0, 256, shape, np.uint8))}
+    else:
+        batch = {name: jnp.asarray(rng.random(shape, np.float32), jnp.float16) for name in ("images", "deviations")}
     if num_classes:
         batch["labels"] = jnp.asarray(rng.integers(0, num_classes, rows, np.int32))
     if num_attributes:

@@ -21,7 +21,9 @@ from jaxtyping import Array, Float, Key, PyTree
 from ganjax.algorithms import losses
 from ganjax.algorithms.draws import Batch, Draw, Images, draw_updates
 from ganjax.algorithms.gan import InputFunction
+from ganjax.algorithms.given import Scored
 from ganjax.algorithms.gradients import mean_gradients
+from ganjax.algorithms.loss import check_plain
 from ganjax.algorithms.model import (
     NetworksState,
     Optimizer,
@@ -33,7 +35,7 @@ from ganjax.algorithms.model import (
     global_batch_size,
     new_player,
 )
-from ganjax.algorithms.penalties import WGANGP, Scored
+from ganjax.algorithms.penalties import WGANGP
 from ganjax.algorithms.samples import draw_latents
 from ganjax.algorithms.step import Metrics, init, iterate
 from ganjax.algorithms.terms import Term, add_terms, check_names, init_carried
@@ -83,6 +85,7 @@ class StarGAN:
     ema_ramp_up: Number | None = None
 
     def __post_init__(self) -> None:
+        check_plain(self.loss, "StarGAN")
         ours, theirs = self.generator.image_shape, self.discriminator.image_shape
         if ours != theirs:
             raise UserError(f"image_shape: the generator has {ours} and the discriminator {theirs}; make them equal")
@@ -201,9 +204,9 @@ def iterate_star_gan(
         return forward(model.discriminator, params, variables, images, Condition(), keys, axis_name)
 
     def tell_apart(passed: Passed, condition: Condition) -> Float[Array, ""]:
-        if passed.scores is None:
+        if "scores" not in passed.scores:
             raise UserError("the discriminator has num_scores and tells none; call self.tell(scores) in its judge")
-        return classification(passed.scores, condition, num_classes=num_classes)
+        return classification(passed.scores["scores"], condition, num_classes=num_classes)
 
     def discriminator_loss(params: PyTree, variables: PyTree, errand: Errand):
         draw, target = errand

@@ -6,6 +6,9 @@ it is computed every k-th one and weighs k times as much (lazy regularization, S
 While the weight is a step of 0 (``Steps``), the term is not computed.
 ``penalties.py`` has those of the discriminator, ``generator_terms.py`` those of the generator.
 
+A term that does not go with every GAN has a ``check(generator, discriminator)`` that raises ``UserError``; one that
+asks for the records' labels says with ``label_classes(discriminator)`` of how many classes these are.
+
 A term may carry arrays from step to step: it then has an ``init()`` that gives them, is called with them last, and
 returns ``(scalar, arrays)``. They are float32, and their mean over microbatches and devices is what is kept.
 """
@@ -117,6 +120,15 @@ def check_term(term: Term) -> None:
     name = type(term).__name__
     check_schedule(f"{name}'s weight", term.weight, at_least=0, example=1)
     check_number(f"{name}'s every", term.every, at_least=1, example=16)
+
+
+def check_latents(term: Term, generator: Any) -> None:
+    """Raises ``UserError`` unless there are latents to move; for its ``check``."""
+    if getattr(generator, "latent_size", 0) == 0:
+        raise UserError(
+            f"{type(term).__name__} is of what latents change, and this generator starts from an image alone; give it "
+            "a latent_size, or take the term away"
+        )
 
 
 def check_names(terms: Sequence[Term]) -> None:

@@ -10,7 +10,7 @@
 
 import dataclasses
 import math
-from typing import Any, Literal, no_type_check
+from typing import Any, no_type_check
 
 import flax.linen as nn
 import flax.struct
@@ -36,7 +36,7 @@ from ganjax.algorithms.step import Metrics, init, iterate
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 from ganjax.ground.schedules import Number, Schedule, check_schedule, value_at
-from ganjax.models.condition import Condition, Labels, as_argument
+from ganjax.models.network import check_num_images
 
 
 @no_type_check  # at run time: JAX fills such trees with shapes, shardings and axes, too
@@ -62,6 +62,11 @@ class VAEState:
     def players(self) -> dict[str, Player]:
         """The networks by name."""
         return {"generator": self.generator, "encoder": self.encoder}
+
+    @property
+    def averages(self) -> dict[str, PyTree]:
+        """The averaged weights of both."""
+        return {"generator": self.ema_params, "encoder": self.ema_encoder_params}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,6 +104,7 @@ class VAE:
                 raise UserError(f"{name}: the generator has {ours} and the encoder {theirs}; make them equal")
         if not isinstance(self.generator.image_shape, tuple):
             raise UserError(f"image_shape is {self.generator.image_shape!r}; expected a tuple, because a VAE is hashed")
+        check_num_images(self.generator, None, "likelihood of a VAE")
         check_number("num_microbatches", self.num_microbatches, at_least=1, example=1)
         check_number("deviation", self.deviation, above=0, example=0.2)
         check_schedule("beta", self.beta, at_least=0, example=1)
@@ -218,29 +224,3 @@ def iterate_vae(
         ema_encoder_params=averaged(state.ema_encoder_params, encoder.params),
     )
     return state, found, metrics
-
-
-def reconstruct(
-    vae: VAE,
-    state: VAEState,
-    images: Images,
-    condition: Condition | Labels | None = None,
-    *,
-    weights: Literal["ema", "live"] = "ema",
-) -> Images:
-    """What the decoder makes of the mean of each image's posterior.
-
-    Args:
-        vae: what the state is a state of.
-        state: its networks.
-        images: in [-1, 1].
-        condition: what they are of, when conditional; labels alone may come as such.
-        weights: the averaged or the live ones.
-    """
-    live = weights == "live"
-    encoder = {"params": state.encoder.params if live else state.ema_encoder_params, **state.encoder.variables}
-    generator = {"params": state.generator.params if live else state.ema_params, **state.generator.variables}
-    taken = as_argument(vae.generator, Condition.of(condition))
-    mean, _ = vae.encoder.apply(encoder, images, taken, train=False)
-    reconstructions: Any = vae.generator.apply(generator, mean, taken, train=False)
-    return reconstructions

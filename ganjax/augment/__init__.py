@@ -1,6 +1,7 @@
 """Through which augmentations? Differentiable ones: ``(images, keys, strength) -> images``, one key an image.
 
-``Ada`` is the pipe of StyleGAN2-ADA, with the presets ``bgc`` and ``r3gan``; ``DiffAugment`` applies a policy. The
+``Ada`` is the pipe of StyleGAN2-ADA, with the presets ``bgc`` and ``r3gan``; ``DiffAugment`` applies a policy, and
+``PyramidAugment`` one to all stages of an image's making. The
 strength is a number, a schedule of images seen, or ``AdaptiveStrength``; ``GAN.augmentation_strength`` takes any.
 ``inputs`` has functions that make of a real what its generator starts from; ``Degraded`` is one as Real-ESRGAN's.
 """
@@ -12,6 +13,7 @@ from ganjax.augment.blur import FadingBlur
 from ganjax.augment.degradation import Degraded, Sharpened
 from ganjax.augment.diffaugment import DiffAugment
 from ganjax.augment.draws import Draws
+from ganjax.augment.pyramid import PyramidAugment
 
 __all__ = [
     "Ada",
@@ -21,6 +23,7 @@ __all__ = [
     "DiffAugment",
     "Draws",
     "FadingBlur",
+    "PyramidAugment",
     "Sharpened",
     "apply",
     "bgc",

@@ -113,7 +113,7 @@ def _translate(images: Images, offset: Pairs) -> Images:
 
     def shift(size: int, by: Int[Array, " batch"]) -> Float[Array, "batch size size"]:
         index = jnp.arange(size, dtype=jnp.int32)
-        return (index[None, :, None] - by[:, None, None] == index[None, None, :]).astype(jnp.float32)
+        return (index[None, :, None] - by[:, None, None] == index[None, None, :]).astype(images.dtype)
 
     _, height, width, _ = images.shape
     images = jnp.einsum("bij,bjwc->biwc", shift(height, offset[:, 1]), images, precision=Precision.HIGHEST)

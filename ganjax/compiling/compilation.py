@@ -13,14 +13,25 @@ from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import Mesh
 from jaxtyping import Array, Key, PyTree
 
+from ganjax.algorithms.frozen import given_weights
 from ganjax.algorithms.model import Model, State
-from ganjax.algorithms.perceptual import given_weights, perceptions_of
+from ganjax.algorithms.perceptual import perceptions_of
 from ganjax.algorithms.step import init, train_step
 from ganjax.compiling.launch import train_steps
 from ganjax.data import Feed, ResidentFeed
 from ganjax.platform.cache import cache_folder
 from ganjax.platform.distributed import announce
-from ganjax.platform.sharding import gathers_parameters, mesh_of, replicated, split_sharding
+from ganjax.platform.forms import current_platform
+from ganjax.platform.sharding import (
+    check_split,
+    data_mesh,
+    gathers_parameters,
+    mesh_of,
+    model_sharding,
+    names_of,
+    split_axis_of,
+    split_sharding,
+)
 
 ModelT = TypeVar("ModelT", bound=Model)
 
@@ -47,21 +58,43 @@ class Program:
     memory_bytes: int | None
 
 
+def mesh_for(gan: Model, model_parallel: int) -> Mesh:
+    """The devices of a run: see ``data_mesh``.
+
+    Raises:
+        UserError: so many devices cannot share the networks.
+    """
+    check_model_parallel(gan, model_parallel)
+    return data_mesh(model_parallel=model_parallel)
+
+
+def check_model_parallel(gan: Model, model_parallel: int) -> None:
+    """Raises ``UserError`` unless so many devices can share the networks."""
+    if model_parallel > 1:
+        state = jax.eval_shape(functools.partial(init, gan), jax.random.key(0))
+        check_split({name: getattr(gan, name) for name in state.players}, model_parallel)
+
+
 def abstract_state(gan: Model, mesh: Mesh, *, shard: bool = False) -> State:
     """The shapes, dtypes and placements of a state: to create it, to compile for it and to restore it.
 
     Args:
         gan: what the state is a state of.
-        mesh: the devices.
+        mesh: the devices; where it has an axis "model", parameters, and an optimizer's state of them, are split over it
+            as their network says.
         shard: whether the arrays are split over the devices, by the rule of ``split_sharding``, or whole on each.
     """
     state = jax.eval_shape(functools.partial(init, gan), jax.random.key(0))
+    networks = {name: getattr(gan, name) for name in state.players}
+    rule = split_sharding if shard else model_sharding
 
-    def place(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-        sharding = split_sharding(mesh, leaf.shape) if shard else replicated(mesh)
+    def place(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        parts = (str(getattr(key, "name", getattr(key, "key", ""))) for key in path)
+        owner = next((networks[part] for part in parts if part in networks), gan.generator)
+        sharding = rule(mesh, leaf.shape, model_axis=split_axis_of(owner, names_of(path)))
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
-    return jax.tree.map(place, state)
+    return jax.tree.map_with_path(place, state)
 
 
 def shardings(state: State) -> State:
@@ -153,6 +186,17 @@ def _lower(launch: Callable, gan: Model, state: State, arrays: Any, inputs: Any,
     for_sharded = for_sharded_state(gan, state)
     jitted = jax.jit(spread, donate_argnums=0, out_shardings=(shardings(state), key.sharding))
     return jitted.lower(state, arrays, inputs, key, jax.tree.map(place, [network.load() for network in networks]))
+
+
+def quick_to_compile() -> dict[str, bool | int]:
+    """``compiler_options`` of a program that runs once, in which compiling is all the time that it takes.
+
+    On a CPU LLVM's passes over two random draws took 10 s of a processor's time, of a small autoencoder's 49 s; without
+    them the two take 0.4 s, and their numbers are the same bits.
+    """
+    if current_platform() != "cpu":
+        return {}
+    return {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 def memory_bytes(compiled: jax.stages.Compiled) -> int | None:

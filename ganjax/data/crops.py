@@ -69,7 +69,13 @@ def crop_picture(
     Raises:
         UserError: the image is smaller than wanted, and is not to be enlarged.
     """
-    pixels = _uncropped(image, name, image_shape, upsample, crop_from)
+    return cut(_uncropped(image, name, image_shape, upsample, crop_from), image_shape, place)
+
+
+def cut(
+    pixels: UInt8[np.ndarray, "room_height room_width channels"], image_shape: tuple[int, int, int], place: Place
+) -> UInt8[np.ndarray, "height width channels"]:
+    """Cuts a crop of a shape."""
     return _cut(pixels, _corner(pixels.shape, image_shape, place), image_shape)
 
 
@@ -100,9 +106,21 @@ def crop_pair(
         _uncropped(image, name, shape, upsample, from_)
         for image, name, shape, from_ in zip(images, names, shapes, froms, strict=True)
     )
-    if crop_from is None:
-        return one, other
-    multiple, input_multiple = multiples_of(*shapes)
+    return (one, other) if crop_from is None else cut_pair((one, other), names=names, shapes=shapes, place=place)
+
+
+def cut_pair(
+    pixels: tuple[
+        UInt8[np.ndarray, "room_height room_width channels"],
+        UInt8[np.ndarray, "input_room_height input_room_width input_channels"],
+    ],
+    *,
+    names: tuple[str, str],
+    shapes: tuple[tuple[int, int, int], tuple[int, int, int]],
+    place: Place,
+) -> tuple[UInt8[np.ndarray, "height width channels"], UInt8[np.ndarray, "input_height input_width input_channels"]]:
+    """Cuts both of a pair at one place; see ``crop_pair``."""
+    (one, other), (multiple, input_multiple) = pixels, multiples_of(*shapes)
     ours, theirs = (
         [side // times for side in pixels.shape[:2]] for pixels, times in ((one, multiple), (other, input_multiple))
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from ganjax.data.images import Size, height_and_width
@@ -29,17 +30,24 @@ class Digits:
 
     def open(self) -> Source:
         """Reads the digits; no file or network beyond the installed scikit-learn is needed."""
-        from sklearn import datasets  # Here, since it takes a second that other datasets need not pay.
-
-        scans: Any = datasets.load_digits()
-        height, width = height_and_width(self.size)
-        images = np.stack([_resize(scan, height=height, width=width) for scan in scans["images"]])
-        return ArraySource(images, scans["target"], name="digits", class_names=tuple("0123456789"))
+        images, labels = _scans(*height_and_width(self.size))
+        return ArraySource(images, labels, name="digits", class_names=tuple("0123456789"))
 
 
-def _resize(scan: Float[np.ndarray, "8 8"], *, height: int, width: int) -> UInt8[np.ndarray, "height width 1"]:
-    """Brings levels 0..16 to 0..255, resizes in floating point, and rounds once, at the end."""
-    level = Image.fromarray((scan * (255 / 16)).astype(np.float32))
-    if level.size != (width, height):
-        level = level.resize((width, height), Image.Resampling.BICUBIC)
-    return np.clip(np.rint(np.asarray(level)), 0, 255).astype(np.uint8)[:, :, None]
+@functools.cache  # a sweep opens them for each of its runs
+def _scans(height: int, width: int) -> tuple[UInt8[np.ndarray, "num height width 1"], Int[np.ndarray, " num"]]:
+    from sklearn import datasets  # Here, since it takes a second that other datasets need not pay.
+
+    scans: Any = datasets.load_digits()
+    levels = (scans["images"] * (255 / 16)).astype(np.float32)
+    if levels.shape[1:] != (height, width):
+        levels = np.stack([_resize(level, height=height, width=width) for level in levels])
+    images, labels = np.clip(np.rint(levels), 0, 255).astype(np.uint8)[..., None], scans["target"]
+    for array in (images, labels):
+        array.setflags(write=False)  # they are everybody's
+    return images, labels
+
+
+def _resize(level: Float[np.ndarray, "8 8"], *, height: int, width: int) -> Float[np.ndarray, "height width"]:
+    """In floating point, to be rounded once, at the end."""
+    return np.asarray(Image.fromarray(level).resize((width, height), Image.Resampling.BICUBIC))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 import collections
 import contextlib
+import copy
 import dataclasses
 import itertools
 import os
@@ -29,6 +30,7 @@ from ganjax.data.source import Field, Source
 from ganjax.data.stall import StallWarning
 from ganjax.data.stream import Inputs, Placement, Stream
 from ganjax.ground.errors import Fault, UserError
+from ganjax.platform.sharding import num_shares
 
 # How much of a device's memory a dataset may take, with "auto".
 RESIDENT_BYTES = 2 * 2**30
@@ -87,7 +89,7 @@ def open_feed(
     if source.num_bytes <= resident_bytes and resident != "stream":
         return ResidentFeed(stream, placement, prefetch=prefetch)
     mesh = placement.mesh
-    num_devices = 1 if mesh is None else mesh.size
+    num_devices = 1 if mesh is None else num_shares(mesh)
     if resident == "device" or (resident == "auto" and source.num_bytes <= resident_bytes * num_devices):
         return ResidentFeed(stream, placement, prefetch=prefetch, split_over=mesh if num_devices > 1 else None)
     return StreamingFeed(stream, placement, prefetch=prefetch, num_workers=num_workers)
@@ -109,6 +111,13 @@ class Feed(abc.ABC):
 
     arrays: dict[str, jax.Array]
     abstract_inputs: Inputs
+    _stream: Stream
+
+    def reseeded(self, seed: int) -> Feed:
+        """The same records, which are not held twice, in the order of another seed."""
+        other = copy.copy(self)
+        other._stream = dataclasses.replace(self._stream, seed=seed)
+        return other
 
     @abc.abstractmethod
     def iterate(

@@ -8,6 +8,7 @@ import os
 import threading
 import weakref
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,11 +17,14 @@ from etils import epath
 from ganjax.data.formats import BinaryFile
 from ganjax.data.images import unreadable
 from ganjax.data.listing import Listing, kind_of, list_directory, list_names
-from ganjax.ground.errors import UserError
+from ganjax.ground.errors import Fault, UserError
+from ganjax.ground.stores import is_far, is_of_a_store, prepare_stores, store_says
 
 NPY = b"\x93NUMPY"  # how a file of one array begins
 
 _ARRAYS = "{path} holds arrays and no files of images: read it with ganjax.data.Npz in place of Folder"
+_READ_PREPARED = "give it as --run.prepared, or read it with ganjax.data.Prepared in place of Folder"
+PREPARED = "prepared.json"  # the index of what `ganjax data prepare` writes
 _EXTRAS = {"gs": "gcs", "s3": "s3"}  # of ours, with which fsspec reaches the store
 
 AnyPath = Path | epath.Path
@@ -38,22 +42,48 @@ def far_path(path: str) -> epath.Path:
     """A path of an object store, which is there or could be.
 
     Raises:
-        UserError: there is no such kind of storage, its package is not installed, or it lets nobody look.
+        UserError: there is no such kind of storage, its package is not installed, it lets nobody look, or it has no
+            such bucket, which the package would make on the spot.
     """
-    scheme = path.partition("://")[0]
+    scheme, _, rest = path.partition("://")
+    bucket = rest.partition("/")[0]
     if scheme not in _EXTRAS:
         raise UserError(f"{path} begins with {scheme}://; expected a path of this machine, gs://… or s3://…")
+    prepare_stores()
     try:
         found = epath.Path(path)
-        found.exists()
+        there = found.exists() or epath.Path(f"{scheme}://{bucket}").exists()
     except ImportError as error:
         raise UserError(f"{path} needs a package ({error}): pip install 'ganjax[{_EXTRAS[scheme]}]'") from error
     except Exception as error:  # whatever the store's own package makes of a lack of network or of rights
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
-            f"{path} cannot be reached ({reason[:200]}); check the name, the network and the credentials"
+            f"{path} cannot be reached ({store_says(error)}); check the name, the network and the credentials"
         ) from error
+    if not there:
+        raise UserError(
+            f"{path} is in no bucket that can be seen: there is no {scheme}://{bucket}, or these credentials "
+            "may not look into it; make the bucket, or correct the name"
+        )
     return found
+
+
+@contextlib.contextmanager
+def reaching(path: object) -> Iterator[None]:
+    """Makes a ``Fault`` of a store's refusal to give a file which it may well have: that is no damaged image.
+
+    Errors of files of this machine, and that a file is not there, are left as they are.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        if not is_far(path) or not (isinstance(error, OSError) or is_of_a_store(error)):
+            raise
+        raise Fault(
+            f"{path} cannot be read now ({store_says(error)}); see that the store can be reached and read, and run the "
+            "command again"
+        ) from error
 
 
 @runtime_checkable
@@ -96,6 +126,8 @@ def open_files(name: str | AnyPath) -> Files:
         if isinstance(path, Path):
             path.stat()  # since `is_dir` and `exists` do not tell what is absent from what is out of reach
         if path.is_dir():
+            if is_prepared(path):
+                raise UserError(f"{path} holds what `ganjax data prepare` has written: {_READ_PREPARED}")
             return Directory(path)
         kind = kind_of(path) if isinstance(path, Path) else None if path.exists() else "absent"
         if kind is not None:
@@ -128,8 +160,9 @@ class Directory:
         try:
             walked = list(self.path.walk())  # without links
         except Exception as error:  # whatever the store's own package makes of a lack of network or of rights
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise UserError(f"{self.path} cannot be listed ({reason[:200]}); check network and credentials") from error
+            raise UserError(
+                f"{self.path} cannot be listed ({store_says(error)}); check network and credentials"
+            ) from error
         depth = len(walked[0][0].parts) if walked else 0  # the first is this folder, with a scheme or without
         return list_names(
             "/".join((*folder.parts[depth:], name))
@@ -147,7 +180,8 @@ class Directory:
         path = self.path / name
         try:
             if not isinstance(path, Path):
-                return io.BytesIO(path.read_bytes())
+                with reaching(path):
+                    return io.BytesIO(path.read_bytes())
             kind = kind_of(path)
             if kind is not None:  # opening a named pipe would wait for ever
                 raise unreadable(str(path), ValueError(f"it is {kind}"))
@@ -203,8 +237,9 @@ class ZipArchive:
         with self._lock:
             archive = self._opened()
             try:
-                return archive.read(self._entries[name])
-            except MemoryError:
+                with reaching(self.path):
+                    return archive.read(self._entries[name])
+            except (MemoryError, Fault):
                 raise
             except Exception as error:  # each way of compressing has exceptions of its own
                 raise unreadable(f"{self.path}/{name}", error) from error
@@ -220,10 +255,11 @@ class ZipArchive:
 
     def _opened(self) -> zipfile.ZipFile:
         if self._archive is None:
-            file = self.path.open("rb")
-            weakref.finalize(self, file.close)  # an archive closes no file that it did not open
             try:
-                self._archive = zipfile.ZipFile(file)
+                with reaching(self.path):
+                    file = self.path.open("rb")
+                    weakref.finalize(self, file.close)  # an archive closes no file that it did not open
+                    self._archive = zipfile.ZipFile(file)
             except zipfile.BadZipFile as error:
                 raise UserError(f"{self.path} is a damaged .zip ({error}): copy or download it again") from error
         return self._archive
@@ -251,6 +287,13 @@ def _plain_name(entry: zipfile.ZipInfo) -> str:
             name = name.encode("cp437").decode("utf-8")
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
     return "/".join(parts) + ("/" if name.endswith(("/", "\\")) else "")
+
+
+def is_prepared(path: AnyPath) -> bool:
+    """Whether there is a folder that ``ganjax data prepare`` has written."""
+    with contextlib.suppress(OSError):  # who reads the folder is told why
+        return (path / PREPARED).is_file()
+    return False
 
 
 def begins(file: Any, mark: bytes) -> bool:

@@ -30,7 +30,7 @@ def height_and_width(size: Size) -> tuple[int, int]:
     return height, width
 
 
-def read_image(data: bytes, *, name: str, channels: int) -> Image.Image:
+def read_image(data: bytes, *, name: str, channels: int, least: int | None = None) -> Image.Image:
     """Decodes a file's bytes, anything that Pillow reads, to an upright grey or RGB image of its own size.
 
     `ganjax.data.pixels.decode_pixels` says what becomes of pixels of other kinds than 8 bits of grey or RGB, and of
@@ -40,12 +40,13 @@ def read_image(data: bytes, *, name: str, channels: int) -> Image.Image:
         data: the content of the file.
         name: what messages call it.
         channels: 1 is luma (ITU-R 601), 3 are RGB.
+        least: see ``ganjax.data.pixels.decode_upright``; by default the image has its own size.
 
     Raises:
         UnreadableImageError: the bytes are not an image or are damaged.
     """
     try:
-        return decode_pixels(data, channels=channels)
+        return decode_pixels(data, channels=channels, least=least)
     except MemoryError:
         raise
     except Exception as error:  # Pillow raises a dozen kinds, among them SyntaxError and struct.error.

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import zipfile
 import zlib
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from ganjax.data.files import NPY, AnyPath, any_path, begins
+from ganjax.data.files import NPY, AnyPath, any_path, begins, reaching
 from ganjax.data.images import Size, height_and_width
 from ganjax.data.labels import annotate
 from ganjax.data.source import ArraySource, Source
@@ -121,7 +123,7 @@ def is_npz(path: AnyPath) -> bool:
     """Whether there is a file of NumPy arrays, by its content: an .npy, or an archive of some."""
     if not path.is_file():
         return False
-    with path.open("rb") as file:
+    with reaching(path), path.open("rb") as file:
         if begins(file, NPY):
             return True
         if not zipfile.is_zipfile(file):
@@ -142,15 +144,17 @@ def _fitted_shape(images: np.ndarray, size: Size | None, channels: int | None) -
 def _read(path: AnyPath) -> dict[str, np.ndarray]:
     """The arrays that are of use, by name."""
     advice = "write it with np.savez(path, images=...)"
-    if not path.is_file():
-        raise UserError(f"{path} is not a file: give the path of an .npz with uint8 `images`")
-    with path.open("rb") as file:
-        is_single, is_zip = begins(file, NPY), zipfile.is_zipfile(file)
-    if not is_zip and not is_single:
-        raise UserError(f"{path} is not an .npz, or is cut short: {advice}")
+    with reaching(path):
+        if not path.is_file():
+            raise UserError(f"{path} is not a file: give the path of an .npz with uint8 `images`")
+        opened = path.open("rb") if isinstance(path, Path) else io.BytesIO(path.read_bytes())
     try:
         # Pickles would run code; without them an array of objects is refused.
-        with path.open("rb") as file:
+        with opened as file:
+            is_single, is_zip = begins(file, NPY), zipfile.is_zipfile(file)
+            if not is_zip and not is_single:
+                raise UserError(f"{path} is not an .npz, or is cut short: {advice}")
+            file.seek(0)
             if is_single:
                 return {"images": np.load(file, allow_pickle=False)}
             with np.load(file, allow_pickle=False) as archive:
@@ -158,6 +162,8 @@ def _read(path: AnyPath) -> dict[str, np.ndarray]:
                 if "images" not in named:  # np.savez(path, images) or np.savez(path, images, labels)
                     named |= {key: archive[old] for key, old in _UNNAMED.items() if old in archive}
                 found = list(archive)
+    except UserError:
+        raise
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path} cannot be read as an .npz of plain arrays ({reason}): {advice}") from error

@@ -21,7 +21,7 @@ def parallel_map(
     """Calls a function for every index, with a progress bar when it takes more than a moment.
 
     Args:
-        function: called from several threads.
+        function: called from several threads, or for a few indices from this one.
         indices: what it is called with.
         title: what the progress bar says.
         num_threads: by default one a processor.
@@ -39,7 +39,8 @@ def parallel_map(
         concurrent.futures.ThreadPoolExecutor(threads) as pool,
         tqdm.tqdm(total=len(indices), desc=title, unit=" images", delay=_SILENT_SECONDS, leave=False) as progress,
     ):
-        for chunk in pool.map(lambda chunk: [function(index) for index in chunk], chunks):
+        spread = pool.map if len(chunks) > 1 else map  # a thread that is started for a few records costs more
+        for chunk in spread(lambda chunk: [function(index) for index in chunk], chunks):
             results += chunk
             progress.update(len(chunk))
     return results

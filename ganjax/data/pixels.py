@@ -20,12 +20,12 @@ _PNG_EXIF = (b"eXIf", b"adobe.xmp", b"Raw profile type exif")  # where a PNG may
 _GREY_STEPS = {"1": 255, "L;2": 85, "L;4": 17}
 
 
-def decode_pixels(data: bytes, *, channels: int) -> Image.Image:
+def decode_pixels(data: bytes, *, channels: int, least: int | None = None) -> Image.Image:
     """As ``decode_upright``, in mode "L" or "RGB", with transparency laid over white."""
-    return to_plain_mode(decode_upright(data), channels=channels)
+    return to_plain_mode(decode_upright(data, least=least), channels=channels)
 
 
-def decode_upright(data: bytes) -> Image.Image:
+def decode_upright(data: bytes, *, least: int | None = None) -> Image.Image:
     """Decodes a file's bytes, upright, to pixels of 8 bits a channel, with transparency as it is.
 
     Of several frames the first counts. The orientation of EXIF is applied. 16-bit grey is scaled to 8 bits and rounded,
@@ -33,11 +33,18 @@ def decode_upright(data: bytes) -> Image.Image:
     scaled as 16-bit ones if none is above 65535, else by the largest value of their type. Floating point pixels go from
     0 (black) to 1 (white). Colours of CMYK, LAB and YCbCr are converted by way of RGB; colour profiles are not applied.
 
+    Args:
+        data: the content of the file.
+        least: decodes a JPEG at a half, a quarter or an eighth of its size, where its sides stay as long as this;
+            other kinds of files, and without this all, are decoded as they are.
+
     Raises:
         ValueError: the pixels have values that no range can be told of.
         Exception: one of the dozen kinds that Pillow raises.
     """
     with open_image(io.BytesIO(data)) as opened:
+        if least is not None:
+            opened.draft(None, (least, least))
         raw = opened.tile[0].args if opened.format == "PNG" and opened.tile else None
         image = ImageOps.exif_transpose(opened)
         image.load()

@@ -12,6 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ganjax.data.source import Source
 from ganjax.data.stream import Placement
+from ganjax.platform.sharding import DATA, num_shares
 
 # The fields of a source, with the rows of the batch on a new first axis.
 Batch = dict[str, jax.Array]
@@ -73,20 +74,20 @@ def _gather_split(arrays: dict[str, jax.Array], index: jax.Array, mesh: Mesh) ->
     """Every device looks the whole batch up among its own records, with zeros for the others' records, and the sum
     over the devices, of which each keeps its rows, is the batch: every row has one device that knows it, so the sum
     is exact. It moves the bytes of one batch of uint8 through each device's link."""
-    records_each = len(next(iter(arrays.values()))) // mesh.size
+    records_each = len(next(iter(arrays.values()))) // num_shares(mesh)
 
     def on_one_device(arrays: dict[str, jax.Array], index: jax.Array) -> Batch:
-        place = jax.lax.all_gather(index, "data", tiled=True) - jax.lax.axis_index("data") * records_each
+        place = jax.lax.all_gather(index, DATA, tiled=True) - jax.lax.axis_index(DATA) * records_each
         here = (place >= 0) & (place < records_each)
 
         def rows(found: jax.Array) -> jax.Array:
             ours = here.reshape(here.shape + (1,) * (found.ndim - 1))
             found = jnp.where(ours, found, jnp.zeros((), found.dtype))
-            return jax.lax.psum_scatter(found, "data", tiled=True)
+            return jax.lax.psum_scatter(found, DATA, tiled=True)
 
         return jax.tree.map(rows, _gather(arrays, place))
 
-    split = PartitionSpec("data")
+    split = PartitionSpec(DATA)
     return jax.shard_map(on_one_device, mesh=mesh, in_specs=(split, split), out_specs=split)(arrays, index)
 
 
@@ -101,10 +102,11 @@ def load_split(source: Source, mesh: Mesh) -> dict[str, jax.Array]:
 
 
 def _load_split(source: Source, mesh: Mesh) -> dict[str, jax.Array]:
-    num_records, split = len(source), NamedSharding(mesh, PartitionSpec("data"))
-    records_each = -(-num_records // mesh.size)
+    num_records, split = len(source), NamedSharding(mesh, PartitionSpec(DATA))
+    records_each = -(-num_records // num_shares(mesh))
+    length = records_each * num_shares(mesh)
     parts: dict[str, list[jax.Array]] = {}
-    for device, index in split.addressable_devices_indices_map((records_each * mesh.size,)).items():
+    for device, index in split.addressable_devices_indices_map((length,)).items():
         assert index is not None
         first = min(index[0].start or 0, num_records)
         arrays = source.load(range(first, min(first + records_each, num_records)))
@@ -113,6 +115,6 @@ def _load_split(source: Source, mesh: Mesh) -> dict[str, jax.Array]:
             padded = np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1)) if missing else array
             parts.setdefault(key, []).append(jax.device_put(padded, device))
     return {
-        key: jax.make_array_from_single_device_arrays((records_each * mesh.size, *arrays[0].shape[1:]), split, arrays)
+        key: jax.make_array_from_single_device_arrays((length, *arrays[0].shape[1:]), split, arrays)
         for key, arrays in parts.items()
     }

@@ -305,6 +305,38 @@ class View(Source):
         return len(self._source)
 
 
+class PartedSource(Source):
+    """Records of parts, each of which comes in an order of its own, beside each other.
+
+    Where a record is asked for by its number, a part with fewer begins again at its end.
+    """
+
+    def __init__(self, *parts: Source, **described: Any) -> None:
+        super().__init__(**described, draws=any(part.draws for part in parts))
+        self._parts = parts
+
+    @property
+    def parts(self) -> tuple[Source, ...]:
+        """See `Source`."""
+        return self._parts
+
+    def __len__(self) -> int:
+        return max(map(len, self._parts))
+
+    def __getitem__(self, index: int) -> Record:
+        return self.shown(index, CENTRE)
+
+    def shown(self, index: int, place: Place) -> Record:
+        """See `Source`."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return {key: value for part in self._parts for key, value in part.shown(index % len(part), place).items()}
+
+    def fingerprint(self, index: int) -> bytes:
+        """See `Source`."""
+        return b"".join(part.fingerprint(index % len(part)) for part in self._parts)
+
+
 class ReadableSource(View):
     """A source in which the next record stands in for one that cannot be read.
 

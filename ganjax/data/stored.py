@@ -6,23 +6,26 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ganjax.data.annotations import annotate_files, list_images
-from ganjax.data.files import AnyPath, any_path, open_files
+from ganjax.data.files import AnyPath, any_path, is_prepared, open_files
 from ganjax.data.folder import FolderSource
 from ganjax.data.images import read_shape
 from ganjax.data.npz import Npz, is_npz
 from ganjax.data.parallel import parallel_map
+from ganjax.data.prepared import Prepared
 from ganjax.data.source import ArraySource, Source
 from ganjax.ground.errors import UserError
 
 
 def open_stored(path: str | AnyPath) -> Source:
-    """Opens a folder or a .zip of images of one size and kind, or a file of arrays; which it is, its content says.
+    """Opens images of one size and kind: a folder or a .zip of them, a file of arrays, or what was prepared.
 
     Arrays are uint8, or, as `ganjax translate` writes them, floats in [0, 1], which are rounded to 255ths.
 
     Raises:
         UserError: there is nothing there, a file is no image, or one differs from the first.
     """
+    if is_prepared(any_path(path)):
+        return Prepared(path).open()
     if not is_npz(any_path(path)):
         return _open_folder(path)
     floats = _unit_floats(any_path(path))

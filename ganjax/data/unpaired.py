@@ -6,7 +6,7 @@ import dataclasses
 from typing import Generic, TypeVar
 
 from ganjax.data.crops import CENTRE, Place
-from ganjax.data.source import Dataset, Field, Record, Source, View
+from ganjax.data.source import Dataset, Field, PartedSource, Record, Source, View
 from ganjax.ground.errors import UserError
 
 ImagesT = TypeVar("ImagesT", bound=Dataset)
@@ -52,42 +52,22 @@ class Unpaired(Generic[ImagesT, InputsT]):
         return UnpairedSource(self.images.open(), self.inputs.open())
 
 
-class UnpairedSource(Source):
+class UnpairedSource(PartedSource):
     """The records of two sources beside each other."""
 
     def __init__(self, images: Source, inputs: Source) -> None:
         if images.input_shape is not None:
             raise UserError(f"{images.name} has inputs of its own; expected images alone, or no other inputs beside it")
         super().__init__(
+            images,
+            _Inputs(inputs),
             name=f"{images.name} and {inputs.name}",
             image_shape=images.image_shape,
             class_names=images.class_names,
             num_attributes=images.num_attributes,
             attribute_names=images.attribute_names,
             input_shape=inputs.image_shape,
-            draws=images.draws or inputs.draws,
         )
-        self._parts = (images, _Inputs(inputs))
-
-    @property
-    def parts(self) -> tuple[Source, ...]:
-        """See `Source`."""
-        return self._parts
-
-    def __len__(self) -> int:
-        return max(map(len, self._parts))
-
-    def __getitem__(self, index: int) -> Record:
-        return self.shown(index, CENTRE)
-
-    def shown(self, index: int, place: Place) -> Record:
-        """See `Source`."""
-        images, inputs = (part.shown(index % len(part), place) for part in self._parts)
-        return images | inputs
-
-    def fingerprint(self, index: int) -> bytes:
-        """See `Source`."""
-        return b"".join(part.fingerprint(index % len(part)) for part in self._parts)
 
     def stored(self, index: int) -> bytes:
         """See `Source`."""

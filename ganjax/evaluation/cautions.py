@@ -28,7 +28,7 @@ def cautions(
     for kind, count in counts.items():
         if count is None or not metric.keeps or network is None:
             continue
-        if name in ("fid", "class-fid") and count <= network.num_features:
+        if name in ("fid", "rfid", "class-fid") and count <= network.num_features:
             lines.append(
                 f"{name} of {count} {kind}{which} with {network.num_features} features: the covariance is singular and "
                 f"{name} is biased upwards; use more, or kid, which has no bias"

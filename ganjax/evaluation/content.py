@@ -62,7 +62,8 @@ def read_content(source: Source) -> Content:
                 value = np.ascontiguousarray(chunk[key][index], np.dtype(field.dtype).newbyteorder("<"))
                 digest.update(value.data)
         if "labels" in chunk:
-            counts += np.bincount(chunk["labels"], minlength=source.num_classes)
+            known = chunk["labels"][chunk["labels"] >= 0]  # others are not known: see `FewLabels`
+            counts += np.bincount(known, minlength=source.num_classes)
     return Content(digest.hexdigest(), tuple(counts.tolist()))
 
 

@@ -5,8 +5,11 @@ factor on each branch. Stein et al., arXiv 2306.04675, find distances of its fea
 those of Inception-v3. Its features are the normalised class token of the last layer.
 """
 
+import dataclasses
+import functools
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import flax.linen as nn
 import flax.struct
@@ -15,12 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ganjax.algorithms.distillation import TEACHER_LAYERS, cubic_matrix
 from ganjax.evaluation.features import Features, Pixels
 from ganjax.evaluation.resize import Resize, resize
 from ganjax.evaluation.weights import PublishedWeights, load_weights
 from ganjax.ground.errors import UserError
 
-__all__ = ["DinoFeatures", "load_dinov2"]
+__all__ = ["DinoFeatures", "DinoTokens", "load_dinov2"]
 
 SIZE, PATCH, WIDTH, HEADS, DEPTH = 224, 14, 768, 12, 12
 PUBLISHED = PublishedWeights(
@@ -50,11 +54,11 @@ class Block(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """From images of 224 x 224 pixels, normalised, to the class token."""
+    """From images of 224 x 224 pixels, normalised, to the class token and those of the patches, row by row."""
 
     @nn.compact
-    def __call__(self, images: Float[Array, "batch 224 224 3"]) -> Float[Array, "batch width"]:
-        """The features."""
+    def __call__(self, images: Float[Array, "batch 224 224 3"]) -> Float[Array, "batch tokens width"]:
+        """The tokens, the class token first."""
         batch, side = len(images), SIZE // PATCH
         patches = images.reshape(batch, side, PATCH, side, PATCH, 3).transpose(0, 1, 3, 2, 4, 5)
         tokens = _dense(WIDTH, "patch_embed")(patches.reshape(batch, side * side, PATCH * PATCH * 3))
@@ -63,7 +67,7 @@ class VisionTransformer(nn.Module):
         tokens = tokens + self.param("pos_embed", nn.initializers.zeros, (1, side * side + 1, WIDTH))
         for index in range(DEPTH):
             tokens = Block(name=f"blocks_{index}")(tokens)
-        return _norm("norm")(tokens[:, 0])
+        return _norm("norm")(tokens)
 
 
 def _dense(features: int, name: str) -> nn.Dense:
@@ -91,10 +95,56 @@ class DinoFeatures:
             raise UserError(f"images of {images.shape[-1]} channels: DINOv2 sees 1 (grey) or 3 (RGB)")
         resized = resize(images, SIZE, way=self.resize)
         colours = jnp.broadcast_to(resized, (*resized.shape[:-1], 3))
-        mean, deviation = (jnp.array(values).reshape(1, 1, 1, 3) for values in (_MEAN, _DEVIATION))
-        features = VisionTransformer().apply({"params": self.params}, (colours - mean) / deviation)
-        assert isinstance(features, jax.Array)
-        return Features(features)
+        return Features(_tokens(self.params, colours)[:, 0])
+
+
+def _tokens(params: Any, colours: Float[Array, "batch 224 224 3"]) -> Float[Array, "batch tokens width"]:
+    """Of images of 0 to 255."""
+    mean, deviation = (jnp.array(values).reshape(1, 1, 1, 3) for values in (_MEAN, _DEVIATION))
+    tokens: Any = VisionTransformer().apply({"params": params}, (colours - mean) / deviation)
+    return tokens
+
+
+@dataclasses.dataclass(frozen=True)
+class DinoTokens:
+    """The network as a teacher: see ``ganjax.Distillation``. Images come to its size by PyTorch's bicubic.
+
+    Attributes:
+        weights: a file in the format of the published one; None: that, in the cache folder.
+        download: fetches it where it is not there.
+    """
+
+    weights: Path | None = None
+    download: bool = False
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The class token, and those of the patches."""
+        return TEACHER_LAYERS
+
+    def load(self) -> dict[str, object]:
+        """The weights.
+
+        Raises:
+            UserError: they are not there, or not what they should be.
+        """
+        return _loaded(self)
+
+    def maps(
+        self, weights: Any, images: Float[Array, "batch height width channels"], layers: tuple[str, ...]
+    ) -> dict[str, Array]:
+        """Tokens of images in [-1, 1], grey or RGB."""
+        rows, columns = (jnp.asarray(cubic_matrix(SIZE, length)) for length in images.shape[1:3])
+        resized = jnp.einsum("yh,xw,bhwc->byxc", rows, columns, (images + 1) * 127.5, precision="highest")
+        tokens = _tokens(weights, jnp.broadcast_to(resized, (*resized.shape[:-1], 3)))
+        side = SIZE // PATCH
+        found = {"class_token": tokens[:, 0], "patch_tokens": tokens[:, 1:].reshape(-1, side, side, WIDTH)}
+        return {layer: found[layer] for layer in layers}
+
+
+@functools.cache
+def _loaded(tokens: DinoTokens) -> dict[str, object]:
+    return convert(load_weights(PUBLISHED, path=tokens.weights, download=tokens.download).arrays)
 
 
 def load_dinov2(resize: Resize = "clean", weights: Path | None = None, *, download: bool = False) -> DinoFeatures:

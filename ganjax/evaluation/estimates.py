@@ -4,6 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ganjax.data import order
+from ganjax.evaluation.content import Subset, read_chunks
 from ganjax.evaluation.distances import (
     Estimate,
     conditional_accuracy,
@@ -13,11 +15,13 @@ from ganjax.evaluation.distances import (
     mode_coverage,
     per_class_frechet_distance,
 )
-from ganjax.evaluation.kept import Kept
+from ganjax.evaluation.diversity import mean_similarity, similarity_within_classes
+from ganjax.evaluation.kept import Kept, KeptImages
 from ganjax.evaluation.neighbours import manifold_metrics
 from ganjax.evaluation.preconditions import check_classes
 from ganjax.evaluation.protocol import METRICS, NEIGHBOURS
-from ganjax.evaluation.reference import Reference
+from ganjax.evaluation.reference import Reals, Reference
+from ganjax.evaluation.sliced_wasserstein import DIRECTIONS, PATCH, PATCHES, REPEATS, pyramid_distances
 
 NUM_SUBSETS, SUBSET_SIZE = 100, 1_000
 NUM_SPLITS, FEWEST_IN_A_SPLIT = 10, 10
@@ -29,7 +33,7 @@ class Estimates(NamedTuple):
     Attributes:
         values: its numbers.
         deviation: the first one's, over subsets or splits; None where there is but one.
-        details: the first one's for each class, by its name.
+        details: the first one's for each class, by its name, or for each size.
         num_real: reals that are compared with.
         settings: the metric's own.
         of_smallest_class: images and reals of it, where each class is compared by itself.
@@ -64,7 +68,7 @@ def estimate(name: str, fake: Kept, network: Any, reference: Reference | None, *
         return Estimates((found.mean,), _deviation(found, splits), settings={"num_splits": splits})
     assert reference is not None
     content, class_names = reference.reals.content, reference.reals.source.class_names
-    if name == "fid":
+    if name in ("fid", "rfid"):
         moments = reference.moments()
         return Estimates((frechet_distance(moments, fake.moments()),), num_real=moments.count)
     if name == "accuracy":
@@ -105,6 +109,38 @@ def estimate(name: str, fake: Kept, network: Any, reference: Reference | None, *
         num_real=num_real,
         of_smallest_class=(smallest[0], smallest[1]),
     )
+
+
+def estimate_of_images(name: str, fake: KeptImages, reals: Reals | None, *, seed: int) -> Estimates:
+    """The numbers of a metric that looks at the images themselves.
+
+    Args:
+        name: of ``METRICS``, one that keeps them.
+        fake: what was kept.
+        reals: as many are drawn as there are fakes; None where a metric needs none.
+        seed: of every draw.
+
+    Raises:
+        UserError: the images have nothing to be measured, as those of one grey have.
+    """
+    images = fake.images()
+    if name == "diversity":
+        labels, details = fake.labels(), {}
+        if labels is not None and reals is not None:
+            found = similarity_within_classes(images, labels, seed=seed)
+            details = {reals.source.class_names[label]: similarity for label, similarity in found.items()}
+        pairs = len(images) // 2
+        return Estimates((mean_similarity(images, seed=seed),), details=details, settings={"num_pairs": pairs})
+    assert name == "swd"
+    assert reals is not None
+    count = min(len(images), len(reals.source))
+    drawn = np.sort(order(num_records=len(reals.source), seed=seed, start=0, stop=count))
+    chunks = read_chunks(Subset(reals.source, drawn), title="reals: pixels of")
+    others = np.concatenate([chunk["images"] for chunk in chunks])
+    levels = pyramid_distances(others, images[:count], seed=seed)
+    details = {f"{height}x{width}": 1000 * distance for (height, width), distance in levels.items()}
+    settings = {"times": 1000, "num_directions": REPEATS * DIRECTIONS, "patches": PATCHES, "patch_size": PATCH}
+    return Estimates((float(np.mean(list(details.values()))),), details=details, num_real=count, settings=settings)
 
 
 def _deviation(found: Estimate, num: int) -> float | None:

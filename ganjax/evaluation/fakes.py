@@ -16,6 +16,10 @@ Equivariance = Callable[[str], float]
 """Of a generator by a metric that moves the picture in it, in dB."""
 
 
+CodeUse = Callable[[], tuple[float, float]]
+"""The share of an autoencoder's codes that reals are coded by, and the perplexity of their frequencies."""
+
+
 class Chunk(NamedTuple):
     """Some of the images.
 
@@ -48,6 +52,8 @@ class Fakes:
         pathless: why it has none.
         equivariance: of their generator, where it can be told how to move the picture.
         unmoving: why it cannot.
+        code_use: of their generator, where that is an autoencoder with codes.
+        uncoded: why it is none.
         pairs: each of them with the real that it should be like, where there is one.
         unpaired: why there is none.
     """
@@ -63,5 +69,7 @@ class Fakes:
     pathless: str = "images on disk have none; measure a run"
     equivariance: Equivariance | None = None
     unmoving: str = "images on disk have none; measure a run"
+    code_use: CodeUse | None = None
+    uncoded: str = "what made these has none"
     pairs: Pairs | None = None
     unpaired: str = "these have none: measure images on disk, or a run whose generator starts from images"

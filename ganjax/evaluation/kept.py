@@ -1,13 +1,53 @@
 """What is kept of the features of the images that are measured, one pass over which serves all metrics."""
 
+import math
+
 import numpy as np
-from jaxtyping import Float, Int, Int32
+from jaxtyping import Float, Int, Int32, UInt8
 
 from ganjax.evaluation.features import Features
 from ganjax.evaluation.statistics import Moments
 from ganjax.ground.errors import UserError
 
 _ROWS_AT_ONCE = 1_024  # enough that the product of the rows, and not the sum of the matrices, takes the time
+
+
+MOST_IMAGES, MOST_BYTES = 16_384, 2**31
+"""Of images that are kept themselves: as many as in arXiv 1710.10196, and no more than memory has room for."""
+
+
+def most_images(image_shape: tuple[int, int, int]) -> int:
+    """How many images of a size are kept at most."""
+    return max(2, min(MOST_IMAGES, MOST_BYTES // math.prod(image_shape)))
+
+
+class KeptImages:
+    """The first of the images that are measured, as they are, for metrics that look at pixels.
+
+    Attributes:
+        count: of them.
+    """
+
+    def __init__(self, most: int) -> None:
+        """Keeps nothing yet, and never more than ``most``."""
+        self.count, self._most = 0, most
+        self._images: list[np.ndarray] = []
+        self._labels: list[np.ndarray] = []
+
+    def add(self, images: UInt8[np.ndarray, "num height width channels"], labels: Int32[np.ndarray, " num"] | None):
+        """Takes of a batch what there is room for."""
+        kept = images[: self._most - self.count]
+        self.count += len(kept)
+        self._images.append(kept)
+        self._labels += [] if labels is None else [labels[: len(kept)]]
+
+    def images(self) -> UInt8[np.ndarray, "num height width channels"]:
+        """All of them."""
+        return np.concatenate(self._images)
+
+    def labels(self) -> Int32[np.ndarray, " num"] | None:
+        """Their labels, where they have any."""
+        return np.concatenate(self._labels) if self._labels else None
 
 
 class Kept:

@@ -12,10 +12,10 @@ from jaxtyping import Int, UInt8
 
 from ganjax.evaluation.cautions import cautions
 from ganjax.evaluation.content import image_progress
-from ganjax.evaluation.estimates import Estimates, estimate
+from ganjax.evaluation.estimates import Estimates, estimate, estimate_of_images
 from ganjax.evaluation.fakes import Fakes
 from ganjax.evaluation.features import Features, feature_function
-from ganjax.evaluation.kept import Kept
+from ganjax.evaluation.kept import Kept, KeptImages, most_images
 from ganjax.evaluation.pairs import Compared, measure_pairs
 from ganjax.evaluation.preconditions import check_classes, unmet, unmet_by
 from ganjax.evaluation.protocol import METRICS, Result, Role, Stamp, is_paired
@@ -147,16 +147,18 @@ class Evaluator:
             if reason:
                 refused[name] = reason
         metrics = [name for name in self.metrics if name not in refused]
-        kept = self._pass(fakes, [name for name in metrics if METRICS[name].keeps])
+        kept, images = self._pass(fakes, [name for name in metrics if METRICS[name].keeps])
         compared = functools.cache(lambda: self._compared(fakes, tuple(filter(is_paired, metrics))))
         results: list[Result] = []
         for name in metrics:
             role = METRICS[name].role
             with _noted(name, refused):
-                results += self._results(name, fakes, None if role is None else kept.get(role), compared)
+                results += self._results(name, fakes, images if role is None else kept.get(role), compared)
         return Measured(results, refused)
 
-    def _results(self, name: str, fakes: Fakes, kept: Kept | None, compared: Callable[[], Compared]) -> list[Result]:
+    def _results(
+        self, name: str, fakes: Fakes, kept: Kept | KeptImages | None, compared: Callable[[], Compared]
+    ) -> list[Result]:
         metric = METRICS[name]
         network: Any = PIXELS if metric.role is None else self.networks[metric.role]
         if is_paired(name):
@@ -164,12 +166,17 @@ class Evaluator:
             num_fake = len(compared().values[name])
             settings = {"border": fakes.pairs.border}
             found = Estimates((compared().mean(name),), num_real=num_fake, settings=settings)
+        elif isinstance(kept, KeptImages):
+            found, num_fake = estimate_of_images(name, kept, self._reals, seed=self._seed), kept.count
         elif metric.keeps:
             assert kept is not None
             assert metric.role is not None
             reference = None if self._reals is None else self.reference(metric.role)
             found = estimate(name, kept, network, reference, num=self.num, seed=self._seed)
             num_fake = kept.count
+        elif metric.moves == "codes":
+            assert fakes.code_use is not None
+            found, num_fake = Estimates(fakes.code_use()), self.num
         elif metric.moves == "picture":
             assert fakes.equivariance is not None
             found, num_fake = Estimates((fakes.equivariance(name),)), self.num
@@ -227,20 +234,25 @@ class Evaluator:
                 self._warned.add(line)
                 _logger.warning("%s", line)
 
-    def _pass(self, fakes: Fakes, metrics: Sequence[str]) -> dict[Role, Kept]:
+    def _pass(self, fakes: Fakes, metrics: Sequence[str]) -> tuple[dict[Role, Kept], KeptImages | None]:
         """Sends all images through all networks, and keeps what the metrics need."""
         kept: dict[Role, Kept] = {}
+        as_they_are = None
+        if any(METRICS[name].keeps == "images" for name in metrics):
+            as_they_are = KeptImages(most_images(fakes.image_shape))
         for role, network in self.networks.items():
             needs = {METRICS[name].keeps for name in metrics if METRICS[name].role == role}
             if needs:
                 kept[role] = Kept(needs, network.num_features)
-        if not kept:
-            return kept
+        if not kept and as_they_are is None:
+            return kept, None
         count = 0
         with image_progress(self.num, "measuring") as progress:
             for chunk in fakes.chunks(self.num):
                 images = chunk.images[: self.num - count]
                 labels = None if chunk.labels is None else chunk.labels[: len(images)]
+                if as_they_are is not None:
+                    as_they_are.add(images, labels)
                 found: dict[int, Features] = {}  # a network that serves two roles sees the images once
                 for role, collected in kept.items():
                     network = id(self.networks[role])
@@ -251,7 +263,7 @@ class Evaluator:
                 progress.update(len(images))
                 if count == self.num:
                     break
-        return kept
+        return kept, as_they_are
 
 
 def _filled_up(extract: Extract, size: int) -> Extract:

@@ -13,18 +13,32 @@ from jaxtyping import Array, Float, Num
 
 from ganjax.ground.errors import UserError
 
-__all__ = ["SMALLEST", "cropped", "decibels", "luma", "ms_ssim", "psnr", "squared_error", "ssim"]
+__all__ = [
+    "SCALE_WEIGHTS",
+    "SMALLEST",
+    "cropped",
+    "decibels",
+    "halved",
+    "luma",
+    "mean_of_image",
+    "ms_ssim",
+    "psnr",
+    "similarities",
+    "squared_error",
+    "ssim",
+]
 
 Images = Num[Array, "batch height width channels"]
 
 _RANGE = 255.0
 _WINDOW, _SIGMA = 11, 1.5
 _C1, _C2 = (0.01 * _RANGE) ** 2, (0.03 * _RANGE) ** 2
-_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of Wang et al. (2003), from the largest scale to the smallest
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Of the similarity at each scale, from the largest to the smallest (Wang et al., 2003)."""
 _LUMA = (65.481, 128.553, 24.966)
 _BLOCK = 32  # windows along each axis that are computed about one mean
 
-SMALLEST = {"psnr": 1, "ssim": _WINDOW, "ms-ssim": (_WINDOW - 1) * 2 ** (len(_WEIGHTS) - 1) + 1}
+SMALLEST = {"psnr": 1, "ssim": _WINDOW, "ms-ssim": (_WINDOW - 1) * 2 ** (len(SCALE_WEIGHTS) - 1) + 1}
 """How many pixels a side, without the border, each measure needs."""
 
 
@@ -50,7 +64,7 @@ def squared_error(images: Images, reals: Images, *, of_luma: bool = False) -> Fl
     """E (x - y)^2 over pixels, and over colours or of their luma."""
     differences = images.astype(jnp.float32) - reals.astype(jnp.float32)
     # Of the differences, which are small and exact, and not the difference of two lumas, which are rounded.
-    return _mean((_weighted_colors(differences) if of_luma else differences) ** 2)
+    return mean_of_image((_weighted_colors(differences) if of_luma else differences) ** 2)
 
 
 def _weighted_colors(images: Float[Array, "batch height width channels"]) -> Float[Array, "batch height width 1"]:
@@ -73,8 +87,8 @@ def ssim(images: Images, reals: Images) -> Float[Array, " batch"]:
         UserError: the images are smaller than a window.
     """
     _check(images, "ssim")
-    luminance, structure = _similarities(images, reals)
-    return _mean(luminance * structure)
+    luminance, structure = similarities(images, reals)
+    return mean_of_image(luminance * structure)
 
 
 def ms_ssim(images: Images, reals: Images) -> Float[Array, " batch"]:
@@ -89,11 +103,11 @@ def ms_ssim(images: Images, reals: Images) -> Float[Array, " batch"]:
     _check(images, "ms-ssim")
     image, real = images.astype(jnp.float32), reals.astype(jnp.float32)
     product = jnp.ones((len(images), images.shape[3]), jnp.float32)
-    for scale, weight in enumerate(_WEIGHTS):
+    for scale, weight in enumerate(SCALE_WEIGHTS):
         if scale:
-            image, real = _halved(image), _halved(real)
-        luminance, structure = _similarities(image, real)
-        last = scale == len(_WEIGHTS) - 1
+            image, real = halved(image), halved(real)
+        luminance, structure = similarities(image, real)
+        last = scale == len(SCALE_WEIGHTS) - 1
         found = _mean_of_each_color(luminance * structure if last else structure)
         product = product * jnp.maximum(found, 0.0) ** weight
     return product.mean(axis=1)
@@ -108,26 +122,32 @@ def _check(images: Images, name: str) -> None:
         )
 
 
-def _similarities(images: Images, reals: Images) -> tuple[Array, Array]:
-    """Of each window: what luminance is to the other, and what contrast and structure are (equations 6 to 9)."""
-    x, y = _blocks(images.astype(jnp.float32)), _blocks(reals.astype(jnp.float32))
+def similarities(images: Images, reals: Images) -> tuple[Array, Array]:
+    """Of each window: what luminance is to the other, and what contrast and structure are (equations 6 to 9).
+
+    In images with a side below 11 pixels, windows are as large as that, and their sigma is smaller alike.
+    """
+    window = min(_WINDOW, *images.shape[1:3])
+    x, y = _blocks(images.astype(jnp.float32), window), _blocks(reals.astype(jnp.float32), window)
     # Variances are shift-invariant: about a mean that is near all of them, no digits cancel.
     middle = x.mean(axis=(-3, -2), keepdims=True)
     dx, dy = x - middle, y - middle
-    mx, my, mxx, myy, mxy = (_weighted(moment) for moment in (dx, dy, dx * dx, dy * dy, dx * dy))
+    mx, my, mxx, myy, mxy = (_weighted(moment, window) for moment in (dx, dy, dx * dx, dy * dy, dx * dy))
     structure = (2 * (mxy - mx * my) + _C2) / ((mxx - mx * mx) + (myy - my * my) + _C2)
     ax, ay = mx + middle, my + middle
     luminance = (2 * ax * ay + _C1) / (ax * ax + ay * ay + _C1)
-    size = [side - _WINDOW + 1 for side in images.shape[1:3]]
+    size = [side - window + 1 for side in images.shape[1:3]]
     return _joined(luminance, size), _joined(structure, size)
 
 
-def _blocks(images: Float[Array, "batch height width channels"]) -> Float[Array, "batch rows columns _ _ channels"]:
+def _blocks(
+    images: Float[Array, "batch height width channels"], window: int
+) -> Float[Array, "batch rows columns _ _ channels"]:
     """Overlapping parts, with all pixels of ``_BLOCK`` windows along each axis."""
     places = []
     for side in images.shape[1:3]:
-        starts = np.arange(0, side - _WINDOW + 1, _BLOCK)
-        places.append(np.minimum(starts[:, None] + np.arange(_BLOCK + _WINDOW - 1), side - 1))
+        starts = np.arange(0, side - window + 1, _BLOCK)
+        places.append(np.minimum(starts[:, None] + np.arange(_BLOCK + window - 1), side - 1))
     rows, columns = places
     return images[:, rows][:, :, :, columns].swapaxes(2, 3)
 
@@ -140,21 +160,22 @@ def _joined(
     return maps.swapaxes(2, 3).reshape(batch, rows * height, columns * width, channels)[:, : size[0], : size[1]]
 
 
-def _weighted(maps: Float[Array, "*batch height width channels"]) -> Float[Array, "*batch _ _ channels"]:
+def _weighted(maps: Float[Array, "*batch height width channels"], window: int) -> Float[Array, "*batch _ _ channels"]:
     """The Gaussian's mean over each window, one axis after the other."""
-    offsets = np.arange(_WINDOW) - _WINDOW // 2
-    taps = np.exp(-0.5 * (offsets / _SIGMA) ** 2)
+    offsets = np.arange(window) - (window - 1) / 2
+    taps = np.exp(-0.5 * (offsets / (_SIGMA * window / _WINDOW)) ** 2)
     taps = (taps / taps.sum()).tolist()
     for axis in (-3, -2):
-        count = maps.shape[axis] - _WINDOW + 1
-        parts = [jax.lax.slice_in_dim(maps, shift, shift + count, axis=maps.ndim + axis) for shift in range(_WINDOW)]
+        count = maps.shape[axis] - window + 1
+        parts = [jax.lax.slice_in_dim(maps, shift, shift + count, axis=maps.ndim + axis) for shift in range(window)]
         maps = taps[0] * parts[0]
         for tap, part in zip(taps[1:], parts[1:], strict=True):
             maps = maps + tap * part
     return maps
 
 
-def _halved(images: Float[Array, "batch height width channels"]) -> Float[Array, "batch _ _ channels"]:
+def halved(images: Float[Array, "batch height width channels"]) -> Float[Array, "batch _ _ channels"]:
+    """Means of 2 x 2 pixels; an odd side goes on as its reflection."""
     _, height, width, _ = images.shape
     even = jnp.pad(images, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="symmetric")
     batch, height, width, channels = even.shape
@@ -162,10 +183,10 @@ def _halved(images: Float[Array, "batch height width channels"]) -> Float[Array,
 
 
 def _mean_of_each_color(maps: Float[Array, "batch height width channels"]) -> Float[Array, "batch channels"]:
-    return jnp.stack([_mean(maps[..., channel : channel + 1]) for channel in range(maps.shape[3])], axis=1)
+    return jnp.stack([mean_of_image(maps[..., channel : channel + 1]) for channel in range(maps.shape[3])], axis=1)
 
 
-def _mean(maps: Float[Array, "batch height width channels"]) -> Float[Array, " batch"]:
+def mean_of_image(maps: Float[Array, "batch height width channels"]) -> Float[Array, " batch"]:
     """Of all numbers of each image, added by halves: the error grows as the logarithm of their count."""
     numbers = maps.reshape(len(maps), -1)
     count = numbers.shape[1]

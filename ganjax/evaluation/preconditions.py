@@ -30,12 +30,19 @@ def unmet(name: str, fakes: Fakes, reals: Reals | None, *, num: int) -> str | No
         if fakes.pairs is None:
             return f"compares each image with a real of its own, and {fakes.unpaired}"
         return too_small(name, fakes.pairs)
+    if metric.of_records and fakes.pairs is None:
+        return f"is of reconstructions of the reals, and {fakes.unpaired}"
+    if metric.moves == "codes" and fakes.code_use is None:
+        return f"counts the codes of an autoencoder, and {fakes.uncoded}"
     if metric.moves == "latents" and fakes.path_length is None:
         return f"moves through a generator's latents alone, and {fakes.pathless}"
     if metric.moves == "picture" and fakes.equivariance is None:
         return f"moves the picture within a generator, and {fakes.unmoving}"
     if metric.labels and fakes.label_counts is None:
         return f"needs labels of the images to measure, and {fakes.unlabelled}"
+    if min(fakes.image_shape[:2]) < metric.smallest:
+        height, width, _ = fakes.image_shape
+        return f"needs images of {metric.smallest} or more pixels a side, and they are {height} x {width}"
     if metric.keeps and (count := min(num, fakes.num)) < metric.fewest:
         return f"needs {metric.fewest} or more images to measure, and there are {count}"
     if not (metric.reals or metric.role == "classifier"):
@@ -47,13 +54,15 @@ def unmet(name: str, fakes: Fakes, reals: Reals | None, *, num: int) -> str | No
             f"compares images of one size and colour; those to measure are {fakes.image_shape} (height, width, "
             f"channels) and those of {reals.source.name} {reals.source.image_shape}: convert one of the two"
         )
-    count = min(num, len(reals.source)) if metric.reals == "features" else len(reals.source)
+    count = min(num, len(reals.source)) if metric.reals in ("features", "images") else len(reals.source)
     if metric.reals and count < metric.fewest:
         return f"needs {metric.fewest} or more real images, and {reals.source.name} has {count}"
     if metric.labels and metric.reals:
         if not reals.source.num_classes:
             return f"needs labels of the real images, and {reals.source.name} has none"
         assert fakes.label_counts is not None
+        if sum(reals.content.label_counts) < len(reals.source):
+            return f"needs labels of all real images, and of {reals.source.name} some are not known"
         return _few_in_a_class(reals, reals.content.label_counts, fakes.label_counts, fewest=metric.fewest)
     return None
 

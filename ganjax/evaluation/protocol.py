@@ -24,14 +24,18 @@ class Metric(NamedTuple):
     Attributes:
         results: the names of its numbers.
         role: whose features; None where pixels are compared.
-        keeps: what is kept of them: ``moments``, ``features``, ``probabilities``, ``predictions``.
+        keeps: what is kept of them: ``moments``, ``features``, ``probabilities``, ``predictions``; ``images``: they
+            themselves.
         reals: which statistics of the reals it compares with, if any: ``moments``, ``features``, ``labels``;
-            ``pairs``: no statistics, but each image with the real that it should be like.
+            ``images``: as many of the reals themselves; ``pairs``: no statistics, but each image with the real that it
+            should be like.
         labels: whether the generated images must have labels.
         better: whether lower or higher values of its first number are better.
         fewest: how many images it needs of either set, and where it needs labels of both, of each class.
         moves: what of a generator it moves, where it measures that instead of images: its ``latents``, or the
-            ``picture`` within it.
+            ``picture`` within it; or that it counts an autoencoder's ``codes``.
+        smallest: pixels a side that it needs.
+        of_records: whether each image must be made of a real of its own, as a reconstruction is.
     """
 
     results: tuple[str, ...]
@@ -41,7 +45,9 @@ class Metric(NamedTuple):
     labels: bool = False
     better: Literal["lower", "higher"] = "lower"
     fewest: int = 2
-    moves: Literal["latents", "picture"] | None = None
+    moves: Literal["latents", "picture", "codes"] | None = None
+    smallest: int = 1
+    of_records: bool = False
 
 
 NEIGHBOURS = 5
@@ -49,6 +55,7 @@ NEIGHBOURS = 5
 
 METRICS: dict[str, Metric] = {
     "fid": Metric(("fid",), "network", "moments", "moments"),
+    "rfid": Metric(("rfid",), "network", "moments", "moments", of_records=True),
     "kid": Metric(("kid",), "network", "features", "features"),
     "is": Metric(("is",), "network", "probabilities", None, better="higher"),
     "prdc": Metric(
@@ -62,7 +69,10 @@ METRICS: dict[str, Metric] = {
     "class-fid": Metric(("class-fid",), "network", "features", "features", labels=True),
     "modes": Metric(("modes", "modes-kl"), "classifier", "predictions", "labels", better="higher", fewest=1),
     "accuracy": Metric(("accuracy",), "classifier", "predictions", None, labels=True, better="higher", fewest=1),
+    "swd": Metric(("swd",), None, "images", "images", smallest=7),
+    "diversity": Metric(("diversity",), None, "images", None, smallest=16),
     "ppl": Metric(("ppl",), "network", None, None, moves="latents"),
+    "codes": Metric(("code-use", "code-perplexity"), None, None, None, better="higher", fewest=1, moves="codes"),
     **{
         name: Metric((name,), None, None, None, better="higher", fewest=1, moves="picture")
         for name in ("eqt", "eqt-frac", "eqr")
@@ -127,6 +137,7 @@ class Stamp:
         settings: the metric's own.
         versions: of the libraries, and the hardware.
         provenance: of a run that began with others' weights: their files' hashes, origin and licences.
+        generator: which of a model's several, where one alone was asked for.
     """
 
     network: str
@@ -149,9 +160,10 @@ class Stamp:
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     versions: dict[str, str] = dataclasses.field(default_factory=lambda: dict(library_versions()))
     provenance: dict[str, Any] | None = None
+    generator: str | None = None
 
 
-SUBJECT = frozenset({"fake", "fake_sha256", "checkpoint_step"})
+SUBJECT = frozenset({"fake", "fake_sha256", "checkpoint_step", "generator"})
 """The parts of a stamp that say what was measured; all others say how."""
 
 

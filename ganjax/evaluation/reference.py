@@ -42,11 +42,13 @@ class Reals:
         source: its records.
         content: of all of them.
         split: which part of the dataset it is.
+        whole: the dataset, where the records are some of it, or turned round, for one of several generators.
     """
 
     source: Source
     content: Content
     split: str
+    whole: Source | None = None
 
     @property
     def stamp(self) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from etils import epath
 
 from ganjax.evaluation.protocol import SUBJECT, Result, Stamp, differences
 from ganjax.ground.errors import UserError
+from ganjax.ground.files import is_of_files, whole_file
+from ganjax.ground.stores import store_says
 
 _logger = logging.getLogger("ganjax")
 
@@ -27,9 +29,8 @@ def write_results(results: Iterable[Result], path: epath.Path, refused: Mapping[
     if is_device(path):  # in whose place no file should be put
         path.write_text(to_json(results, refused) + "\n")
         return
-    unfinished = path.parent / f"{path.name}.unfinished"
-    unfinished.write_text(to_json(results, refused) + "\n")
-    unfinished.replace(path)
+    with whole_file(path) as file:
+        file.write(f"{to_json(results, refused)}\n".encode())
 
 
 def is_device(path: epath.Path) -> bool:
@@ -120,8 +121,11 @@ def keep_results(
                 path.replace(aside)
                 _logger.warning("what was %s is %s now", path, aside)
             write_results(merge_results(earlier.get(path, []), results), path, refused)
-    except OSError as error:
-        _logger.warning("%s cannot be written (%s): the results are not kept there", path, error.strerror or error)
+    except Exception as error:
+        if not is_of_files(error, path):
+            raise
+        reason = getattr(error, "strerror", None) or store_says(error)
+        _logger.warning("%s cannot be written (%s): the results are not kept there", path, reason)
         return lines
     return [f"kept in {path}", *lines]
 

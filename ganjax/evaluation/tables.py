@@ -16,9 +16,10 @@ def result_lines(results: Sequence[Result], refused: Mapping[str, str]) -> list[
     for stamp in {result.stamp.network_sha256: result.stamp for result in results}.values():
         reals = {result.stamp.num_real for result in results if result.stamp.network == stamp.network}
         compared = " and ".join(f"{count:,} reals" for count in reals if count)
+        subject = stamp.fake + ("" if stamp.generator is None else f", generator {stamp.generator}")
         accuracy = "" if stamp.classifier_accuracy is None else f", {stamp.classifier_accuracy:.2%} right"
         lines += [
-            f"{stamp.num_fake:,} images of {stamp.fake}{compared and f' against {compared}'}, seed {stamp.seed};",
+            f"{stamp.num_fake:,} images of {subject}{compared and f' against {compared}'}, seed {stamp.seed};",
             f"network {stamp.network}{accuracy}; resize {stamp.resize}" if stamp.network != "none" else _border(stamp),
         ]
     return lines

@@ -2,11 +2,15 @@
 
 import math
 
+import jax
+from jax.core import Tracer
+
 from ganjax.ground.errors import UserError
 
 __all__ = ["check_number", "check_range"]
 
-Number = float | int
+Number = float | int | jax.Array
+"""An array is a program's argument in the place of a number, as where one program trains runs of many numbers."""
 
 LARGEST_SEED = 2**32 - 1
 
@@ -23,6 +27,8 @@ def check_number(
 ) -> None:
     """Refuses NaN, infinities, and what lies outside of the bounds. None passes: it stands for a number not given.
 
+    So does a number that is a program's argument, while it is traced: who calls the program has checked its value.
+
     Args:
         name: the flag or the field, as its user knows it.
         value: what was given.
@@ -35,7 +41,7 @@ def check_number(
     Raises:
         UserError: it cannot be meant.
     """
-    if value is None:
+    if value is None or isinstance(value, Tracer):
         return
     fits = (
         -math.inf < value < math.inf

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
@@ -12,6 +13,7 @@ from typing import IO, Any, cast
 from etils import epath
 
 from ganjax.ground.errors import Fault, UserError
+from ganjax.ground.stores import is_far, store_says
 
 UNFINISHED = ".unfinished"
 """How the name of a file that is being written ends."""
@@ -22,20 +24,26 @@ def whole_file(path: epath.Path) -> Iterator[IO[bytes]]:
     """A file to write, opened beside its place, and moved there when the block has ended without an error.
 
     Until then, and for good when the block fails or the process is killed, what was at the place stays as it was. What
-    a link leads to is replaced, not the link. A device or a pipe has no place beside it and is written to at once.
+    a link leads to is replaced, not the link. A device or a pipe has no place beside it and is written to at once. In
+    an object store, where a file is there when all of it is, it is made on this machine and sent as a whole.
 
     Raises:
         OSError: nothing can be written there, or what is there may not be changed.
     """
-    if "://" not in str(path):
-        path = epath.Path(os.path.realpath(path))
-        if path.exists():
-            if not os.access(path, os.W_OK):  # a renaming would not mind
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-            if not stat.S_ISREG(os.stat(path).st_mode):
-                with path.open("wb") as file:
-                    yield cast(IO[bytes], file)
-                return
+    if is_far(path):
+        with tempfile.TemporaryFile() as file:
+            yield cast(IO[bytes], file)
+            file.seek(0)
+            path.write_bytes(file.read())
+        return
+    path = epath.Path(os.path.realpath(path))
+    if path.exists():
+        if not os.access(path, os.W_OK):  # a renaming would not mind
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            with path.open("wb") as file:
+                yield cast(IO[bytes], file)
+            return
     unfinished = path.parent / f".{path.name}.{os.getpid()}{UNFINISHED}"
     file = unfinished.open("wb")
     try:
@@ -78,7 +86,7 @@ def settle(path: epath.Path) -> None:
     Raises:
         OSError: the disk could not take it.
     """
-    if "://" in str(path):
+    if is_far(path):
         return
     for found in (path, *(Path(path).rglob("*") if path.is_dir() else ())):
         descriptor = os.open(found, os.O_RDONLY)
@@ -99,15 +107,16 @@ def writing(path: epath.Path) -> Iterator[None]:
     except Exception as error:
         if not is_of_files(error, path):
             raise
+        reason = getattr(error, "strerror", None) or store_says(error)
         raise Fault(
-            f"{path} cannot be written ({getattr(error, 'strerror', None) or error}); what was there before is "
-            "untouched: make room or allow writing, and run the command again"
+            f"{path} cannot be written ({reason}); what was there before is untouched: make room or allow writing, and "
+            "run the command again"
         ) from error
 
 
 def is_of_files(error: BaseException, path: epath.Path) -> bool:
     """Whether an error in work on a file is the file system's: an object store's package has errors of its own."""
-    far = "://" in str(path) and isinstance(error, Exception) and not isinstance(error, UserError)
+    far = is_far(path) and isinstance(error, Exception) and not isinstance(error, UserError)
     return far or isinstance(error, OSError)
 
 

@@ -10,7 +10,17 @@ from jaxtyping import Array, Float
 from ganjax.ground.checks import Number, check_number
 from ganjax.ground.errors import UserError
 
-__all__ = ["CosineRamp", "Halving", "LinearDecay", "Schedule", "Steps", "check_schedule", "rests", "value_at"]
+__all__ = [
+    "CosineRamp",
+    "Geometric",
+    "Halving",
+    "LinearDecay",
+    "Schedule",
+    "Steps",
+    "check_schedule",
+    "rests",
+    "value_at",
+]
 
 Schedule = Number | Float[Array, ""] | Callable[[Float[Array, ""]], Float[Array, ""]]
 """A constant, or a function of the number of images seen. Frozen dataclasses keep a ``GAN`` hashable and comparable."""
@@ -99,6 +109,39 @@ class Halving:
     def known_values(self) -> Mapping[str, Number]:
         """See ``Known``."""
         return {"at its start": self.start}
+
+
+@dataclasses.dataclass(frozen=True)
+class Geometric:
+    """``start``, then ``factor`` times as much after each ``every`` images, and never beyond ``end``.
+
+    The share of the fakes in top-k training (arXiv 2002.06224), where ``every`` is an epoch.
+    """
+
+    start: Number
+    factor: Number
+    every: Number = dataclasses.field(kw_only=True)
+    end: Number = dataclasses.field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        for name in ("start", "end"):
+            check_number(f"{name} of a geometric schedule", getattr(self, name), above=0, example=0.5)
+        check_number("factor of a geometric schedule", self.factor, above=0, example=0.99)
+        check_number("every of a geometric schedule", self.every, above=0, example=50_000)
+        if (self.end - self.start) * (self.factor - 1) < 0:
+            raise UserError(
+                f"a geometric schedule goes from {self.start} by factors of {self.factor}, and end is {self.end}; "
+                "expected it on that way"
+            )
+
+    def __call__(self, images_seen: Float[Array, ""]) -> Float[Array, ""]:
+        value = self.start * jnp.power(self.factor, jnp.floor(images_seen / self.every))
+        return jnp.minimum(value, self.end) if self.factor > 1 else jnp.maximum(value, self.end)
+
+    @property
+    def known_values(self) -> Mapping[str, Number]:
+        """See ``Known``."""
+        return {"at its start": self.start, "at its end": self.end}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -37,6 +37,8 @@ if __name__ == "__main__":
         given["latents"][:] = np.random.default_rng(seed).normal(size=given["latents"].shape)
     if "labels" in given:
         given["labels"][:] = np.arange(num) % config["num_classes"]
+    if config.get("guard"):
+        print(f"not looked at by the run's guard ({config['guard']}): ganjax sample has it do so")
     images = load(here)(**given)
     np.save("images.npy", images)
     print(f"images.npy: {images.shape}, from {images.min():.3f} to {images.max():.3f}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ganjax.ground.errors import UserError
-from ganjax.interchange import biggan, dcgan, r3gan, realesrgan, stylegan2, stylegan3
+from ganjax.interchange import autoencoder, biggan, dcgan, r3gan, realesrgan, stylegan2, stylegan3
 from ganjax.interchange.foreign import Tensors
 from ganjax.interchange.parameters import Imported, StrangerError
 
@@ -21,6 +21,7 @@ class _Family(NamedTuple):
 
 
 FAMILIES = {
+    "autoencoder": _Family(autoencoder.read_autoencoder, autoencoder.looks_like),
     "biggan": _Family(biggan.read_biggan, biggan.looks_like),
     "dcgan": _Family(dcgan.read_dcgan, dcgan.looks_like),
     "r3gan": _Family(r3gan.read_r3gan, r3gan.looks_like),

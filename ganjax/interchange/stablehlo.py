@@ -11,13 +11,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from ganjax.algorithms.frozen import Decoder
 from ganjax.interchange.foreign import Tensors
 from ganjax.models.condition import Condition, as_argument, condition_sizes
 
-__all__ = ["PLATFORMS", "flat_variables", "program_inputs", "program_of"]
+__all__ = ["DECODER", "PLATFORMS", "flat_variables", "program_inputs", "program_of"]
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 """Where the program runs."""
+
+
+DECODER = "decoder"
+"""What the weights of a decoder are called among those of a generator of latents."""
 
 
 def flat_variables(variables: PyTree) -> Tensors:
@@ -41,12 +46,14 @@ def program_inputs(generator: Any) -> dict[str, tuple[tuple[int, ...], str]]:
     return inputs
 
 
-def program_of(generator: nn.Module, variables: PyTree) -> bytes:
+def program_of(generator: nn.Module, variables: PyTree, decoder: Decoder | None = None) -> bytes:
     """The program ``(weights, inputs) -> images`` for any number of images, on any of ``PLATFORMS``.
 
     Args:
         generator: what is written down as it is in use: noise within it is as without keys, the same always.
-        variables: of it, whose shapes are the weights' (``flat_variables``).
+        variables: of it, whose shapes are the weights' (``flat_variables``); of one of latents those of what decodes
+            these, as ``decoder``, are among them.
+        decoder: makes the pictures of a generator of latents.
 
     Returns:
         What ``jax.export.deserialize`` takes.
@@ -60,11 +67,12 @@ def program_of(generator: nn.Module, variables: PyTree) -> bytes:
 
     def generate(weights: dict[str, Any], inputs: dict[str, Any]) -> Any:
         nested = flax.traverse_util.unflatten_dict(weights, sep=".")
+        decoding = nested.pop(DECODER, None)
         condition = Condition(*(inputs.get(name) for name in Condition._fields))
         num = next(iter(inputs.values())).shape[0]
         latents = inputs.get("latents", jnp.zeros((num, 0), jnp.float32))
         images: Any = generator.apply(nested, latents, as_argument(generator, condition), train=False)
-        return images
+        return images if decoder is None else decoder.decode(decoding, images)
 
     def generate_singly(weights: dict[str, Any], inputs: dict[str, Any]) -> Any:
         return jax.vmap(lambda row: generate(weights, jax.tree.map(lambda leaf: leaf[None], row))[0])(inputs)

@@ -11,18 +11,21 @@ from jaxtyping import Array, Float, Int
 from ganjax.ground.errors import UserError
 
 Labels = Int[Array, " batch"]
+Shares = Float[Array, "batch classes"]
+"""How much of each class an image is to be of, in place of its label: what lies between classes."""
 
 
 class Condition(NamedTuple):
     """What both networks are told of each sample. None stands for what there is not.
 
     Attributes:
-        labels: class numbers, int32 [batch].
+        labels: class numbers, int32 [batch]; or, for a network that asks for the condition's ``vector``, as families
+            here do, ``Shares``, float32 [batch, num_classes].
         attributes: numbers, float32 [batch, num_attributes]: several classes at once, or continuous values.
         inputs: images to start from, float32 in [-1, 1], [batch, height, width, channels].
     """
 
-    labels: Labels | None = None
+    labels: Labels | Shares | None = None
     attributes: Float[Array, "batch attributes"] | None = None
     inputs: Float[Array, "batch height width channels"] | None = None
 
@@ -70,9 +73,14 @@ class Condition(NamedTuple):
 
     def vector(self, num_classes: int) -> Float[Array, "batch size"] | None:
         """The labels, as rows of zeros with a one, and the attributes beside each other; None if there are neither."""
-        parts = [] if self.labels is None else [jax.nn.one_hot(self.labels, num_classes, dtype=jnp.float32)]
+        parts = [] if self.labels is None else [shares_of(self.labels, num_classes)]
         parts += [] if self.attributes is None else [self.attributes.astype(jnp.float32)]
         return jnp.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0] if parts else None
+
+
+def shares_of(labels: Labels | Shares, num_classes: int) -> Shares:
+    """Labels as rows of zeros with a one; shares as they are."""
+    return labels if labels.ndim == 2 else jax.nn.one_hot(labels, num_classes, dtype=jnp.float32)
 
 
 def condition_sizes(network: Any) -> tuple[int, int, tuple[int, int, int] | None]:
@@ -83,10 +91,11 @@ def condition_sizes(network: Any) -> tuple[int, int, tuple[int, int, int] | None
 def as_argument(network: Any, condition: Condition) -> Condition | Labels | None:
     """A condition as a network is given it: what it takes, and labels as such where there is nothing else.
 
-    So a network of anybody's own that knows of labels alone is one, too.
+    So a network of anybody's own that knows of labels alone is one, too. ``Shares`` are never given as such.
     """
     taken = condition.taken_by(network)
-    return taken.labels if taken.attributes is None and taken.inputs is None else taken
+    shares = taken.labels is not None and taken.labels.ndim == 2
+    return taken if shares or taken.attributes is not None or taken.inputs is not None else taken.labels
 
 
 def example_condition(network: Any, batch_size: int) -> Condition:

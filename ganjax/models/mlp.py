@@ -91,4 +91,5 @@ class Discriminator(network.Discriminator):
             self.show(features)
             if mode.train:
                 features = Dropout(rate=self.dropout, layer=layer)(features, mode.keys)
-        return nn.Dense(1, dtype=self.dtype)(features).astype(jnp.float32)[:, 0]
+        judged = self.tell_heads(features)
+        return nn.Dense(1, dtype=self.dtype)(features).astype(jnp.float32)[:, 0] if judged is None else judged

@@ -224,6 +224,8 @@ class Discriminator(_Stages, network.Discriminator):
         # A depthwise 4 x 4 convolution of a 4 x 4 map has one pixel: a weighted sum over the map.
         depthwise = self.param("depthwise", _normal(16), (4, 4, width))
         pooled = jnp.einsum("bhwc,hwc->bc", features.astype(jnp.float32), depthwise)
+        if (judged := self.tell_heads(pooled)) is not None:
+            return judged
         outputs = width if self.condition_size else 1
         projected = pooled @ self.param("linear", _normal(width), (width, outputs))
         if self.condition_size:

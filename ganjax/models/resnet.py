@@ -206,7 +206,9 @@ class Discriminator(_Residual, network.Discriminator):
             self.show(maps)
         pooled = jnp.sum(nn.relu(maps).astype(jnp.float32), axis=(1, 2))
         settings = Settings(self.spectral, self.initializer, self.epsilon)  # the head in float32
-        logits = Linear(1, settings, name="linear")(pooled, mode)[:, 0]
+        logits = self.tell_heads(pooled)
+        if logits is None:
+            logits = Linear(1, settings, name="linear")(pooled, mode)[:, 0]
         if self.condition_size:
             embedded = Embedding(self.widths[-1], settings, name="embedding")(self.vector(condition), mode)
             logits = logits + jnp.sum(embedded * pooled, axis=-1)

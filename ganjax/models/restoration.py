@@ -285,6 +285,8 @@ class UNetDiscriminator(network.Discriminator):
         for level in range(3):
             levels.append(layer(f"down_{level}", levels[-1], self.features * 2 ** (level + 1), size=4))
         maps = levels.pop()
+        if (judged := self.tell_heads(maps)) is not None:
+            return judged
         for level in reversed(range(3)):
             maps = layer(f"up_{level}", _double(maps), self.features * 2**level) + levels[level]
         for number in range(2):

@@ -9,12 +9,18 @@ _SMALLEST = {  # 1 is that of any other
     "num_classes": 0,
     "num_attributes": 0,
     "num_scores": 0,
+    "teacher_size": 0,
     "latent_size": 0,
     "num_low_precision_stages": 0,
     "num_dropouts": 0,
     "shared_size": 0,
     "num_layers": 0,
     "deviation_maps": 0,
+    "num_codes": 0,
+    "attention_stages": 0,
+    "own_first": 0,
+    "own_last": 0,
+    "only": 0,
 }
 _EXAMPLES = {
     "num_classes": 10,
@@ -32,6 +38,11 @@ _EXAMPLES = {
     "deviation_group": 4,
     "deviation_maps": 1,
     "base_shape": 4,
+    "latent_channels": 4,
+    "blocks": 2,
+    "groups": 32,
+    "num_codes": 1024,
+    "attention_stages": 0,
 }
 
 

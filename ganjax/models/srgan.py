@@ -143,7 +143,8 @@ class VGGDiscriminator(network.Discriminator):
             maps = _Normalized(width, 4, self.dtype, name=f"stage_{stage}_1")(maps, mode)
             self.show(maps)
         vectors = leaky_relu(self._dense("hidden", maps.reshape(len(maps), -1).astype(jnp.float32), self.units))
-        return self._dense("logit", vectors, 1)[:, 0]
+        judged = self.tell_heads(vectors)
+        return self._dense("logit", vectors, 1)[:, 0] if judged is None else judged
 
     def _dense(self, name: str, vectors: Array, width: int) -> Array:
         def uniform_bias(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:

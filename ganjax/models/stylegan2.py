@@ -344,6 +344,8 @@ class Discriminator(_Levels, network.Discriminator):
             maps = deviate(maps, group=self.deviation_group, num_maps=self.deviation_maps)
         maps = convolution(channels, name=f"convolution_{name}")(maps)
         hidden = EqualizedLinear(channels, activated=True, name="hidden")(maps.reshape(len(maps), -1))
+        if (judged := self.tell_heads(hidden)) is not None:
+            return judged
         size = (self.embedding_size or channels) if self.condition_size else 1
         outputs = EqualizedLinear(size, name="output")(hidden)
         if not self.condition_size:

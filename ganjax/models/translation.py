@@ -44,8 +44,10 @@ __all__ = [
     "ResNet",
     "Translator",
     "UNet",
+    "pointwise",
     "reflected",
     "small_xavier",
+    "surrounded",
 ]
 
 Convolve = Callable[[Array, Array], Array]
@@ -247,7 +249,7 @@ class ResNet(Translator):
         self.show(_continued(maps, 3))
         maps = nn.relu(layer(maps, "input", self.features, reflected, size=7))
         for stage, width in enumerate((2 * self.features, 4 * self.features)):
-            maps = self._convolve(maps, f"down_{stage}", width, _surrounded if self.antialias else _halved, size=3)
+            maps = self._convolve(maps, f"down_{stage}", width, surrounded if self.antialias else _halved, size=3)
             self.show(maps)
             maps = nn.relu(self._normalize(maps, mode, f"down_{stage}_norm"))
             maps = _blurred_half(maps) if self.antialias else maps
@@ -258,7 +260,7 @@ class ResNet(Translator):
             self.show(maps)
         for stage, width in enumerate((2 * self.features, self.features)):
             maps = _interpolated_double(maps) if self.antialias else maps
-            maps = nn.relu(layer(maps, f"up_{stage}", width, _surrounded if self.antialias else _doubled))
+            maps = nn.relu(layer(maps, f"up_{stage}", width, surrounded if self.antialias else _doubled))
         return self._convolve(maps, "output", self.image_shape[2], reflected, size=7, bias=True)
 
 
@@ -292,18 +294,20 @@ class PatchDiscriminator(Convolutional, network.Discriminator):
         """See ``network.Discriminator``."""
         self._check_size(images.shape[1:])
         maps = self._widen(images, self.vector(condition)) if self.condition_size else images
-        halve = _surrounded if self.antialias else strided_convolution
+        halve = surrounded if self.antialias else strided_convolution
         halvings = [(self.features * min(8, 2**layer), halve) for layer in range(self.num_layers)]
         last = self.features * min(8, 2**self.num_layers)
-        layers, size = [*halvings, (last, _surrounded)], 4
+        layers, size = [*halvings, (last, surrounded)], 4
         if not self.num_layers:
-            layers, size = [(self.features, _pointwise), (2 * self.features, _pointwise)], 1
+            layers, size = [(self.features, pointwise), (2 * self.features, pointwise)], 1
         for layer, (width, convolution) in enumerate(layers):
             maps = self._convolve(maps, f"layer_{layer}", width, convolution, size, bias=None if layer else True)
             maps = self._normalize(maps, mode, f"layer_{layer}_norm") if layer else maps
             maps = leaky_relu(maps)
             self.show(maps)
             maps = _blurred_half(maps) if self.antialias and layer < self.num_layers else maps
+        if (judged := self.tell_heads(maps)) is not None:
+            return judged
         logits = self._convolve(maps, "output", 1, layers[-1][1], size, bias=True if self.num_layers else None)
         return logits[..., 0].astype(jnp.float32)
 
@@ -357,12 +361,17 @@ def _continued(maps: Array, reach: int) -> Array:
     return jnp.pad(maps, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="reflect")
 
 
-def _surrounded(maps: Array, kernel: Array) -> Array:
+def surrounded(
+    maps: Float[Array, "batch height width channels"], kernel: Float[Array, "size size channels width_out"]
+) -> Float[Array, "batch _ _ width_out"]:
     """Of stride one, with one zero around: 3 x 3 keeps the size, and 4 x 4 makes the maps smaller by one."""
     return _valid(jnp.pad(maps, ((0, 0), (1, 1), (1, 1), (0, 0))), kernel)
 
 
-def _pointwise(maps: Array, kernel: Array) -> Array:
+def pointwise(
+    maps: Float[Array, "batch height width channels"], kernel: Float[Array, "1 1 channels width_out"]
+) -> Float[Array, "batch height width width_out"]:
+    """The same linear map of the channels at every pixel."""
     return pointwise_convolution(maps, kernel[0, 0])
 
 

@@ -105,7 +105,7 @@ def lost_process(error: Exception) -> str | None:
         return None
     return (
         f"another process of the run has ended or cannot be reached ({text[:160]}); its own output says why; start the "
-        "command again on all hosts, and the run goes on from its newest checkpoint"
+        "command again on all hosts, and it goes on from what has been kept"
     )
 
 

@@ -54,6 +54,15 @@ class Forms:
         ``depthwise`` convolution of maps with zeros put in.
       resized: a 3 x 3 convolution after pixels are doubled, or before the mean of 2 x 2 (``ganjax.models.residual``),
         ``apart`` from it, or ``merged`` with it into a 4 x 4 one of stride two, of 16 products for every 36.
+      loops: a loop of many iterations as one program on the ``device``, or as one of an iteration that the ``host``
+        calls again and again: XLA on CPU runs a convolution in a loop many times slower than outside.
+      members: the runs of a sweep ``together``, by ``vmap`` in one program, or ``in_turn``, by one program whose
+        arguments their numbers are: under ``vmap`` the kernels have an axis of their own, and convolutions become
+        grouped ones.
+      recomputes: whether blocks of transformers keep their products alone for the way back, or, where a network is
+        ``checkpointed``, nothing; else all that they compute is kept.
+      convolutions: with their axes as they are ``stated``, or ``ordered`` for XLA's fast code (see
+        ``ganjax/platform/convolutions.py``).
       kernel_memory: whether ``kernel_memory`` has an effect, or all is left to the compiler.
     """
 
@@ -72,6 +81,10 @@ class Forms:
     modulated: Literal["scaling", "kernels"] = "scaling"
     merged_channels: int = 0
     resized: Literal["merged", "apart"] = "merged"
+    loops: Literal["device", "host"] = "device"
+    members: Literal["together", "in_turn"] = "together"
+    recomputes: bool = False
+    convolutions: Literal["stated", "ordered"] = "stated"
 
     def merges(self, channels: int) -> bool:
         """Whether maps of so many channels are better not filtered apart from a convolution."""
@@ -79,8 +92,20 @@ class Forms:
 
 
 FORMS = {
-    "cpu": Forms(grouped="dense", block_channels=32, resampling="shifts", strided="products", pointwise="product"),
-    "gpu": Forms(grouped="dense", block_channels=128, resampling="shifts", strided="native", pointwise="product"),
+    "cpu": Forms(
+        grouped="dense",
+        block_channels=32,
+        resampling="shifts",
+        strided="products",
+        pointwise="product",
+        loops="host",
+        members="in_turn",
+        recomputes=True,
+        convolutions="ordered",
+    ),
+    "gpu": Forms(
+        grouped="dense", block_channels=128, resampling="shifts", strided="native", pointwise="product", recomputes=True
+    ),
     "tpu": Forms(
         grouped="packed",
         block_channels=128,
@@ -93,6 +118,7 @@ FORMS = {
         kernel_memory=True,
         blurring="products",
         merged_channels=128,
+        recomputes=True,
     ),
 }
 """Which forms suit which platform: ``cpu``, ``gpu``, ``tpu``."""

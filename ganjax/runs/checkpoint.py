@@ -26,13 +26,16 @@ from jaxtyping import PyTree
 from orbax.checkpoint import v1 as ocp
 
 from ganjax.ground.errors import Fault, UserError
+from ganjax.ground.stores import is_far, is_of_a_store, prepare_stores, store_says
 from ganjax.platform.distributed import any_problem, decided_by_first, lost_process
 from ganjax.runs.earlier import layouts
+from ganjax.runs.s3_checkpoints import allow_s3
 from ganjax.runs.seal import read_seal, write_seal
 
 State = TypeVar("State")
 
 _STATE = "state"
+_LEAST_PART_BYTES = 2**22
 _AFTER_THE_SEAL = frozenset({"_CHECKPOINT_METADATA", "commit_success.txt"})  # Orbax's marks of the renaming
 _logger = logging.getLogger("ganjax")
 
@@ -63,7 +66,12 @@ class Checkpoints:
         if keep < 1:
             raise UserError(f"a run cannot keep {keep} checkpoints; make it 1 or more")
         path = epath.Path(directory)
-        self.directory = path if "://" in str(path) else path.absolute()  # Orbax takes no relative path
+        if is_far(path):
+            prepare_stores()
+            allow_s3()
+        else:
+            path = path.absolute()  # Orbax takes no relative path
+        self.directory = path
         self._policy = _Preservation(keep, keep_for_good or (lambda step: False))
         self._writer: ocp.training.Checkpointer | None = None
         self._pending: tuple[int, ocp.AsyncResponse[bool]] | None = None
@@ -136,8 +144,10 @@ class Checkpoints:
                 try:
                     state = self._load(path, like)
                 except Exception as error:  # whatever the many layers below make of bytes that they cannot read
-                    reason = _one_line(error)
+                    reason = store_says(error)
                 reason = any_problem(reason)
+                if reason and is_far(path):  # where the seal has just shown that they are whole
+                    raise _not_read(path, reason)
             if reason is None:
                 self._at = candidate
                 return candidate, cast(State, state)
@@ -210,6 +220,9 @@ class Checkpoints:
                 False  # of weights it saves a tenth, and costs more time than writing
             )
             context.array.saving.enable_write_sharding_file = False  # ``restore`` always says where arrays go
+            # What each device has whole is written in parts, one a device, each cut out by a program of its own: of
+            # small arrays the compiling of these takes longer than the writing.
+            context.array.saving.min_slice_bytes_for_replica_parallel = _LEAST_PART_BYTES
             # Not ``self._seal``: Orbax copies its options deeply, and of a bound method that copies the object.
             context.async_options.post_finalization_callback = lambda: self._seal()
             self._writer = ocp.training.Checkpointer(
@@ -236,11 +249,19 @@ class Checkpoints:
     def _failed(self, step: int, error: Exception) -> None:
         """Raises ``UserError`` when it was the storage that failed; other errors are for the caller to raise."""
         self._discard_writer()
-        if isinstance(error, OSError) or re.match("[A-Z_]+: ", str(error)):  # TensorStore's: a code and a text
+        of_tensorstore = re.match("[A-Z_]+: ", str(error))  # a code and a text
+        if isinstance(error, OSError) or of_tensorstore or is_of_a_store(error):
             raise Fault(
-                f"the checkpoint of step {step} could not be written to {self.directory} ({_one_line(error)}); those "
-                f"of steps {self.steps()} are untouched: make room or allow writing, and run the command again"
+                f"the checkpoint of step {step} could not be written to {self.directory} ({store_says(error)}); those "
+                f"{self._said_of_steps()}are untouched: make room or allow writing, and run the command again"
             ) from error
+
+    def _said_of_steps(self) -> str:
+        try:
+            return f"of steps {self.steps()} "
+        except Exception as error:  # of a store that has gone
+            _logger.debug("listing %s: %s", self.directory, error)
+            return "before it "
 
     def _load(self, path: epath.Path, like: State) -> State:
         error = None
@@ -296,8 +317,12 @@ def _damage(path: epath.Path, like: PyTree) -> str | None:
     """
     try:
         leaves = read_seal(path)
+    except ValueError as error:
+        return store_says(error)
     except Exception as error:
-        return _one_line(error)
+        if is_far(path):  # to pass over one that is whole would give up what it holds
+            raise _not_read(path, store_says(error)) from error
+        return store_says(error)
     _check_fits(leaves, [_types(layout.structure) for layout in layouts(like)], path)
     return None
 
@@ -331,7 +356,8 @@ def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
-def _one_line(error: BaseException) -> str:
-    """The first line of an error's message, or its kind when it has none; of a long one the ends, which say most."""
-    text = str(error).strip().split("\n", 1)[0]
-    return text if 0 < len(text) <= 240 else f"{text[:120]} … {text[-120:]}" if text else type(error).__name__
+def _not_read(path: epath.Path, reason: str) -> Fault:
+    return Fault(
+        f"the checkpoint {path} cannot be read now ({reason}); it may be whole: see that the store can be "
+        "reached and read, and run the command again"
+    )

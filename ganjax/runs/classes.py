@@ -26,19 +26,20 @@ def class_names(workdir: epath.Path, num_classes: int) -> tuple[str, ...]:
     return names if len(names) == num_classes else ()
 
 
-def find_label(text: str, names: Sequence[str], num_classes: int) -> int:
+def find_label(text: str, names: Sequence[str], num_classes: int, *, flag: str = "--label") -> int:
     """The label that a name or a number stands for: a name if there is such a class, else a number.
 
     Args:
         text: what was given.
         names: of the classes, in the order of the labels; none where they are not known.
         num_classes: how many there are.
+        flag: that named it, as the user knows it.
 
     Raises:
         UserError: there is no such class.
     """
     if not num_classes:
-        raise UserError(f"--label is {text}; expected none, for this model is unconditional")
+        raise UserError(f"{flag} is {text}; expected none, for this model is unconditional")
     if text in names:
         return list(names).index(text)
     if text.isdecimal() and len(text) < 10 and int(text) < num_classes:
@@ -48,4 +49,4 @@ def find_label(text: str, names: Sequence[str], num_classes: int) -> int:
         near = difflib.get_close_matches(text, names, n=1)
         shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
         wanted += f", or its name ({shown})" + (f"; perhaps you meant {near[0]}" if near else "")
-    raise UserError(f"--label is {text}; expected {wanted}")
+    raise UserError(f"{flag} is {text}; expected {wanted}")

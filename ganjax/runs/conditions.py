@@ -11,8 +11,11 @@ from jaxtyping import Int, Int32
 
 from ganjax.algorithms.model import Model
 from ganjax.data import Folder, Npz, Source
+from ganjax.data.formats import why_no_image
+from ganjax.data.images import fit_image, read_image
 from ganjax.ground.errors import UserError
 from ganjax.models.condition import Condition, condition_sizes
+from ganjax.runs.outputs import given_path
 
 
 def on_host(labels: np.ndarray, attributes: np.ndarray | None = None, inputs: np.ndarray | None = None) -> Condition:
@@ -122,7 +125,7 @@ def given_conditions(
         if input_shape:
             wanted = f"a folder, .zip or .npz of images, for this model starts from ones of {input_shape}"
         raise UserError(f"--inputs is {given}; expected {wanted}")
-    starts = None if inputs is None or input_shape is None else _read_inputs(inputs, input_shape)
+    starts = None if inputs is None or input_shape is None else read_inputs(inputs, input_shape)
     num = num or (64 if starts is None else len(starts))
     return on_host(
         spread_labels(num, num_classes, label=label),
@@ -142,16 +145,40 @@ def check_attributes(gan: Model, attributes: Sequence[float] | None) -> None:
         raise UserError(f"--attributes is {' '.join(map(str, attributes))}; expected finite numbers")
 
 
-def _read_inputs(path: str, input_shape: tuple[int, int, int]) -> np.ndarray:
-    height, width, channels = input_shape
+def read_inputs(path: str, image_shape: tuple[int, int, int], *, flag: str = "--inputs") -> np.ndarray:
+    """The images of ``read_pictures``."""
+    return read_pictures(path, image_shape, flag=flag)[0]
+
+
+def read_pictures(
+    path: str, image_shape: tuple[int, int, int], *, flag: str = "--inputs", skip_corrupt: bool | None = None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Images of a folder, a .zip or an .npz, or a picture, brought to a model's size, and what they are called.
+
+    Args:
+        path: where they are.
+        image_shape: what they are brought to, cut to its proportions around their centres; those of an .npz have to be
+            of it.
+        flag: that named them, as the user knows it.
+        skip_corrupt: whether files of a folder that are no pictures are left out instead of refused; None: the user has
+            no such flag, and is not told of it.
+
+    Raises:
+        UserError: there are none, some cannot be read, or they are not of the model's kind.
+    """
+    height, width, channels = image_shape
+    place = given_path(flag, path)
     if path.lower().endswith((".npz", ".npy")):
-        source = Npz(path).open()
-        if source.image_shape != input_shape:
-            raise UserError(f"--inputs {path} has images of {source.image_shape}; this model starts from {input_shape}")
-    elif channels == 1:
-        source = Folder(path, size=(height, width), channels=1, upsample=True).open()
-    elif channels == 3:
-        source = Folder(path, size=(height, width), channels=3, upsample=True).open()
-    else:
-        raise UserError(f"--inputs {path}: this model starts from images of {channels} channels; give an .npz of them")
-    return source.load()["images"]
+        source = Npz(place).open()
+        if source.image_shape != image_shape:
+            raise UserError(f"{flag} {path} has images of {source.image_shape}; this model's are of {image_shape}")
+        return source.load()["images"], tuple(str(number) for number in range(len(source)))
+    if channels not in (1, 3):
+        raise UserError(f"{flag} {path}: this model's images have {channels} channels; give an .npz of such")
+    if place.is_file() and why_no_image(place.name) is None:
+        image = read_image(place.read_bytes(), name=path, channels=channels)
+        return fit_image(image, name=path, image_shape=image_shape, upsample=True)[None], (place.name,)
+    grey_or_colour = 1 if channels == 1 else 3
+    how: Any = {"size": (height, width), "channels": grey_or_colour, "upsample": True}
+    source = Folder(place, **how, skip_corrupt=bool(skip_corrupt)).open(may_skip=skip_corrupt is not None)
+    return source.load()["images"], source.names

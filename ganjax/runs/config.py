@@ -5,14 +5,17 @@ so are the fields of the run and of the dataset that it returns (``--run.seed 3`
 """
 
 import dataclasses
+import functools
+import inspect
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import flax.linen as nn
+import optax
 import tyro
 
 from ganjax.algorithms.losses import Loss
@@ -24,9 +27,12 @@ from ganjax.ground.errors import UserError
 from ganjax.platform.distributed import check_distributed
 from ganjax.runs.arguments import parse_arguments
 from ganjax.runs.config_files import CONFIG_MODULE, config_path, imports_beside, load_function
+from ganjax.runs.stopping_rule import Condition, parse_rule
+from ganjax.using.guard import Guard
 
 _MOST_STEPS = 2**31 - 1  # they are counted in int32
 _LONGEST_WAIT = 7 * 24 * 3600  # seconds
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # in memory: another one in each process
 # Fields of a run that are 1 or more, each with an example.
 _COUNTS = {
     "batch_size": 64,
@@ -40,6 +46,7 @@ _COUNTS = {
     "max_rollbacks": 3,
     "steps_per_launch": 8,
     "evaluate_every": 500_000,
+    "model_parallel": 2,
 }
 
 
@@ -59,6 +66,7 @@ class Run:
         num_samples: how many images a sample grid has.
         resident: whether the dataset lives on the device, is streamed to it, or whichever its size allows.
         num_workers: processes that decode a streamed dataset; 0 is threads.
+        prepared: a folder that `ganjax data prepare` has written of the dataset, which is read in its place.
         unreadable: what a record that cannot be read does: ``stop`` the run, saved, or be ``replace``d by the next one.
         distributed: ``auto`` joins the processes that Cloud TPU, Slurm, Kubernetes or MPI started together; ``off``
             does not; ``HOST:PORT,COUNT,INDEX`` says where the first one listens, how many there are and which this is.
@@ -80,6 +88,11 @@ class Run:
             workdir, for XProf.
         freeze_discriminator: how many stages of the discriminator, from the image on, stay as they are (FreezeD), of a
             run that begins with another's weights.
+        watermark: the key of an invisible watermark, any text, which every picture that the run makes then gets.
+        track: whom the log is shown to as well: a service for experiments, whose package is installed.
+        stop_when: what ends the run before ``total_images``, such as "fid has not improved for 2M images".
+        model_parallel: how many devices, of one host, share each network, by its heads and hidden units; with
+            shard_state what is left is split over the others. For networks that have these: see ``gat.py``.
     """
 
     seed: int = 0
@@ -93,6 +106,7 @@ class Run:
     num_samples: int = 64
     resident: Literal["auto", "device", "stream"] = "auto"
     num_workers: int = 0
+    prepared: str | None = None
     unreadable: Literal["stop", "replace"] = "stop"
     distributed: str = "auto"
     distributed_timeout: int = 300
@@ -108,6 +122,10 @@ class Run:
     best_metric: str | None = None
     profile: str | None = None
     freeze_discriminator: int = 0
+    watermark: str | None = None
+    track: Literal["wandb", "mlflow", "trackio"] | None = None
+    stop_when: str | None = None
+    model_parallel: int = 1
 
     def __post_init__(self) -> None:
         check_seed("run.seed", self.seed)
@@ -145,10 +163,25 @@ class Run:
                 raise UserError(
                     f"run.evaluate_metrics names {name}, which needs a program of its own; use `ganjax evaluate`"
                 )
+        _ = self.stopping_conditions
+        if self.watermark is not None and not self.watermark.strip():
+            raise UserError("run.watermark is empty; expected a key, which is any text, such as ganjax")
         if self.best_metric is not None and (self.evaluate_every is None or self.best_metric not in numbers):
             raise UserError(
                 f"run.best_metric is {self.best_metric}; expected one of {', '.join(numbers)}, and run.evaluate_every"
             )
+
+    @property
+    def stopping_conditions(self) -> tuple[Condition, ...]:
+        """What ``stop_when`` says; none where nothing ends the run early.
+
+        Raises:
+            UserError: it is not understood.
+        """
+        if self.stop_when is None:
+            return ()
+        metrics = () if self.evaluate_every is None else parse_metrics(self.evaluate_metrics)
+        return parse_rule(self.stop_when, [number for name in metrics for number in METRICS[name].results])
 
     @property
     def num_steps(self) -> int:
@@ -197,12 +230,14 @@ class Config:
         gan: what is trained.
         data: on what.
         run: for how long.
+        guard: what of its pictures may leave; no part of its value, for it moves no number of training.
         origin: of one that ``load_config`` made; no part of its value.
     """
 
     gan: Model
     data: Dataset
     run: Run
+    guard: Guard | None = dataclasses.field(default=None, compare=False)
     origin: "Origin | None" = dataclasses.field(default=None, compare=False, repr=False)
 
     def from_file(self, path: str | os.PathLike, flags: Sequence[str]) -> "Config":
@@ -215,7 +250,7 @@ class Config:
         if self.origin is None or not self.origin.file.is_file():
             return False
         loaded = self.origin.config
-        return all(getattr(self, part) is getattr(loaded, part) for part in ("gan", "data", "run"))
+        return all(getattr(self, part) is getattr(loaded, part) for part in ("gan", "data", "run", "guard"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -307,12 +342,17 @@ def _type_of(data: Dataset) -> Any:
     return kind[tuple(type(value) for value in held if dataclasses.is_dataclass(value))]
 
 
-def describe(config: Config) -> dict[str, str]:
-    """Every resolved value of a config by its dotted name: to compare runs, and to see what a new default changes."""
-    return dict(_leaves("", config))
+def describe(config: Config, *, defaults: bool = True) -> dict[str, str]:
+    """Every resolved value of a config by its dotted name: to compare runs, and to see what a new default changes.
+
+    Args:
+        config: the run's.
+        defaults: whether values that are as if nobody had given them are among them.
+    """
+    return dict(_leaves("", config, defaults))
 
 
-def _leaves(name: str, value: Any) -> list[tuple[str, str]]:
+def _leaves(name: str, value: Any, defaults: bool) -> list[tuple[str, str]]:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         kind, hidden = type(value).__qualname__, ()
         if isinstance(value, nn.Module):  # every family has a Generator: tell them apart by their file
@@ -322,13 +362,41 @@ def _leaves(name: str, value: Any) -> list[tuple[str, str]]:
             kind, hidden = f"{file}.{kind}", ("parent", "name")
         leaves = [(f"{name}.type" if name else "type", kind)]
         for field in dataclasses.fields(value):
-            if field.compare and field.name not in hidden:
-                leaves += _leaves(f"{name}.{field.name}".lstrip("."), getattr(value, field.name))
+            inner = getattr(value, field.name)
+            if field.compare and field.name not in hidden and (defaults or not _is_default(field, inner)):
+                leaves += _leaves(f"{name}.{field.name}".lstrip("."), inner, defaults)
         return leaves
     if isinstance(value, Loss):
-        return [leaf for key, item in value._asdict().items() for leaf in _leaves(f"{name}.{key}", item)]
-    if isinstance(value, tuple) and any(dataclasses.is_dataclass(item) for item in value):
-        return [leaf for index, item in enumerate(value) for leaf in _leaves(f"{name}.{index}", item)]
+        return [leaf for key, item in value._asdict().items() for leaf in _leaves(f"{name}.{key}", item, defaults)]
+    if isinstance(value, optax.GradientTransformation):  # functions, whose numbers are in what they enclose
+        return [(f"{name}.{key}", _in_words(item)) for key, item in value._asdict().items()]
+    if isinstance(value, tuple) and any(dataclasses.is_dataclass(item) or callable(item) for item in value):
+        return [leaf for index, item in enumerate(value) for leaf in _leaves(f"{name}.{index}", item, defaults)]
     if callable(value):
         return [(name, getattr(value, "__qualname__", type(value).__qualname__))]
-    return [(name, str(value))]
+    return [(name, _in_words(value) if " at 0x" in str(value) else str(value))]
+
+
+def _in_words(value: Any, above: tuple[Any, ...] = ()) -> str:
+    """A function by its name and what it encloses, an object by what it has, and nothing by its place in memory."""
+    name = getattr(value, "__qualname__", type(value).__qualname__)
+    if any(value is one for one in above):
+        return name
+    inner = functools.partial(_in_words, above=(*above, value))
+    if isinstance(value, tuple | list):
+        return f"({', '.join(map(inner, value))})"
+    if isinstance(value, Mapping):
+        return f"({', '.join(f'{key}={inner(item)}' for key, item in value.items())})"
+    if inspect.isfunction(value):
+        return name + inner(inspect.getclosurevars(value).nonlocals)
+    if isinstance(value, functools.partial):
+        return inner(value.func) + inner({"arguments": value.args, **value.keywords})
+    if type(value).__repr__ is object.__repr__:
+        return name + inner(getattr(value, "__dict__", {}))
+    return name if isinstance(value, type) else _ADDRESS.sub("", str(value))
+
+
+def _is_default(field: dataclasses.Field, value: Any) -> bool:
+    if field.default_factory is not dataclasses.MISSING:
+        return value == field.default_factory()
+    return field.default is not dataclasses.MISSING and value == field.default

@@ -23,10 +23,14 @@ _siblings: set[str] = set()  # names of the modules that configs have imported f
 
 
 def shipped_configs() -> dict[str, Path]:
-    """The config files that come with ganjax, by name: inside the installed package, beside it in a clone."""
+    """The config files that come with ganjax, by name: inside the installed package, beside it in a clone.
+
+    One in a folder is named with it, such as gallery/dcgan.
+    """
     installed = _PACKAGE / "configs"
     folder = installed if installed.is_dir() else _PACKAGE.parent / "configs"
-    return {path.stem: path for path in sorted(folder.glob("*.py"))}
+    paths = [*sorted(folder.glob("*.py")), *sorted(folder.glob("*/*.py"))]
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
 
 
 def config_path(text: str | os.PathLike) -> Path:
@@ -41,8 +45,9 @@ def config_path(text: str | os.PathLike) -> Path:
     shipped = shipped_configs()
     if str(text) in shipped:
         return shipped[str(text)]
-    stem = Path(text).stem
-    known = difflib.get_close_matches(stem, shipped, n=1, cutoff=0.8)
+    names = {Path(name).stem: name for name in reversed(shipped)} | {name: name for name in shipped}
+    wanted = (Path(text).with_suffix("").as_posix(), Path(text).stem)
+    known = [names[near] for one in wanted for near in difflib.get_close_matches(one, names, n=1, cutoff=0.8)]
     advice = f"; or {known[0]}, which comes with ganjax" if known else "; or a name that `ganjax configs` lists"
     raise UserError(f"no config file {text}; expected the path of a Python file that is there{advice}")
 

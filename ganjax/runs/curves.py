@@ -1,7 +1,7 @@
 """Learning curves over images seen, as one picture."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from etils import epath
@@ -35,14 +35,9 @@ def learning_curves(log: epath.Path) -> Image.Image:
         UserError: the log is damaged.
     """
     curves = _read(log)
-    panels = {title: [name for name in names if name in curves] for title, names in _PANELS.items()}
-    panels["penalties"] = [name for name in curves if name.startswith("penalty/")]
-    panels["augmentation"] = [name for name in curves if name.startswith("augment/")]
-    panels |= {name: [name] for name in curves if name.startswith("evaluate/")}
     drawn = [
         _panel(title, {name: curves[name] for name in names}, last=max(curves[name][0][-1] for name in names))
-        for title, names in panels.items()
-        if names
+        for title, names in panels(curves).items()
     ]
     columns = min(2, max(1, len(drawn)))
     rows = max(1, math.ceil(len(drawn) / columns))
@@ -50,6 +45,16 @@ def learning_curves(log: epath.Path) -> Image.Image:
     for index, panel in enumerate(drawn):
         canvas.paste(panel, (index % columns * WIDTH, index // columns * HEIGHT))
     return canvas
+
+
+def panels(curves: Iterable[str]) -> dict[str, list[str]]:
+    """The curves that belong into one picture, by its title: those of a GAN and a VAE, and of evaluations."""
+    names = list(curves)
+    found = {title: [name for name in together if name in names] for title, together in _PANELS.items()}
+    found["penalties"] = [name for name in names if name.startswith("penalty/")]
+    found["augmentation"] = [name for name in names if name.startswith("augment/")]
+    found |= {name: [name] for name in names if name.startswith("evaluate/")}
+    return {title: together for title, together in found.items() if together}
 
 
 def _read(log: epath.Path) -> dict[str, Curve]:

@@ -15,13 +15,19 @@ class Evaluations:
         self, run: Run, evaluation: TrainingEvaluation | None, *, watch: Watch, report: Report, saver: Saver
     ) -> None:
         """Evaluates nothing yet, and nothing at all without an ``evaluation``."""
-        self._run, self._evaluation = run, evaluation
+        self._run, self._evaluation, self._measured = run, evaluation, -1
         self._watch, self._report, self._saver = watch, report, saver
 
     def after(self, launched: Launched) -> None:
         """See ``Observer``."""
-        if self._evaluation is None or not self._run.evaluates(launched.step):
+        if self._run.evaluates(launched.step):
+            self.measure(launched)
+
+    def measure(self, launched: Launched) -> None:
+        """Evaluates the state, unless that was done."""
+        if self._evaluation is None or launched.step == self._measured:
             return
+        self._measured = launched.step
         self._watch.catch_up()  # never measure what has diverged, and keep the log in order
         scalars = self._evaluation(launched.state, step=launched.step)
         for name, reason in self._evaluation.refused.items():  # of which a warning has told

@@ -18,7 +18,7 @@ import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +27,7 @@ from etils import epath
 from ganjax.data import Source
 from ganjax.data.images import UnreadableImageError
 from ganjax.data.parallel import parallel_map
+from ganjax.data.prepared import PreparedSource
 from ganjax.evaluation.content import image_progress
 from ganjax.ground.errors import Fault, UserError
 from ganjax.ground.files import read_json, write_whole
@@ -90,6 +91,11 @@ def load_identity(workdir: epath.Path) -> Identity | None:
         expected="what identifies the images of the run, as ganjax wrote it",
         advice="restore it from a copy, or remove it to go on with the images that are there now",
     )
+    return _identity(content)
+
+
+def _identity(content: Mapping[str, Any]) -> Identity:
+    """What JSON has made lists of."""
     fields: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
     return Identity(**fields)
 
@@ -106,7 +112,11 @@ def changes_since(workdir: epath.Path, source: Source) -> list[str]:
 
 
 def identify(source: Source) -> Identity:
-    """Looks a dataset through; a progress bar if it takes a while."""
+    """Looks a dataset through, with a progress bar if it takes a while; a prepared one is what it was prepared of."""
+    if isinstance(source, PreparedSource):
+        if not _fits(source.index.identity):
+            raise UserError(f"the index of {source.name} does not identify the images; prepare them anew")
+        return _identity(source.index.identity)
     parts = []
     with image_progress(len(source), f"identifying {source.name}") as progress:
         for part in _parts(len(source)):

@@ -1,10 +1,11 @@
 """The images of a run: a source that suits its models, what its labels mean, and its batches over all devices."""
 
+from collections.abc import Callable
 from typing import Any
 
 from etils import epath
 
-from ganjax.algorithms.model import Model
+from ganjax.algorithms.model import Model, label_classes
 from ganjax.data import Feed, ReadableSource, Source, open_feed
 from ganjax.data.feed import InputIterator
 from ganjax.ground.errors import Fault, UserError
@@ -12,7 +13,10 @@ from ganjax.platform.distributed import announce, is_first
 from ganjax.platform.sharding import batch_sharding, data_mesh
 from ganjax.runs.conditions import check_conditions
 from ganjax.runs.config import Config
+from ganjax.runs.encoding import encode_missing
 from ganjax.runs.identity import check_identity, went_wrong
+from ganjax.runs.latents import check_latents
+from ganjax.runs.preparing import dataset_of
 from ganjax.runs.workdir import write_whole
 
 _CLASSES_SAID = 20
@@ -24,13 +28,42 @@ def open_source(config: Config, workdir: epath.Path) -> Source:
     Raises:
         UserError: it is not there, does not suit the models, or is not what the run has been trained on.
     """
-    source = config.data.open()
+    encode_missing(config)
+    source = dataset_of(config).open()
     check_fit(config.gan, source)
     check_identity(workdir, source, unreadable=config.run.unreadable)
     return ReadableSource(source) if config.run.unreadable == "replace" else source
 
 
-def tell_classes(source: Source, workdir: epath.Path) -> None:
+def open_data(config: Config, workdir: epath.Path) -> tuple[Source, Feed]:
+    """A run's dataset, and its batches.
+
+    Raises:
+        UserError: as ``open_source``, or there are too few images.
+    """
+    source = open_source(config, workdir)
+    return source, feed_of(config, source)
+
+
+class SharedData:
+    """One dataset for several runs, which differ in the order in which they are shown it.
+
+    It is opened once, and is once on the devices.
+    """
+
+    def __init__(self) -> None:
+        self._opened: tuple[Source, Feed] | None = None
+
+    def __call__(self, config: Config, workdir: epath.Path) -> tuple[Source, Feed]:
+        """As ``open_data``."""
+        if self._opened is None:
+            self._opened = open_data(config, workdir)
+        source, feed = self._opened
+        check_identity(workdir, source, unreadable=config.run.unreadable)
+        return source, feed.reseeded(config.run.seed)
+
+
+def tell_classes(source: Source, workdir: epath.Path, *, say: Callable[[str], None] = announce) -> None:
     """Says which label is which class, unless they are called by their labels, and writes it to ``classes.txt``.
 
     That has a line a class: the label, a tab, the name.
@@ -41,7 +74,7 @@ def tell_classes(source: Source, workdir: epath.Path) -> None:
     if names != [str(label) for label in range(len(names))]:
         said = ", ".join(f"{label} is {name}" for label, name in enumerate(names[:_CLASSES_SAID]))
         more = f" and so on, {len(names)} in all: see classes.txt" if len(names) > _CLASSES_SAID else ""
-        announce(f"classes: {said}{more}")
+        say(f"classes: {said}{more}")
 
 
 def feed_of(config: Config, source: Source) -> Feed:
@@ -54,7 +87,7 @@ def feed_of(config: Config, source: Source) -> Feed:
         mirror=config.data.mirror,
         resident=run.resident,
         num_workers=run.num_workers,
-        sharding=batch_sharding(data_mesh()),
+        sharding=batch_sharding(data_mesh(model_parallel=run.model_parallel)),
     )
 
 
@@ -74,7 +107,8 @@ def next_of(inputs: InputIterator) -> Any:
 
 def check_fit(gan: Model, source: Source) -> None:
     """Raises ``UserError`` unless the models take the images, and what goes with them, that the source has."""
-    shape, num_classes = gan.generator.image_shape, gan.generator.num_classes
+    check_latents(gan, source)
+    shape, num_classes = gan.generator.image_shape, label_classes(gan)
     if source.image_shape != shape:
         raise UserError(
             f"{source.name} has images of {source.image_shape}; the models are made for {shape}; change one"

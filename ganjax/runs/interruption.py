@@ -23,6 +23,9 @@ class Interrupted(Exception):  # noqa: N818  (neither is an error of the program
         self.signal_number = signal_number
 
 
+_listening: list["StopRequests"] = []  # those of the runs that this process trains at once, and which one signal stops
+_handlers: dict[int, Any] = {}  # what was there before the first of them came
+
 # Turns of the loop in this process's life: the first after which JAX stops all processes is chosen by number.
 _turns = itertools.count(1)
 
@@ -39,7 +42,6 @@ class StopRequests:
         """Receives nothing yet."""
         self._run, self._report, self._saver = run, report, saver
         self._received: list[int] = []
-        self._handlers: dict[int, Any] = {}
 
     def after(self, launched: Launched) -> None:
         """See ``Observer``. All processes ask after every turn, and are answered alike."""
@@ -58,19 +60,28 @@ class StopRequests:
             return None
         return self._received[0] if self._received else signal.SIGTERM
 
-    def _receive(self, signal_number: int, frame: object) -> None:
-        self._received.append(signal_number)
-        self._report.say(f"{signal.Signals(signal_number).name}: finishing the step and saving")
-        if jax.process_count() > 1:
-            os.kill(os.getpid(), signal.SIGTERM)
-
     def __enter__(self) -> "StopRequests":
         if threading.current_thread() is threading.main_thread():  # which alone may handle signals
-            numbers = [signal.SIGINT] if jax.process_count() > 1 else [signal.SIGTERM, signal.SIGINT]
-            self._handlers = {number: signal.signal(number, self._receive) for number in numbers}
+            if not _listening:
+                numbers = [signal.SIGINT] if jax.process_count() > 1 else [signal.SIGTERM, signal.SIGINT]
+                _handlers.update({number: signal.signal(number, _receive) for number in numbers})
+            _listening.append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._handlers.items():
-            if handler is not None:  # one that was not installed from Python
-                signal.signal(number, handler)
+        if self not in _listening:
+            return
+        _listening.remove(self)
+        if not _listening:
+            for number, handler in _handlers.items():
+                if handler is not None:  # one that was not installed from Python
+                    signal.signal(number, handler)
+            _handlers.clear()
+
+
+def _receive(signal_number: int, frame: object) -> None:
+    for requests in _listening:
+        requests._received.append(signal_number)
+    _listening[0]._report.say(f"{signal.Signals(signal_number).name}: finishing the step and saving")
+    if jax.process_count() > 1:
+        os.kill(os.getpid(), signal.SIGTERM)

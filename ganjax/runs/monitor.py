@@ -6,7 +6,7 @@ import jax
 from etils import epath
 
 from ganjax.algorithms.model import State
-from ganjax.data import Source
+from ganjax.data import Latents, Source
 from ganjax.evaluation.content import read_content
 from ganjax.evaluation.fakes import Fakes
 from ganjax.evaluation.protocol import RESULTS, parse_metrics
@@ -16,6 +16,7 @@ from ganjax.evaluation.tables import refusal_lines
 from ganjax.ground.errors import UserError
 from ganjax.platform.distributed import decided_by_first, is_first
 from ganjax.runs.config import Config
+from ganjax.runs.latents import pictures_behind
 from ganjax.runs.provenance import provenance_of
 from ganjax.runs.report import is_note, read_log
 from ganjax.runs.sampling import Sampler
@@ -56,14 +57,16 @@ class TrainingEvaluation:
         ):
             if step <= first_step:
                 self._consider(step, value)
-        self._reals = Reals(source, read_content(source), str(getattr(config.data, "split", "all")))
+        pictures = pictures_behind(config)
+        source = pictures.open() if isinstance(config.data, Latents) else source
+        self._reals = Reals(source, read_content(source), str(getattr(pictures, "split", "all")))
         self._batch_size = BATCH_SIZE_OF_A_DEVICE * jax.device_count()
         self._evaluator, self.refused = open_evaluator(
             parse_metrics(run.evaluate_metrics),
             run.evaluate_network,
             self._fakes(None),
             reals=self._reals,
-            dataset=config.data,
+            dataset=pictures,
             num=run.evaluate_num,
             seed=run.seed,
             batch_size=self._batch_size,

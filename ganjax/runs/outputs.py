@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from typing import IO
 
@@ -13,6 +14,7 @@ from ganjax.data.files import far_path
 from ganjax.ground.errors import UserError
 from ganjax.ground.files import UNFINISHED, is_of_files, writing
 from ganjax.ground.files import whole_file as ground_whole_file
+from ganjax.ground.stores import is_far, store_says
 
 
 def given_path(flag: str, text: str) -> epath.Path:
@@ -80,7 +82,7 @@ def whole_file(flag: str, path: epath.Path, *, parents: bool = False) -> Iterato
                 raise UserError(f"{flag} is {path}, which is a folder; name a file")
             if parents:
                 path.parent.mkdir(parents=True, exist_ok=True)
-            if "://" in str(path):  # where opening a file asks nobody
+            if is_far(path):  # where opening a file asks nobody
                 _try(path.parent / f".{path.name}.{os.getpid()}{UNFINISHED}")
             file = stack.enter_context(ground_whole_file(path))
         yield file
@@ -104,23 +106,31 @@ def whole_folder(flag: str, path: epath.Path) -> Iterator[epath.Path]:
         if path.exists() and not path.is_dir():
             raise UserError(f"{flag} is {path}, which is a file; name a folder, or a file that ends in .png or .npz")
         path.mkdir(parents=True, exist_ok=True)
-        if names := sorted(found.name for found in path.iterdir() if not found.name.startswith(".")):
+        inside = path.iterdir() if path.is_dir() else ()  # an empty folder of a store is none
+        if names := sorted(found.name for found in inside if not found.name.startswith(".")):
             found = f"{len(names)} file(s) already ({names[0]}{', …' if names[1:] else ''})"
             raise UserError(
                 f"{flag} {path} holds {found}, with which the new ones would be mixed; name a new or an empty folder, "
                 "or empty this one"
             )
         unfinished = path / f".{os.getpid()}{UNFINISHED}"
-        unfinished.mkdir(parents=True, exist_ok=True)
-        _try(unfinished / "tried")
+        if is_far(path):  # where a renaming is a copy, and costs more than to send it
+            _try(unfinished)
+            unfinished = epath.Path(tempfile.mkdtemp())
+        else:
+            unfinished.mkdir(parents=True, exist_ok=True)
+            _try(unfinished / "tried")
     try:
         yield unfinished
         with writing(path):
             for file in sorted(unfinished.iterdir()):
-                file.replace(path / file.name)
+                if is_far(path):
+                    (path / file.name).write_bytes(file.read_bytes())
+                else:
+                    file.replace(path / file.name)
     finally:
         with contextlib.suppress(OSError):
-            unfinished.rmtree() if "://" in str(path) else shutil.rmtree(unfinished)
+            shutil.rmtree(unfinished)
 
 
 @contextlib.contextmanager
@@ -131,7 +141,7 @@ def _refusing(flag: str, path: epath.Path) -> Iterator[None]:
     except Exception as error:
         if not is_of_files(error, path):
             raise
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        reason = getattr(error, "strerror", None) or store_says(error)
         if isinstance(error, FileExistsError):
             reason = f"{error.filename} is a file"
         raise UserError(f"{flag} {path} cannot be written: {reason}; name another place") from error

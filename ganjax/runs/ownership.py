@@ -36,10 +36,11 @@ from etils import epath
 
 from ganjax.ground.errors import Fault, UserError
 from ganjax.ground.files import is_of_files
+from ganjax.ground.stores import is_far, store_says
 from ganjax.platform.distributed import announce, decided_by_first
 from ganjax.runs.interruption import Interrupted
 from ganjax.runs.owner import Owner, content_of, new_owner, ours, parse_owner
-from ganjax.runs.workdir import OWNER, check_folder, is_far
+from ganjax.runs.workdir import OWNER, check_folder
 
 BEAT_SECONDS = 10.0
 SILENT_SECONDS = 60.0  # more than NFS clients remember where a file is
@@ -101,7 +102,7 @@ class _Ownership:
         except BaseException as error:
             ours.discard(self._us.token)
             if is_of_files(error, self._path):
-                reason = getattr(error, "strerror", None) or error
+                reason = getattr(error, "strerror", None) or store_says(error)
                 raise UserError(f"{self._path.parent} cannot be written: {reason}; name another --workdir") from error
             raise
         self._thread.start()

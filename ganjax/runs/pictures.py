@@ -10,14 +10,18 @@ from etils import epath
 from jaxtyping import Array
 
 from ganjax.data import Source
+from ganjax.ground.files import write_whole
 from ganjax.ground.grids import image_grid
 from ganjax.platform.distributed import is_first
 from ganjax.runs.collapse import narrow, spread
 from ganjax.runs.conditions import spread_conditions
 from ganjax.runs.config import Config
+from ganjax.runs.latents import real_pictures
 from ganjax.runs.observer import Launched
+from ganjax.runs.origins import marks_of
 from ganjax.runs.report import Report
-from ganjax.runs.sampling import Sampler, grid_cells
+from ganjax.runs.sampling import Sampler, grid_cells, in_ranges
+from ganjax.using.marks import write_marked
 
 
 class Drawn(NamedTuple):
@@ -50,6 +54,8 @@ class Pictures:
         assert labels is not None, "a condition of samples has labels"
         self._columns, self._cells = grid_cells(np.asarray(labels), num_classes)
         self._sampler = Sampler(gan, seed=self._run.seed)
+        shown = in_ranges(np.arange(len(self._cells)))
+        self._marks = marks_of(config, folder.parent, None, seed=self._run.seed, named=False).about(number=shown)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pictures")
         self._writes: list[Future[Drawn]] = []
 
@@ -76,13 +82,13 @@ class Pictures:
     @functools.cached_property
     def _reals_spread(self) -> float:
         num = min(self._run.num_samples, len(self._source))
-        records = [self._source[index * len(self._source) // num] for index in range(num)]
-        return spread(np.stack([record["images"] for record in records]))
+        return spread(real_pictures(self._sampler.gan, self._source, np.arange(num) * len(self._source) // num))
 
     def _write(self, images: Array, step: int) -> Drawn:
         pixels = jax.device_get(images)
-        with (self._folder / f"{step * self._run.batch_size:010}.png").open("wb") as file:
-            image_grid(pixels, columns=self._columns, cells=self._cells).save(file, format="png")
+        grid = image_grid(pixels, columns=self._columns, cells=self._cells)
+        write = functools.partial(write_marked, made=grid, suffix=".png", marks=self._marks.about(step=step))
+        write_whole(self._folder / f"{step * self._run.batch_size:010}.png", write)
         return Drawn(step, spread(pixels))
 
     def __enter__(self) -> "Pictures":

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import tensorboardX
@@ -12,8 +13,10 @@ from tqdm import tqdm
 
 from ganjax.ground.errors import Fault, UserError
 from ganjax.ground.files import settle, write_whole, writing
+from ganjax.ground.stores import is_far, store_says
 from ganjax.platform.distributed import is_first
 from ganjax.runs.config import Run
+from ganjax.runs.trackers import Tracker
 
 _FLUSH_SECONDS = 60.0
 
@@ -23,15 +26,28 @@ _logger = logging.getLogger("ganjax")
 class Report:
     """The log, the curves and the progress line of a run, by steps. With several processes the first one has them."""
 
-    def __init__(self, run: Run, workdir: epath.Path, *, first_step: int) -> None:
+    def __init__(
+        self,
+        run: Run,
+        workdir: epath.Path,
+        *,
+        first_step: int,
+        settings: Mapping[str, str] | None = None,
+        name: str = "",
+        progress: bool = True,
+    ) -> None:
         """Opens nothing yet.
 
         Args:
-            run: says how many images a step sees, and how many all of them.
+            run: says how many images a step sees, and how many all of them, and who else is shown the log.
             workdir: where the log and the curves go.
             first_step: from which the run goes on; the log forgets what came after.
+            settings: what such a service is told of the config.
+            name: of one run among several, before what is said of it.
+            progress: whether there is a progress line.
         """
         self._run, self._workdir, self._first_step = run, workdir, first_step
+        self._settings, self._name, self._shows_progress = settings or {}, name, progress
         self._log: MetricsLog | None = None
 
     @property
@@ -59,7 +75,7 @@ class Report:
         if self._log is not None:
             self._log.note(step=step, images=step * self._run.batch_size, name=name, text=text, number=number)
             if said is not None:
-                self._progress.say(said)
+                self.say(said)
 
     def warn(self, step: int, name: str, text: str, *, every: int) -> None:
         """Tells of a sign, unless it was told of within the last 20 intervals of ``every`` images."""
@@ -69,7 +85,7 @@ class Report:
 
     def say(self, line: str) -> None:
         """Prints a line of its own above the progress line, on the process that says it."""
-        self._progress.say(line)
+        self._progress.say(f"{self._name}: {line}" if self._name else line)
 
     def flush(self) -> None:
         """Returns when the log is in its file, and that is on the disk."""
@@ -79,8 +95,12 @@ class Report:
     def __enter__(self) -> "Report":
         seen = self._first_step * self._run.batch_size
         if is_first():
-            self._log = MetricsLog(self._workdir, resume_images=seen)
-        self._progress = Progress(initial=seen, total=self._run.total_images, visible=is_first())
+            service = self._run.track
+            tracker = None if service is None else Tracker(service, self._workdir, self._settings)
+            self._log = MetricsLog(self._workdir, resume_images=seen, tracker=tracker)
+        self._progress = Progress(
+            initial=seen, total=self._run.total_images, visible=is_first() and self._shows_progress
+        )
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -100,13 +120,19 @@ class MetricsLog:
         notes: those of what happened: one text instead of scalars.
     """
 
-    def __init__(self, workdir: epath.Path, *, resume_images: int) -> None:
+    def __init__(self, workdir: epath.Path, *, resume_images: int, tracker: Tracker | None = None) -> None:
         """Opens the log, and forgets what an interrupted run wrote after the checkpoint it now goes on from.
 
         Damaged lines are moved to ``metrics.jsonl.damaged``.
+
+        Args:
+            workdir: where it is.
+            resume_images: of that checkpoint.
+            tracker: who else is shown each line.
         """
+        self._tracker = tracker
         path = workdir / "metrics.jsonl"
-        records, damaged = _read_lines(path)
+        records, damaged = read_lines(path)
         if damaged:
             _put_aside(path, damaged)
         kept = [record for record in records if record["images"] <= resume_images]
@@ -115,7 +141,7 @@ class MetricsLog:
         self._path, self._written = path, [json.dumps(record) for record in kept]
         write_whole(path, "".join(f"{line}\n" for line in self._written))
         self._file, self._events = None, None
-        if "://" in str(workdir):
+        if is_far(workdir):
             self._flushed = time.monotonic()
         else:
             self._file = path.open("a")
@@ -129,6 +155,8 @@ class MetricsLog:
         if self._events:
             for name, value in scalars.items():
                 self._events.add_scalar(name, value, images)
+        if self._tracker:
+            self._tracker.scalars(images, scalars)
 
     def note(self, *, step: int, images: int, name: str, text: str, number: int | None = None) -> None:
         """Adds a line about something that happened, which may be one of several that are numbered."""
@@ -139,6 +167,8 @@ class MetricsLog:
         self.notes.append(line)
         if self._events:
             self._events.add_text(name, text, images)
+        if self._tracker:
+            self._tracker.text(images, name, text)
 
     def flush(self) -> None:
         """Returns when the lines so far are in the file, and that is on the disk.
@@ -147,7 +177,7 @@ class MetricsLog:
             Fault: the file was removed, and maybe all of the folder.
         """
         if self._file is None:
-            self._path.write_text("".join(f"{line}\n" for line in self._written))
+            write_whole(self._path, "".join(f"{line}\n" for line in self._written))
             self._flushed = time.monotonic()
         elif not self._path.exists():
             raise Fault(f"{self._path} is gone since the run began; restore its folder, or start anew")
@@ -169,6 +199,8 @@ class MetricsLog:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._tracker:
+            self._tracker.close()
         if self._file is None or self._events is None:
             self.flush()
         else:
@@ -187,18 +219,24 @@ def read_log(path: epath.Path) -> list[dict[str, Any]]:
     Raises:
         UserError: it cannot be read.
     """
-    records, damaged = _read_lines(path)
+    records, damaged = read_lines(path)
     if damaged:
-        _logger.warning("%s; passed over", _describe(path, damaged))
+        _logger.warning("%s; passed over", describe_damage(path, damaged))
     return records
 
 
-def _read_lines(path: epath.Path) -> tuple[list[dict[str, Any]], dict[int, bytes]]:
-    """The good lines of a log, and the damaged ones by their numbers."""
+def read_lines(path: epath.Path) -> tuple[list[dict[str, Any]], dict[int, bytes]]:
+    """The good lines of a log, and the damaged ones by their numbers, without a last one that was not finished.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     try:
         lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}; restore it, or take it away") from error
+        raise UserError(
+            f"{path} cannot be read: {error.strerror or store_says(error)}; restore it, or take it away"
+        ) from error
     records, damaged = [], {}
     for number, line in enumerate(lines, 1):
         try:
@@ -226,10 +264,11 @@ def _put_aside(path: epath.Path, damaged: dict[int, bytes]) -> None:
     aside = path.parent / f"{path.name}.damaged"
     before = aside.read_bytes() if aside.exists() else b""
     write_whole(aside, before + b"".join(line + b"\n" for line in damaged.values()))
-    _logger.warning("%s; moved to %s, and the others are kept", _describe(path, damaged), aside)
+    _logger.warning("%s; moved to %s, and the others are kept", describe_damage(path, damaged), aside)
 
 
-def _describe(path: epath.Path, damaged: dict[int, bytes]) -> str:
+def describe_damage(path: epath.Path, damaged: dict[int, bytes]) -> str:
+    """Says which lines are damaged."""
     more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
     return f"{path} is damaged: line {min(damaged)}{more} is not an object of step, images and numbers"
 

@@ -1,34 +1,44 @@
 """Samples of a run: the state of a checkpoint, what is drawn from it, and where it is written."""
 
+import contextlib
 import dataclasses
 import functools
+import logging
 import math
 from collections.abc import Sequence
-from typing import IO, Any, Literal, cast
+from typing import IO, Any, Literal, Protocol, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
-from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int, Int32, Key, Shaped, UInt8
+from jax.sharding import Mesh, NamedSharding
+from jaxtyping import Array, Float, Int, Int32, Key, PyTree, Shaped, UInt8
 from tqdm import tqdm
 
 from ganjax.algorithms.draws import as_float
+from ganjax.algorithms.frozen import Frozen, frozen_networks, given_weights
+from ganjax.algorithms.generators import GeneratorAlone
 from ganjax.algorithms.model import Model, State
-from ganjax.algorithms.samples import draw_latents, sample
+from ganjax.algorithms.samples import decoder_of, draw_latents, sample
 from ganjax.algorithms.step import init
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 from ganjax.ground.files import write_whole
-from ganjax.ground.grids import image_from_array, image_grid
+from ganjax.ground.grids import image_grid
 from ganjax.models.condition import Condition
-from ganjax.models.network import StyledGenerator
+from ganjax.models.network import StyledGenerator, within_distance
 from ganjax.platform.sharding import gathered, mesh_of, replicated
 from ganjax.runs.checkpoint import Checkpoints
 from ganjax.runs.config import Config
+from ganjax.using.marks import Marks, write_marked
+from ganjax.using.watermark import too_small
+
+_logger = logging.getLogger("ganjax")
 
 TruncationMode = Literal["average", "scale", "resample"]
+
+_MOST_RANGES = 100
 
 BATCH_SIZE = 64
 """Images that are computed at once: the same always, so that a sample does not depend on how many are asked for."""
@@ -51,6 +61,7 @@ class Sampler:
         noise: of a generator that has some: ``random``, ``constant`` or ``none``; None: as it is trained.
         standing: of how many batches the statistics of batch norm are made before sampling (``standing.py``); None
             takes those of training.
+        largest_distance: of styles from their average, or of latents from 0: ``network.within_distance``.
     """
 
     gan: Model
@@ -61,6 +72,7 @@ class Sampler:
     truncated_layers: int | None = None
     noise: Literal["random", "constant", "none"] | None = None
     standing: int | None = None
+    largest_distance: float | None = None
 
     def __post_init__(self) -> None:
         generator, styled = self.gan.generator, isinstance(self.gan.generator, StyledGenerator)
@@ -80,10 +92,23 @@ class Sampler:
         return self.truncation_mode or ("average" if isinstance(self.gan.generator, StyledGenerator) else "scale")
 
     @property
+    def asked(self) -> str | None:
+        """What was asked for beside the latents, in words; None: nothing."""
+        words = [] if self.weights == "ema" else ["live weights"]
+        if self.truncation is not None:
+            layers = "" if self.truncated_layers is None else f" in {self.truncated_layers} layers"
+            words.append(f"truncation {self.truncation:g} ({self.mode}{layers})")
+        words += [] if self.noise is None else [f"noise {self.noise}"]
+        words += [] if self.standing is None else [f"standing statistics of {self.standing} batches"]
+        return ", ".join(words) or None
+
+    @property
     def settings(self) -> dict[str, Any]:
         """Of the generator."""
         truncates = self.truncation is not None and self.mode == "average"
         settings = {"truncation": self.truncation, "truncated_layers": self.truncated_layers} if truncates else {}
+        if self.largest_distance is not None and isinstance(self.gan.generator, StyledGenerator):
+            settings["largest_distance"] = self.largest_distance
         return settings | ({} if self.noise is None else {"noise": self.noise})
 
     def __call__(
@@ -105,49 +130,139 @@ class Sampler:
         """
         condition = Condition.of(cast(Any, condition))
         assert condition.labels is not None, "they say how many samples there are"
-        indices = np.arange(first, first + len(condition.labels), dtype=np.int32)
+        numbers = np.arange(first, first + len(condition.labels), dtype=np.int32)
+        return self.numbered(state, condition, numbers, sharding=sharding)
+
+    def numbered(
+        self,
+        state: State,
+        condition: Condition,
+        numbers: Int32[np.ndarray, " batch"],
+        *,
+        sharding: jax.sharding.Sharding | None = None,
+    ) -> UInt8[Array, "batch height width channels"]:
+        """The samples of these numbers; see ``__call__``."""
         mesh = mesh_of(state)
         place = sharding or (None if mesh is None else replicated(mesh))
-        return _compute(self, mesh, state, *jax.device_put((indices, condition), place))
+        # One program for all runs and seeds that differ in nothing that samples depend on.
+        settings = dataclasses.replace(self, gan=GeneratorAlone.of(self.gan), seed=0)
+        frozen = frozen_on(self.gan, place)
+        seed = jax.device_put(np.uint32(self.seed), _whole(place))  # a number has no rows to be spread
+        return _compute(settings, mesh, state, frozen, seed, *jax.device_put((numbers, condition), place))
+
+    def keys(self, indices: Int32[Array, " batch"]) -> Key[Array, " batch"]:
+        """Of samples of these numbers: all that is drawn for them."""
+        return jax.vmap(lambda index: jax.random.fold_in(jax.random.key(self.seed), index))(indices)
 
     def images(
         self, state: State, indices: Int32[Array, " batch"], condition: Condition
     ) -> Float[Array, "batch height width channels"]:
         """Samples of these numbers before they are rounded, in [-1, 1] or close to it."""
-        keys = jax.vmap(lambda index: jax.random.fold_in(jax.random.key(self.seed), index))(indices)
+        return self.images_of(state, self.keys(indices), condition)
+
+    def images_of(
+        self,
+        state: State,
+        keys: Key[Array, " batch"],
+        condition: Condition,
+        *,
+        latents: Float[Array, "batch latent"] | None = None,
+    ) -> Float[Array, "batch height width channels"]:
+        """Samples of these keys, or of other latents with the keys' noise."""
         condition = condition._replace(inputs=None if condition.inputs is None else as_float(condition.inputs))
-        latents = self.latents(keys)
+        latents = self.latents(keys) if latents is None else latents
+        if self.largest_distance is not None and "largest_distance" not in self.settings:
+            latents = within_distance(latents, self.largest_distance)
         return sample(self.gan, state, latents, condition, weights=self.weights, keys=keys, **self.settings)
 
     def latents(self, keys: Key[Array, " batch"]) -> Float[Array, "batch latent"]:
         """The latents that the keys stand for, truncated if asked."""
-        if self.truncation is None or self.mode == "average":
-            return draw_latents(self.gan, keys)
-        if self.mode == "scale":
-            return draw_latents(self.gan, keys) * self.truncation
-        bound, shape = self.truncation, (self.gan.generator.latent_size,)
-        return jax.vmap(lambda key: jax.random.truncated_normal(key, -bound, bound, shape))(keys)
+        latents, bound = draw_latents(self.gan, keys), self.truncation
+        if bound is None or self.mode == "average":
+            return latents
+        codes = getattr(self.gan.generator, "codes", None)  # which are no more typical near their middle
+        num_noise = latents.shape[1] - (codes.size if codes else 0)
+        noise = latents[:, :num_noise] * bound
+        if self.mode == "resample":
+            deviation = codes.deviation if codes else 1.0
+            noise = deviation * jax.vmap(lambda key: jax.random.truncated_normal(key, -bound, bound, (num_noise,)))(
+                keys
+            )
+        return jnp.concatenate([noise, latents[:, num_noise:]], axis=1)
+
+
+def frozen_on(gan: Model, place: jax.sharding.Sharding | None) -> list[PyTree]:
+    """The weights of a model's decoder, [] of one that has none, on the devices once for all samples."""
+    return _placed(frozen_networks(decoder_of(gan)), place)
+
+
+def given_to_decoder(gan: Model, frozen: list[PyTree]) -> contextlib.AbstractContextManager[None]:
+    """While a function is traced, a model's decoder has these weights: ``frozen_on``'s, as the function gets them."""
+    return given_weights(dict(zip(frozen_networks(decoder_of(gan)), frozen, strict=True)))
+
+
+@functools.lru_cache(maxsize=4)
+def _placed(networks: tuple[Frozen, ...], place: jax.sharding.Sharding | None) -> list[PyTree]:
+    """The weights of networks that are not trained, on the devices once for all samples."""
+    return jax.device_put([network.load() for network in networks], _whole(place))
+
+
+def _whole(place: jax.sharding.Sharding | None) -> jax.sharding.Sharding | None:
+    """Where what has no rows goes beside rows that are placed so: whole, to each device of theirs."""
+    return replicated(place.mesh) if isinstance(place, NamedSharding) and isinstance(place.mesh, Mesh) else place
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _compute(sampler: Sampler, mesh: Mesh | None, state: State, indices: Array, condition: Condition) -> Array:
+def _compute(
+    settings: Sampler,
+    mesh: Mesh | None,
+    state: State,
+    frozen: list[PyTree],
+    seed: Any,
+    indices: Array,
+    condition: Condition,
+) -> Array:
     whole = (lambda tree: tree) if mesh is None else functools.partial(gathered, mesh=mesh)
-    images = sampler.images(whole(state), indices, condition)
+    sampler = dataclasses.replace(settings, seed=seed)
+    with given_to_decoder(sampler.gan, frozen):
+        images = sampler.images(whole(state), indices, condition)
     return whole(jnp.clip(jnp.round((images + 1) * 127.5), 0, 255).astype(jnp.uint8))
 
 
+class Draws(Protocol):
+    """What draws samples by their numbers: a ``Sampler``, or what is made of one."""
+
+    def numbered(
+        self, state: State, condition: Condition, numbers: Int32[np.ndarray, " batch"]
+    ) -> UInt8[Array, "batch height width channels"]:
+        """A sample a row of the condition."""
+        ...
+
+
 def generate(
-    sampler: Sampler, state: State, condition: Condition | Int32[np.ndarray, " num"]
+    sampler: Draws,
+    state: State,
+    condition: Condition | Int32[np.ndarray, " num"],
+    *,
+    numbers: Int[np.ndarray, " num"] | None = None,
 ) -> UInt8[np.ndarray, "num height width channels"]:
-    """Any number of samples, one a row of the condition, in batches of one size; a progress bar if it takes a while."""
+    """Any number of samples, one a row of the condition, in batches of one size; a progress bar if it takes a while.
+
+    Args:
+        sampler: draws them.
+        state: whose networks are used.
+        condition: as a ``Sampler`` takes it.
+        numbers: of the samples; by default from 0 on.
+    """
     condition, images = Condition.of(cast(Any, condition)), []
     assert condition.labels is not None, "they say how many samples there are"
     num = len(condition.labels)
+    numbers = (np.arange(num) if numbers is None else numbers).astype(np.int32)
     for first in tqdm(range(0, num, BATCH_SIZE), unit="batch", delay=2, desc="sampling"):
-        part = jax.tree.map(
-            lambda leaf, first=first: filled_up(leaf[first : first + BATCH_SIZE], BATCH_SIZE), condition
+        part, which = jax.tree.map(
+            lambda leaf, first=first: filled_up(leaf[first : first + BATCH_SIZE], BATCH_SIZE), (condition, numbers)
         )
-        images.append(jax.device_get(sampler(state, part, first=first))[: num - first])
+        images.append(jax.device_get(sampler.numbered(state, part, which))[: num - first])
     return np.concatenate(images)
 
 
@@ -176,6 +291,8 @@ def save_images(
     suffix: str,
     num_classes: int,
     class_names: Sequence[str] = (),
+    marks: Marks,
+    sample_numbers: Int[np.ndarray, " num"] | None = None,
 ) -> None:
     """Writes a grid (.png), arrays (.npz), or a picture of each into a folder (no suffix).
 
@@ -188,17 +305,42 @@ def save_images(
         suffix: says which of the three.
         num_classes: of the model.
         class_names: one a class; none where they are not known.
+        marks: of the samples.
+        sample_numbers: which samples they are; by default from 0 on.
     """
+    if marks.watermark is not None and suffix != ".png" and (remark := too_small(*images.shape[1:3])):
+        _logger.warning("%s", remark)
+    which = np.arange(len(images)) if sample_numbers is None else sample_numbers
     if isinstance(place, epath.Path):
         for index, image in enumerate(images):
-            write_whole(place / f"{index:06}.png", functools.partial(image_from_array(image).save, format="png"))
-    elif suffix == ".png":
+            label = _shown(labels[index : index + 1], num_classes, class_names)
+            about = marks.about(number=f"{which[index]}", label=label)
+            write = functools.partial(write_marked, made=image, suffix=".png", marks=about)
+            write_whole(place / f"{index:06}.png", write)
+        return
+    about = marks.about(number=in_ranges(which), label=_shown(labels, num_classes, class_names))
+    if suffix == ".png":
         columns, cells = grid_cells(labels, num_classes)
-        image_grid(images, columns=columns, cells=cells).save(place, format="png")
+        write_marked(place, image_grid(images, columns=columns, cells=cells), suffix=suffix, marks=about)
     else:
         arrays = {"images": images} | ({"labels": labels} if num_classes else {})
         arrays |= {"class_names": np.array(class_names, str)} if class_names else {}
-        np.savez_compressed(place, **cast(Any, arrays))
+        write_marked(place, arrays, suffix=suffix, marks=about)
+
+
+def in_ranges(numbers: Int[np.ndarray, " num"]) -> str:
+    """Which samples a file holds, as its origin says it: such as ``0-9,12``."""
+    ordered = np.unique(numbers)
+    runs = np.split(ordered, np.flatnonzero(np.diff(ordered) != 1) + 1)
+    said = [f"{run[0]}" if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+    return ",".join([*said[:_MOST_RANGES], *(["..."] if len(said) > _MOST_RANGES else [])])
+
+
+def _shown(labels: Int32[np.ndarray, " num"], num_classes: int, class_names: Sequence[str]) -> str | None:
+    """The class of samples that are all of one, by its name where it has one."""
+    if not num_classes or len(set(labels.tolist())) != 1:
+        return None
+    return class_names[int(labels[0])] if class_names else f"{labels[0]}"
 
 
 def check_truncation(truncation: float | None) -> None:

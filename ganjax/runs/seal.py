@@ -14,7 +14,7 @@ from etils import epath
 
 from ganjax.ground.files import settle
 
-_NAME = "seal.json"
+SEAL = "seal.json"
 
 
 def write_seal(folder: epath.Path, leaves: dict[str, str], *, except_files: Set[str] = frozenset()) -> None:
@@ -27,7 +27,7 @@ def write_seal(folder: epath.Path, leaves: dict[str, str], *, except_files: Set[
     """
     files = {name: _fingerprint(folder / name) for name in _files(folder, except_files)}
     content = {"leaves": leaves, "files": files}
-    (folder / _NAME).write_text(json.dumps({**content, "crc32": _crc32_of(content)}))
+    (folder / SEAL).write_text(json.dumps({**content, "crc32": _crc32_of(content)}))
     settle(folder)
 
 
@@ -36,15 +36,16 @@ def read_seal(folder: epath.Path) -> dict[str, str]:
 
     Raises:
         ValueError: a file, or the seal itself, is missing or not as it was written.
+        Exception: of the file system or the store, which does not let it be read.
     """
     try:
-        seal = json.loads((folder / _NAME).read_bytes())
+        seal = json.loads((folder / SEAL).read_bytes())
         content = {name: seal[name] for name in ("leaves", "files")}
         intact = seal["crc32"] == _crc32_of(content)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, RecursionError):
         intact, content = False, {}
     if not intact:
-        raise ValueError(f"{_NAME} is missing or not as it was written")
+        raise ValueError(f"{SEAL} is missing or not as it was written")
     for name, fingerprint in content["files"].items():
         if not (folder / name).exists():
             raise ValueError(f"{name} is missing")

@@ -2,22 +2,25 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jaxtyping import Array
 
+from ganjax.algorithms.draws import as_float
 from ganjax.algorithms.model import State
+from ganjax.algorithms.samples import picture_shape, weights_of
 from ganjax.data import Dataset, Source, StackedMnist, open_stored, order
 from ganjax.evaluation.classifier import Classifier, StackedClassifier, cached_classifier
 from ganjax.evaluation.content import Subset, read_chunks, read_content
 from ganjax.evaluation.distances import Estimate
 from ganjax.evaluation.equivariance import equivariance_of
-from ganjax.evaluation.fakes import Chunk, Fakes
+from ganjax.evaluation.fakes import Chunk, CodeUse, Fakes
 from ganjax.evaluation.features import FeatureNetwork
 from ganjax.evaluation.labels import Matched, match_labels
 from ganjax.evaluation.measure import Evaluator
@@ -45,15 +48,22 @@ def open_images(path: str | Path) -> Source:
     return open_stored(path)
 
 
-def open_reals(dataset: Dataset | None, path: str | None) -> Reals:
-    """The dataset of a config, or that at ``path``; all of it is read once, for its hash."""
+def open_reals(dataset: Dataset | None, path: str | None, *, part: Callable[[Source], Source] | None = None) -> Reals:
+    """The dataset of a config, or that at ``path``; all of it is read once, for its hash.
+
+    Args:
+        dataset: of a config.
+        path: in its place.
+        part: gives what of the config's is compared with; None: all of it.
+    """
     if path is not None:
         source, split = open_images(path), "all"
     elif dataset is not None:
         source, split = dataset.open(), str(getattr(dataset, "split", "all"))
     else:
         raise UserError("no real images; name them: --real FOLDER, --config CONFIG or --workdir DIR")
-    return Reals(source, read_content(source), split)
+    seen = source if part is None or path is not None else part(source)
+    return Reals(seen, read_content(seen), split, whole=None if seen is source else source)
 
 
 def open_evaluator(
@@ -141,6 +151,13 @@ def open_classifier(dataset: Dataset | None, reals: Reals | None) -> Classifier 
     """
     if reals is None:
         raise UserError("needs real images to train the classifier on; name them: --real, --config or --workdir")
+    if reals.whole is not None:
+        return cached_classifier(reals.whole)
+    if reals.source.num_classes and sum(reals.content.label_counts) < len(reals.source):
+        raise UserError(
+            f"needs a classifier, and of {reals.source.name} some labels are not known; name the dataset with all of "
+            "them: --real or --config"
+        )
     if isinstance(dataset, StackedMnist):
         return StackedClassifier(digits=cached_classifier(dataset.digits()))
     return cached_classifier(reals.source, content=reals.content)
@@ -156,6 +173,7 @@ def generated(
     num: int,
     class_names: Sequence[str] | None = None,
     provenance: dict[str, Any] | None = None,
+    generator: str | None = None,
 ) -> Fakes:
     """Samples of a state, spread over all devices.
 
@@ -171,6 +189,7 @@ def generated(
         num: of samples, and of pairs for the path length.
         class_names: of the generator's classes; None: they are the reals', or only their numbers are known.
         provenance: of the run's first weights, where they are another's.
+        generator: its name, where it is one of several.
     """
     gan, mesh = sampler.gan, data_mesh()
     num_classes = gan.generator.num_classes
@@ -217,6 +236,9 @@ def generated(
     unmoving = "this one draws for attributes or inputs as well" if of_records else ""
     if not hasattr(gan.generator, "moved"):
         unmoving = "this one cannot be told how; stylegan3's can"
+    pathless = "this one draws for attributes or inputs as well" if of_records else ""
+    if getattr(gan.generator, "codes", None) is not None:
+        pathless = unmoving = "some of this one's latents are codes, which are no normal numbers"
     truncation = None if sampler.truncation is None else f"{sampler.mode} {sampler.truncation}"
     if sampler.truncated_layers is not None:
         truncation = f"{truncation} in {sampler.truncated_layers} layers"
@@ -224,7 +246,7 @@ def generated(
     fakes = Fakes(
         chunks=chunks,
         num=num,
-        image_shape=gan.generator.image_shape,
+        image_shape=picture_shape(gan),
         stamp={
             "fake": name,
             "fake_sha256": None,
@@ -233,14 +255,16 @@ def generated(
             "truncation": truncation,
             "noise": sampler.noise,
             "provenance": provenance,
+            "generator": generator,
         },
         label_counts=counts,
         unlabelled=matched.problem,
         label_note=matched.note,
-        path_length=None if of_records else functools.partial(_path_length, sampler, state, num),
-        pathless="this one draws for attributes or inputs as well",
+        path_length=None if pathless else functools.partial(_path_length, sampler, state, num),
+        pathless=pathless,
         equivariance=None if unmoving else functools.partial(_equivariance, sampler, state, num),
         unmoving=unmoving,
+        code_use=None if state is None else _code_use(sampler, state, reals, num, batch_size),
         unpaired="this generator starts from no image",
     )
     if getattr(gan, "starts_elsewhere", False):
@@ -317,3 +341,27 @@ def _path_length(sampler: Sampler, state: Any, num: int, network: Any) -> Estima
 
 def _equivariance(sampler: Sampler, state: Any, num: int, motion: Any) -> float:
     return equivariance_of(sampler.gan, state, motion, weights=sampler.weights, num=num, seed=sampler.seed)
+
+
+def _code_use(sampler: Sampler, state: Any, reals: Reals | None, num: int, batch_size: int) -> CodeUse | None:
+    """What counts the codes of reals; None where the model has no codes."""
+    network: Any = sampler.gan.generator
+    if not getattr(network, "num_codes", 0) or reals is None:
+        return None
+
+    @jax.jit
+    def count(state: Any, images: Array, weights: Array) -> Array:
+        numbers = network.apply(weights_of(state, sampler.weights), as_float(images), method="numbers")
+        share = jnp.broadcast_to(weights[:, None, None], numbers.shape)
+        return jnp.zeros((network.num_codes,)).at[numbers.reshape(-1)].add(share.reshape(-1))
+
+    def use() -> tuple[float, float]:
+        counts = np.zeros(network.num_codes)
+        drawn = order(num_records=len(reals.source), seed=sampler.seed, start=0, stop=min(num, len(reals.source)))
+        for chunk in read_chunks(Subset(reals.source, drawn), size=batch_size, title="coding"):
+            shown = np.arange(batch_size) < len(chunk["images"])
+            counts += np.asarray(count(state, filled_up(chunk["images"], batch_size), shown.astype(np.float32)))
+        shares = counts[counts > 0] / counts.sum()
+        return float((counts > 0).mean()), float(np.exp(-(shares * np.log(shares)).sum()))
+
+    return use

@@ -12,11 +12,13 @@ from etils import epath
 
 from ganjax.ground.errors import Fault, UserError
 from ganjax.ground.files import UNFINISHED, read_json, write_whole
+from ganjax.ground.stores import is_far, is_of_a_store, store_says
 from ganjax.platform.distributed import any_problem, decided_by_first
 from ganjax.runs.checkpoint import Checkpoints
 from ganjax.runs.config import Config, config_files, describe, load_config
 from ganjax.runs.outputs import given_path
 
+_LONGEST = 100  # characters of a value in a message
 _DESCRIPTION = "config.json"  # of a config that was made in Python: its values, for no file makes it again
 
 # What may change from one start of a run to the next: nothing of it decides a number.
@@ -34,6 +36,7 @@ _FREE = [
     "run.distributed",
     "run.distributed_timeout",
     "run.shard_state",
+    "run.model_parallel",
     "run.on_divergence",
     "run.max_rollbacks",
     "run.steps_per_launch",
@@ -44,6 +47,9 @@ _FREE = [
     "run.evaluate_num",
     "run.evaluate_network",
     "run.best_metric",
+    "run.watermark",
+    "run.track",
+    "run.stop_when",
 ]
 _PLACE_NAME = re.compile(r"(^|_)(paths?|dirs?|directory|folders?|root|inputs)$")
 _PLACE_TYPE = re.compile(r"Path(Like)?\b")
@@ -58,7 +64,8 @@ def workdir_path(text: str) -> epath.Path:
 
 def places(config: Config) -> set[str]:
     """The values of a config that say where its images are, by dotted name: what is there is ``identity.py``'s."""
-    return set(_places("data", config.data))
+    decoder = getattr(config.gan, "decoder", None)
+    return {"run.prepared", *_places("data", config.data), *_places("gan.decoder", decoder)}
 
 
 def _places(name: str, value: Any) -> Iterator[str]:
@@ -76,9 +83,14 @@ def check_folder(workdir: epath.Path) -> None:
         return
     if not workdir.is_dir():
         raise UserError(f"{workdir} is a file; name an empty or a new folder as --workdir")
-    names = _names(workdir)
-    if names and not names & {"config.py", "overrides.json", _DESCRIPTION, "metrics.jsonl", "checkpoints", OWNER}:
+    if _names(workdir) and not holds_run(workdir):
         raise UserError(f"{workdir} holds files but no run of ganjax; name an empty or a new folder as --workdir")
+
+
+def holds_run(folder: epath.Path) -> bool:
+    """Whether a folder is a run's."""
+    marks = {"config.py", "overrides.json", _DESCRIPTION, "metrics.jsonl", "checkpoints", OWNER}
+    return bool(_names(folder) & marks)
 
 
 def claim(workdir: epath.Path, config_file: epath.Path | None, overrides: Sequence[str], config: Config) -> None:
@@ -116,13 +128,17 @@ def claim(workdir: epath.Path, config_file: epath.Path | None, overrides: Sequen
 
 
 def _claim(workdir: epath.Path, config_file: epath.Path | None, overrides: Sequence[str], config: Config) -> None:
-    ours, theirs, changed = describe(config), _description(workdir), []
+    ours, theirs, changed = describe(config), description(workdir), []
     if theirs is not None:
         taken = Checkpoints(workdir / "checkpoints").latest_step is not None
         free = {*_FREE, *places(config)}
+        # An earlier version knew nothing of what has come since: it did as the defaults do.
+        free |= ours.keys() - theirs.keys() - describe(config, defaults=False).keys()
         changed = [name for name in {**theirs, **ours} if ours.get(name) != theirs.get(name) and name not in free]
         if taken and changed:
-            differences = ", ".join(f"{name} {theirs.get(name)} -> {ours.get(name)}" for name in changed[:6])
+            differences = ", ".join(
+                f"{name} {_shown(theirs.get(name))} -> {_shown(ours.get(name))}" for name in changed[:6]
+            )
             more = f" and {len(changed) - 6} more" if len(changed) > 6 else ""
             longer = ""
             if ours.get("run.total_images") != theirs.get("run.total_images"):  # of which schedules may be made
@@ -150,7 +166,12 @@ def _claim(workdir: epath.Path, config_file: epath.Path | None, overrides: Seque
             for name in ("config.py", "overrides.json"):
                 (workdir / name).unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"{workdir} cannot be written: {error.strerror}; name another --workdir") from error
+        reason = error.strerror or store_says(error)
+        raise UserError(f"{workdir} cannot be written: {reason}; name another --workdir") from error
+
+
+def _shown(text: str | None) -> str:
+    return str(text) if text is None or len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def load_workdir(workdir: epath.Path, overrides: Sequence[str] = ()) -> Config:
@@ -223,8 +244,12 @@ def _python_files(folder: epath.Path) -> Iterator[epath.Path]:
             yield from _python_files(path)
 
 
-def _description(workdir: epath.Path) -> dict[str, str] | None:
-    """The values of the config that a folder belongs to; None when it belongs to none."""
+def description(workdir: epath.Path) -> dict[str, str] | None:
+    """The values of the config that a folder belongs to, by dotted name; None when it belongs to none.
+
+    Raises:
+        UserError: what says so is damaged.
+    """
     if (workdir / "config.py").exists():
         return describe(load_workdir(workdir))
     path = workdir / _DESCRIPTION
@@ -240,21 +265,21 @@ def _description(workdir: epath.Path) -> dict[str, str] | None:
 
 @contextlib.contextmanager
 def told_of(workdir: epath.Path) -> Iterator[None]:
-    """What the system refuses of a file in the folder, and nobody else explains, is a ``Fault``."""
+    """What the system or a store refuses of a file in the folder, and nobody else explains, is a ``Fault``."""
     try:
         yield
-    except OSError as error:
-        if not str(error.filename or "").startswith(str(workdir)):
+    except Exception as error:
+        if is_far(workdir) and is_of_a_store(error):
+            raise Fault(
+                f"{workdir}: {store_says(error)}; what was saved there is untouched: see that it can be reached and "
+                "written, and run the command again"
+            ) from error
+        if not isinstance(error, OSError) or not str(error.filename or "").startswith(str(workdir)):
             raise
         raise Fault(
             f"{error.filename}: {error.strerror}; look whether {workdir} is still there and can be written, and run "
             "the command again"
         ) from error
-
-
-def is_far(path: epath.Path) -> bool:
-    """Whether a path is of an object store: ``gs://`` or ``s3://``, where no file can be appended to."""
-    return "://" in str(path)
 
 
 def _check_free(workdir: epath.Path, *, made_in_python: bool) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import posixpath
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 
 from ganjax.ground.errors import UserError
+from ganjax.using.marks import Marks, film_metadata, marked_film
+from ganjax.using.xmp import File
 
 CONTAINERS = {
     ".mp4": "mp4",
@@ -79,6 +83,13 @@ def read_film_header(file: IO[bytes], *, name: str) -> FilmHeader:
     raise UserError(f"{name} has no frames; expected a film with pictures in it: take it out, or mend it")
 
 
+def first_frames(file: File, *, name: str, most: int) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    """The first frames of a film, upright, RGB; raises as ``read_film_header``."""
+    with _opened(file, name) as film:
+        for frame in itertools.islice(film.decode(film.streams.video[0]), most):
+            yield _pixels(frame, 3)
+
+
 def translate_film(
     source: IO[bytes],
     target: IO[bytes],
@@ -90,6 +101,7 @@ def translate_film(
     size: tuple[int, int],
     channels: int,
     batch_size: int,
+    marks: Marks,
 ) -> int:
     """Writes what is made of each frame, at the times of the frames, beside the sound as it is.
 
@@ -103,6 +115,7 @@ def translate_film(
         size: height and width of the frames that ``translate`` makes.
         channels: of those that it takes.
         batch_size: frames at once.
+        marks: of the new film.
 
     Returns:
         How many frames there were.
@@ -113,7 +126,12 @@ def translate_film(
     av = _av(name)
     encoder = codec_for(suffix, codec)
     count = 0
-    with _opened(source, name) as film, av.open(target, "w", format=CONTAINERS[suffix.lower()]) as made:
+    with (
+        _opened(source, name) as film,
+        marked_film(target, suffix=suffix, marks=marks) as plain,
+        av.open(plain, "w", format=CONTAINERS[suffix.lower()]) as made,
+    ):
+        made.metadata.update(film_metadata(suffix, marks))
         pictures, sounds = film.streams.video[0], {}
         stream: Any = made.add_stream(encoder, rate=pictures.average_rate or 25, options=_SETTINGS.get(encoder, {}))
         with _refusing(f"the sound of {name} does not go into a {suffix} file; keep the film's own ending"):
@@ -124,7 +142,7 @@ def translate_film(
 
         def encode(frames: list[Any]) -> None:
             nonlocal count
-            images = translate(np.stack([_pixels(frame, channels) for frame in frames]))
+            images = marks.pixels(translate(np.stack([_pixels(frame, channels) for frame in frames])))
             for frame, image in zip(frames, images, strict=True):
                 count += 1
                 colours = np.ascontiguousarray(np.broadcast_to(image, (*size, 3)))
@@ -150,6 +168,51 @@ def translate_film(
     if not count:
         raise UserError(f"{name} has no frames; expected a film with pictures in it: take it out, or mend it")
     return count
+
+
+def write_film(
+    target: IO[bytes],
+    frames: Iterable[UInt8[np.ndarray, "height width channels"]],
+    *,
+    name: str,
+    suffix: str,
+    rate: float,
+    codec: str | None,
+    marks: Marks,
+) -> None:
+    """Writes frames that are made one after another.
+
+    Args:
+        target: a file that can be sought in.
+        frames: grey or RGB, of one size; where a side is odd, the last row or column comes twice, for players' sake.
+        name: what messages call the film.
+        suffix: of its name: one of ``CONTAINERS``.
+        rate: frames a second.
+        codec: the encoder; None: see ``codec_for``.
+        marks: of the film.
+
+    Raises:
+        UserError: the packages are not there, or the encoder does not take such frames.
+    """
+    av = _av(f"to write {name}")
+    encoder = codec_for(suffix, codec)
+    with (
+        _refusing(f"{name} cannot be written as a film; name another --codec, or a .gif"),
+        marked_film(target, suffix=suffix, marks=marks) as plain,
+        av.open(plain, "w", format=CONTAINERS[suffix.lower()]) as made,
+    ):
+        made.metadata.update(film_metadata(suffix, marks))
+        stream: Any = made.add_stream(encoder, rate=Fraction(rate).limit_denominator(1000))
+        stream.options = _SETTINGS.get(encoder, {})
+        for number, pixels in enumerate(frames):
+            height, width = pixels.shape[:2]
+            pixels = np.pad(marks.pixels(pixels), [(0, height % 2), (0, width % 2), (0, 0)], mode="edge")
+            if number == 0:
+                stream.height, stream.width = pixels.shape[:2]
+                stream.pix_fmt = _pixel_format(encoder, even=True)
+            colours = np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+            made.mux(stream.encode(av.VideoFrame.from_ndarray(colours, "rgb24")))
+        made.mux(stream.encode(None))
 
 
 def _pixels(frame: Any, channels: int) -> UInt8[np.ndarray, "height width channels"]:

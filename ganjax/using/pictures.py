@@ -6,16 +6,17 @@ import contextlib
 import io
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
-from typing import IO, Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, ImageSequence
+from PIL import Image, ImageOps, ImageSequence, PngImagePlugin
 
 from ganjax.data.formats import BinaryFile, open_image
 from ganjax.data.images import unreadable
 from ganjax.data.pixels import decode_upright, to_plain_mode, upright_shape
+from ganjax.using.xmp import File, box, in_gif
 
 _FORMATS = {
     ".png": "PNG",
@@ -135,7 +136,7 @@ def read_picture(data: bytes, *, name: str, channels: int) -> Picture:
             if not _is_animated(image, name):
                 return Picture((_frame(decode_upright(data), channels),), profile=profile)
             frames = [
-                _frame(ImageOps.exif_transpose(frame.convert("RGBA")), channels, frame.info.get("duration", 100))
+                _frame(ImageOps.exif_transpose(frame.convert("RGBA")), channels, float(frame.info.get("duration", 100)))
                 for frame in ImageSequence.Iterator(image)
             ]
             if all(frame.alpha is None or frame.alpha.min() == 255 for frame in frames):
@@ -161,13 +162,19 @@ def suffixes_for(*, animated: bool) -> tuple[str, ...]:
     return tuple(_ANIMATED if animated else _FORMATS)
 
 
-def write_picture(file: IO[bytes], picture: Picture, *, suffix: str) -> None:
+def holds_packet(suffix: str) -> bool:
+    """Whether files whose names end so have a place for an XMP packet."""
+    return suffix.lower() not in (".bmp", ".tga", ".ppm")
+
+
+def write_picture(file: File, picture: Picture, *, suffix: str, xmp: bytes | None = None) -> None:
     """Writes a picture or an animation.
 
     Args:
         file: opened.
         picture: what is written.
         suffix: of its name, which ``suffix_for`` found.
+        xmp: a packet (``xmp.py``) to go into the file, where its kind has a place for it.
     """
     several = len(picture.frames) > 1
     kind = (_ANIMATED if several else _FORMATS)[suffix.lower()]
@@ -180,7 +187,29 @@ def write_picture(file: IO[bytes], picture: Picture, *, suffix: str) -> None:
         settings["duration"] = [round(frame.duration) for frame in picture.frames]
         settings |= {} if picture.loop is None else {"loop": picture.loop}
         settings |= {"disposal": 2} if kind == "GIF" and picture.frames[0].alpha is not None else {}
-    images[0].save(file, format=kind, **settings)
+    if xmp is not None and kind in _WITH_PACKET:
+        settings |= _WITH_PACKET[kind](xmp)
+    if xmp is None or kind not in ("GIF", "JPEG2000"):
+        images[0].save(file, format=kind, **settings)
+        return
+    plain = io.BytesIO()
+    images[0].save(plain, format=kind, **settings)
+    file.write(in_gif(plain.getvalue(), xmp) if kind == "GIF" else plain.getvalue() + box(xmp))
+
+
+def _text_chunk(xmp: bytes) -> dict[str, Any]:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_itxt("XML:com.adobe.xmp", xmp.decode())
+    return {"pnginfo": texts}
+
+
+_WITH_PACKET: dict[str, Callable[[bytes], dict[str, Any]]] = {
+    "PNG": _text_chunk,
+    "JPEG": lambda xmp: {"xmp": xmp},
+    "WEBP": lambda xmp: {"xmp": xmp},
+    "TIFF": lambda xmp: {"tiffinfo": {700: xmp}},
+}
+"""What tells Pillow to write a packet, where it can."""
 
 
 def _is_animated(image: Image.Image, name: str) -> bool:

@@ -27,9 +27,12 @@ class EvaluateOptions:
     Example: ganjax evaluate --workdir runs/quickstart --metrics fid,accuracy --network classifier
     Example: ganjax evaluate --fake samples.npz --real photos/ --metrics fid,kid
     Example: ganjax evaluate --fake samples.npz --config configs/r3gan_cifar10.py --metrics fid -- --data.split test
+    Example: ganjax evaluate --workdir runs/mgan --generator 2 --metrics fid,modes --network classifier
     Example: ganjax evaluate --compare one.json other.json
 
-    Metrics: fid, kid, is, prdc (precision, recall, density, coverage), class-fid, modes, accuracy, ppl; of a generator
+    Metrics: fid, kid, is, prdc (precision, recall, density, coverage), class-fid, modes, accuracy, ppl; of pixels,
+    without a network, swd (sliced Wasserstein distance of patches, times 1000, at each size) and diversity (MS-SSIM of
+    pairs of generated images, lower is more varied; `--fake real` gives that of the reals); of a generator
     that can be told how to move the picture, as StyleGAN3's, how far it obeys, in dB: eqt, eqt-frac (by whole pixels,
     and by any share of them) and eqr (turning); and of each
     image beside the real that it should be like, psnr, ssim, psnr-y and ssim-y (of luma alone), ms-ssim,
@@ -52,6 +55,8 @@ class EvaluateOptions:
             clean-fid.
         download: whether published weights that are not there may be downloaded.
         step: the checkpoint after this many iterations instead of the newest.
+        generator: which of the model's, as for `ganjax sample`: `--generator 2` of a mixture. It is compared with what
+            it is to make: of CoGAN's with its domain, of a CycleGAN's way back with what the other starts from.
         weights: the averaged weights or the live ones.
         truncation: as for `ganjax sample`.
         truncation_mode: as for `ganjax sample`.
@@ -77,6 +82,7 @@ class EvaluateOptions:
     resize: Literal["legacy", "pytorch", "clean"] | None = None
     download: bool = False
     step: int | None = None
+    generator: str = "generator"
     weights: Literal["ema", "live"] = "ema"
     truncation: float | None = None
     truncation_mode: TruncationMode | None = None
@@ -193,8 +199,8 @@ def _rules(options: EvaluateOptions) -> list[_Rule]:
     roles = {METRICS[name].role for name in metrics}
     asked = "always asks the dataset's own classifier" if "classifier" in roles else "asks no network"
     alone = "it goes with --truncation; leave it out"
-    of_samples = ("step", "weights", "truncation", "truncation_mode", "truncated_layers", "noise", "standing")
-    of_samples += ("pictures",)
+    of_samples = ("step", "generator", "weights", "truncation", "truncation_mode", "truncated_layers", "noise")
+    of_samples += ("standing", "pictures")
     return [
         _Rule(of_samples, options.of_run, "it is for a run's samples, and --fake names images; leave one of them out"),
         _Rule(("truncation_mode", "truncated_layers"), options.truncation is not None, alone),

@@ -17,7 +17,6 @@ from ganjax.evaluation.fakes import Fakes
 from ganjax.evaluation.measure import Evaluator
 from ganjax.evaluation.pictures import classes_picture, neighbours_picture, realism_picture
 from ganjax.evaluation.reference import Reals
-from ganjax.runs.config import Config
 from ganjax.runs.curves import learning_curves
 from ganjax.runs.sampling import Sampler
 from ganjax.runs.subjects import BATCH_SIZE_OF_A_DEVICE
@@ -27,7 +26,6 @@ _NUM_SEARCHED = 50_000  # reals among which they look for neighbours
 
 
 def pictures_of(
-    config: Config,
     workdir: epath.Path,
     fakes: Fakes,
     evaluator: Evaluator,
@@ -43,8 +41,8 @@ def pictures_of(
     real, source = evaluator.reference(role).features(_NUM_SEARCHED, seed=sampler.seed), reals.source
     given, labels = (_joined([getattr(chunk, name) for chunk in chunks]) for name in ("given", "labels"))
     logits = None
-    if isinstance(config.gan, GAN) and isinstance(state, TrainState):
-        logits = _logits_of(config.gan, state, images, given)
+    if isinstance(sampler.gan, GAN) and isinstance(state, TrainState):
+        logits = _logits_of(sampler.gan, state, images, given)
     pictures: dict[str, Callable[[], Image.Image]] = {
         "neighbours": functools.partial(neighbours_picture, images, features, source, real),
         "realism": functools.partial(realism_picture, images, features, real, logits),

@@ -21,7 +21,7 @@ from ganjax.ground.errors import UserError
 from ganjax.runs.outputs import given_path
 from ganjax.runs.translating import memory_of_host
 from ganjax.using.films import FilmHeader, check_codec, codec_for, is_film, read_film_header
-from ganjax.using.pictures import Frame, Header, read_header
+from ganjax.using.pictures import Frame, Header, holds_packet, read_header
 from ganjax.using.sizes import Sizes
 
 _WANTED = "a folder or a .zip of pictures, a picture or a film"
@@ -207,6 +207,8 @@ def remarks(inputs: Inputs, names: Mapping[str, str], fitting: Fitting, *, array
             yield f"of animations the first frame alone is kept in arrays: {len(left)} are some, first {left[0]}"
     elif changed := [name for name in names if os.path.splitext(names[name])[1] != os.path.splitext(name)[1]]:
         yield f"{len(changed)} are written as .png, for theirs keeps less or cannot be written: first {changed[0]}"
+    if not arrays and (bare := [name for name in names.values() if not holds_packet(os.path.splitext(name)[1])]):
+        yield f"{len(bare)} are of kinds that have no place for what made them (BMP, TGA, PPM): first {bare[0]}"
     if len(shapes := {sizes.padded(found.size) for found in inputs.all.values() if not fitting.tile}) > 8:
         yield f"there are {len(shapes)} sizes, for each of which the network is compiled anew"
 

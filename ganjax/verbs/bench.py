@@ -24,10 +24,18 @@ import numpy as np
 from etils import epath
 from tqdm import tqdm
 
-from ganjax.algorithms.model import State
-from ganjax.algorithms.perceptual import prepare
+from ganjax.algorithms.frozen import prepare
+from ganjax.algorithms.model import State, label_classes
+from ganjax.algorithms.perceptual import perceptions_of
 from ganjax.algorithms.step import init
-from ganjax.compiling.compilation import Program, abstract_state, compile_launch, shardings, use_compilation_cache
+from ganjax.compiling.compilation import (
+    Program,
+    abstract_state,
+    compile_launch,
+    mesh_for,
+    shardings,
+    use_compilation_cache,
+)
 from ganjax.compiling.flops import model_flops
 from ganjax.data import Feed, Field, Source
 from ganjax.data.source import Record
@@ -35,12 +43,13 @@ from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 from ganjax.models.condition import condition_sizes
 from ganjax.platform.chips import peak_flops
-from ganjax.platform.sharding import data_mesh, replicated
+from ganjax.platform.sharding import replicated
 from ganjax.runs.config import Config, parse_config
 from ganjax.runs.inputs import check_fit, feed_of
 from ganjax.runs.interruption import Interrupted
 from ganjax.runs.launches import steps_per_launch
 from ganjax.runs.outputs import given_path
+from ganjax.runs.preparing import dataset_of
 from ganjax.runs.profile import traced
 from ganjax.runs.train import train
 from ganjax.verbs._arguments import config_and_flags
@@ -167,8 +176,9 @@ def bench(config: Config, options: BenchOptions, *, name: str) -> dict[str, Any]
     Returns:
         What ``ganjax bench --json`` prints. Rates are medians, with the lowest and the highest round beside them.
     """
-    prepare(config.gan)
-    gan, run, mesh = config.gan, config.run, data_mesh()
+    gan, run = config.gan, config.run
+    mesh = mesh_for(gan, run.model_parallel)
+    prepare(perceptions_of(config.gan))
     folder = options.profile_folder
     use_compilation_cache(run.compilation_cache)
     source, skipped = _open(config)
@@ -326,10 +336,11 @@ def table(report: dict[str, Any]) -> str:
 
 def _open(config: Config) -> tuple[Source | None, str | None]:
     """The dataset, or why there is none: measuring is no reason to download one."""
-    if not getattr(config.data, "is_prepared", lambda: True)():
+    dataset = dataset_of(config)
+    if not getattr(dataset, "is_prepared", lambda: True)():
         return None, "the dataset is not on this machine; `ganjax train` prepares it"
     try:
-        source = config.data.open()
+        source = dataset.open()
         check_fit(config.gan, source)
     except UserError as error:
         return None, " ".join(str(error).split())
@@ -347,6 +358,7 @@ def _noise_feed(config: Config, source: Source | None) -> Feed:
         num_records = len(source)
     # Of the dataset, or what the model takes of one.
     num_classes, num_attributes, input_shape = condition_sizes(gan.generator if source is None else source)
+    num_classes = num_classes or label_classes(gan)
     if source is None and getattr(gan, "inputs", None) is not None:
         input_shape = None  # made in the step
     noise = NoiseSource(num_records, shape, num_classes, num_attributes=num_attributes, input_shape=input_shape)

@@ -54,9 +54,10 @@ def copy(name: str, file: Path) -> Path:
     configs = shipped_configs()
     if name not in configs:
         raise UserError(f"no config {name} comes with ganjax; expected one of {', '.join(configs)}")
-    target = file / f"{name}.py" if os.path.isdir(file) else file
+    plain = f"{Path(name).name}.py"
+    target = file / plain if os.path.isdir(file) else file
     if target.suffix != ".py":
-        raise UserError(f"{target} is to be a config; expected a name that ends in .py, such as {name}.py")
+        raise UserError(f"{target} is to be a config; expected a name that ends in .py, such as {plain}")
     if os.path.lexists(target):
         raise UserError(f"{target} is there already; name another file, or take it away")
     with whole_file("FILE", epath.Path(target)) as opened:

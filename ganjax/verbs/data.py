@@ -1,9 +1,14 @@
-"""Shows what training sees of a dataset: `preview` draws reals, and the same reals augmented.
+"""Shows what training sees of a dataset (`preview`), writes it so that it reads fastest (`prepare`), or its latents
+by an autoencoder (`encode`).
 
 Usage:   ganjax data preview CONFIG --out FILE.png [--augment 0.5] [--flag value ...]
+Usage:   ganjax data prepare CONFIG --out FOLDER [--flag value ...]
+Usage:   ganjax data encode --workdir AUTOENCODER --out FOLDER [--config CONFIG] [-- --flag value ...]
 Example: ganjax data preview configs/r3gan_cifar10.py --augment 0.5 --out preview.png
+Example: ganjax data prepare configs/r3gan_ffhq.py --out ffhq64 --path ffhq.zip
+Example: ganjax data encode --workdir runs/autoencoder --out latents
 
-`ganjax data preview CONFIG --help` lists all flags.
+`ganjax data preview CONFIG --help`, `ganjax data prepare CONFIG --help` and `ganjax data encode --help` list all flags.
 """
 
 import dataclasses
@@ -19,17 +24,23 @@ from jaxtyping import UInt8
 
 from ganjax import augment
 from ganjax.algorithms.gan import GAN, Augmentation
+from ganjax.algorithms.model import Model
+from ganjax.algorithms.samples import decoder_of
 from ganjax.data import Source, order
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 from ganjax.ground.files import writing
 from ganjax.ground.grids import sheet
 from ganjax.runs.config import Config, parse_config
+from ganjax.runs.latents import check_latents, real_pictures
 from ganjax.runs.outputs import output_path, whole_file
+from ganjax.runs.preparing import dataset_of
+from ganjax.verbs import _encode, _prepare
 from ganjax.verbs._arguments import config_and_flags
 
-INTERRUPTED = "interrupted; nothing was drawn"
+INTERRUPTED = "interrupted; no picture was drawn, and the files that are whole are kept: the same command goes on"
 
+_OTHERS = {"prepare": _prepare, "encode": _encode}
 PIPES: dict[str, Augmentation] = {"bgc": augment.bgc, "r3gan": augment.r3gan, "diffaugment": augment.DiffAugment()}
 
 
@@ -61,8 +72,11 @@ def run(arguments: Sequence[str]) -> None:
         print(inspect.getdoc(this))
         return
     action, *rest = arguments
+    if action in _OTHERS:
+        _OTHERS[action].run(rest)
+        return
     if action != "preview":
-        raise UserError(f"unknown action {action!r} of `ganjax data`; expected preview")
+        raise UserError(f"unknown action {action!r} of `ganjax data`; expected preview, prepare or encode")
     named = config_and_flags(this, rest, usage="ganjax data preview CONFIG --out FILE.png")
     if named is None:
         return
@@ -80,23 +94,26 @@ def preview(config: Config, options: PreviewOptions) -> None:
     out = output_path("--out", options.out, suffixes=(".png",))
     own = config.gan.augmentation if isinstance(config.gan, GAN) else None
     pipe = own if options.pipe == "config" else PIPES[options.pipe]
-    if pipe is None:
+    if pipe is None and decoder_of(config.gan) is None:
         raise UserError("the config does not augment; name a pipe to look at: --pipe r3gan, bgc or diffaugment")
     with whole_file("--out", out) as file:
-        source = config.data.open()
-        rows = _rows(source, pipe, options, seed=config.run.seed)
+        source = dataset_of(config).open()
+        check_latents(config.gan, source)
+        rows = _rows(config.gan, source, pipe, options, seed=config.run.seed)
         with writing(out):
             sheet(rows).save(file, format="png")
     print(f"{options.num} reals of {source.name}, {len(rows) - 1} rows of them augmented: {out}")
 
 
 def _rows(
-    source: Source, pipe: Augmentation, options: PreviewOptions, *, seed: int
+    gan: Model, source: Source, pipe: Augmentation | None, options: PreviewOptions, *, seed: int
 ) -> dict[str, UInt8[np.ndarray, "num height width channels"]]:
     """The rows of the sheet by name."""
     indices = order(num_records=len(source), seed=seed, start=0, stop=options.num)
-    reals = np.stack([source[int(index)]["images"] for index in indices])
+    reals = real_pictures(gan, source, indices)
     rows = {"reals": reals}
+    if pipe is None or decoder_of(gan) is not None:  # what augments latents makes no pictures
+        return rows
     # A pipe of somebody's own need not have parts.
     parts: dict[str, Augmentation] = pipe.parts() if isinstance(pipe, augment.Ada | augment.DiffAugment) else {}
     for name, part in parts.items():

@@ -1,6 +1,7 @@
 """Measures a run's newest checkpoint, or a folder of images, against a dataset: FID and others, with protocols."""
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -9,6 +10,8 @@ import jax
 from etils import epath
 
 from ganjax.algorithms.gan import GAN
+from ganjax.algorithms.generators import generator_state, with_generator
+from ganjax.data import Latents
 from ganjax.evaluation.fakes import Fakes
 from ganjax.evaluation.measure import Evaluator
 from ganjax.evaluation.pairs import Pairs
@@ -23,6 +26,9 @@ from ganjax.runs.classes import class_names
 from ganjax.runs.conditions import takes_more_than_labels
 from ganjax.runs.config import Config, load_config
 from ganjax.runs.identity import changes_since
+from ganjax.runs.latents import pictures_behind
+from ganjax.runs.makes import made_by
+from ganjax.runs.origins import marks_of
 from ganjax.runs.outputs import given_path
 from ganjax.runs.pairs import Side, pairs_alone, side_at, side_of, stored_pairs
 from ganjax.runs.provenance import provenance_of
@@ -37,6 +43,7 @@ from ganjax.runs.subjects import (
     stored,
 )
 from ganjax.runs.workdir import load_workdir, workdir_path
+from ganjax.using.marks import write_marked
 from ganjax.verbs._evaluate_options import (
     EvaluateOptions,
     changed_options,
@@ -143,6 +150,7 @@ def _open_pairs(options: EvaluateOptions, config: Config | None, reals: Reals | 
 
 def _evaluate_run(options: EvaluateOptions, config: Config, workdir: epath.Path, out: epath.Path | None) -> None:
     """Measures samples of a run's checkpoint, keeps the numbers in its folder, and draws."""
+    gan, alone = with_generator(config.gan, options.generator), options.generator != "generator"
     kept = workdir / "evaluation"
     try:
         try_place(kept / "results.json", str(kept))
@@ -150,12 +158,13 @@ def _evaluate_run(options: EvaluateOptions, config: Config, workdir: epath.Path,
         if options.pictures:
             raise UserError(f"{error}, for the pictures: --pictures draws there") from error
         _logger.warning("%s cannot be written: the results will not be kept there", kept)
-    state = restore_state(config, workdir, step=options.step, sharding=replicated(data_mesh()))
+    whole = restore_state(config, workdir, step=options.step, sharding=replicated(data_mesh()))
     reals = _open_reals(options, config)
-    if reals is not None and options.real is None and (changes := changes_since(workdir, reals.source)):
-        _logger.warning("%s is not what %s was trained on: %s", reals.source.name, workdir, ", ".join(changes))
+    learned = reals if options.real is None and not isinstance(config.data, Latents) else None
+    if learned is not None and (changes := changes_since(workdir, learned.whole or learned.source)):
+        _logger.warning("%s is not what %s was trained on: %s", learned.source.name, workdir, ", ".join(changes))
     sampler = Sampler(
-        config.gan,
+        gan,
         seed=options.seed,
         weights=options.weights,
         truncation=options.truncation,
@@ -164,7 +173,7 @@ def _evaluate_run(options: EvaluateOptions, config: Config, workdir: epath.Path,
         noise=options.noise,
         standing=options.standing,
     )
-    state = with_standing_statistics(sampler, state)
+    state = with_standing_statistics(sampler, generator_state(whole, options.generator))
     fakes = generated(
         sampler,
         state,
@@ -172,8 +181,9 @@ def _evaluate_run(options: EvaluateOptions, config: Config, workdir: epath.Path,
         batch_size=_batch_size(options),
         name=str(options.workdir),
         num=options.num,
-        class_names=class_names(workdir, config.gan.generator.num_classes) or None,
+        class_names=class_names(workdir, gan.generator.num_classes) or None,
         provenance=provenance_of(workdir),
+        generator=options.generator if alone else None,
     )
     if fakes.pairs is not None:
         fakes = dataclasses.replace(fakes, pairs=dataclasses.replace(fakes.pairs, border=options.border))
@@ -185,17 +195,21 @@ def _evaluate_run(options: EvaluateOptions, config: Config, workdir: epath.Path,
     lines = keep_results(results, workdir, images_seen=images_seen, refused=refused)
     if options.pictures:
         assert reals is not None
-        for name, draw in pictures_of(config, workdir, fakes, evaluator, reals, sampler, state).items():
-            path = kept / f"{images_seen:010}_{name}.png"
+        for name, draw in pictures_of(workdir, fakes, evaluator, reals, sampler, state).items():
+            path = kept / f"{images_seen:010}_{name}{f'_of_{options.generator}' if alone else ''}.png"
             try:
                 picture = draw()
                 with path.open("wb") as file:
-                    picture.save(file, format="png")
+                    if name == "curves":  # which no model made
+                        picture.save(file, format="png")
+                    else:
+                        marks = marks_of(config, workdir, int(state.step), seed=options.seed)
+                        write_marked(file, picture, suffix=".png", marks=marks)
                 lines.append(f"drawn in {path}")
             except (UserError, OSError) as error:
                 _logger.warning("%s is not drawn: %s", path, error)
-        if not isinstance(config.gan, GAN):
-            lines.append("realism by density alone: what was trained has no discriminator to ask")
+        if not isinstance(gan, GAN):
+            lines.append("realism by density alone: what was measured has no discriminator to ask")
     if not options.json:
         print("\n".join(lines))
 
@@ -209,7 +223,9 @@ def _open_reals(options: EvaluateOptions, config: Config | None) -> Reals | None
     draws_for_records = options.of_run and config is not None and takes_more_than_labels(config.gan)
     if not (options.compares or draws_for_records) or (options.real is None and config is None):
         return None
-    return open_reals(None if config is None or options.real else config.data, options.real)
+    if config is None or options.real:
+        return open_reals(None, options.real)
+    return open_reals(pictures_behind(config), None, part=functools.partial(made_by, config.gan, options.generator))
 
 
 def _open_evaluator(
@@ -227,7 +243,7 @@ def _open_evaluator(
         options.network,
         fakes,
         reals=reals,
-        dataset=None if config is None or options.real else config.data,
+        dataset=None if config is None or options.real else pictures_behind(config),
         num=options.num,
         seed=options.seed,
         batch_size=_batch_size(options),

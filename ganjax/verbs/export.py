@@ -11,7 +11,7 @@ import numpy as np
 from etils import epath
 
 from ganjax.algorithms.generators import generator_state, with_generator
-from ganjax.algorithms.samples import weights_of
+from ganjax.algorithms.samples import decoder_of, picture_shape, weights_of
 from ganjax.evaluation.protocol import library_versions
 from ganjax.evaluation.results import read_results
 from ganjax.ground.checks import check_number
@@ -20,10 +20,10 @@ from ganjax.ground.files import write_whole
 from ganjax.interchange import exported
 from ganjax.interchange.model_card import model_card
 from ganjax.interchange.safetensors import safetensors_of
-from ganjax.interchange.stablehlo import PLATFORMS, flat_variables, program_inputs, program_of
+from ganjax.interchange.stablehlo import DECODER, PLATFORMS, flat_variables, program_inputs, program_of
 from ganjax.runs.arguments import parse_arguments
 from ganjax.runs.classes import class_names
-from ganjax.runs.config import describe
+from ganjax.runs.config import Config, describe
 from ganjax.runs.outputs import given_path, whole_folder
 from ganjax.runs.provenance import provenance_of
 from ganjax.runs.sampling import restore_state
@@ -65,15 +65,18 @@ def run_export(options: ExportOptions) -> None:
     check_number("--step", options.step, at_least=0, example=1000)
     workdir, out = workdir_path(options.workdir), given_path("--out", options.out)
     config = load_workdir(workdir)
-    generator: Any = with_generator(config.gan, options.generator).generator
+    gan = with_generator(config.gan, options.generator)
+    generator: Any = gan.generator
+    decoder = decoder_of(gan)
     provenance = provenance_of(workdir)
     whole = restore_state(config, workdir, step=options.step)
     variables = jax.device_get(weights_of(generator_state(whole, options.generator), "ema"))
     step = int(whole.step)
     _check_statistics(variables, workdir, step)
     with whole_folder("--out", out) as place:
-        write_whole(place / "generator.stablehlo", program_of(generator, variables))
-        networks = {"model": variables} | {
+        whole_model = variables if decoder is None else variables | {DECODER: decoder.load()}
+        write_whole(place / "generator.stablehlo", program_of(generator, whole_model, decoder))
+        networks = {"model": whole_model} | {
             name: {"params": player.params, **player.variables}
             for name, player in whole.players.items()
             if name != options.generator
@@ -88,7 +91,7 @@ def run_export(options: ExportOptions) -> None:
             "step": step,
             "images_seen": images_seen,
             "weights": "averaged",
-            "image_shape": generator.image_shape,
+            "image_shape": picture_shape(gan),
             "num_classes": generator.num_classes,
             "class_names": class_names(workdir, generator.num_classes),
             "inputs": {
@@ -97,6 +100,7 @@ def run_export(options: ExportOptions) -> None:
             "platforms": PLATFORMS,
             "config": describe(config),
             "provenance": provenance,
+            "guard": None if config.guard is None else config.guard.said,
         }
         write_whole(place / "config.json", json.dumps(said, indent=1) + "\n")
         licences = dict(_licences(provenance))
@@ -106,9 +110,9 @@ def run_export(options: ExportOptions) -> None:
         card = model_card(
             name=out.name,
             starts_from_images="inputs" in said["inputs"],
-            facts=_facts(generator, variables, images_seen, begun=provenance is not None),
+            facts=_facts(gan, variables, images_seen, begun=provenance is not None) | _guarded(config),
             dataset=type(config.data).__name__,
-            metrics=_metrics(workdir, images_seen, step),
+            metrics=_metrics(workdir, images_seen, step, options.generator),
             licences=None if provenance is None else licences,
             origin=_origin(provenance),
         )
@@ -129,8 +133,9 @@ def _check_statistics(variables: dict[str, Any], workdir: epath.Path, step: int)
             )
 
 
-def _facts(generator: Any, variables: dict[str, Any], images_seen: int, *, begun: bool) -> dict[str, str]:
-    height, width, channels = generator.image_shape
+def _facts(gan: Any, variables: dict[str, Any], images_seen: int, *, begun: bool) -> dict[str, str]:
+    generator = gan.generator
+    height, width, channels = picture_shape(gan)
     size = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
     kind = type(generator).__module__.rpartition(".")[2]
     inputs = ", ".join(f"{name} {kind}{list(shape)}" for name, (shape, kind) in program_inputs(generator).items())
@@ -142,11 +147,19 @@ def _facts(generator: Any, variables: dict[str, Any], images_seen: int, *, begun
     }
 
 
-def _metrics(workdir: epath.Path, images_seen: int, step: int) -> dict[str, float]:
-    """What was measured of this checkpoint."""
+def _guarded(config: Config) -> dict[str, str]:
+    """What a page has to say of the run's guard."""
+    if config.guard is None:
+        return {}
+    return {"Guard": f"{config.guard.said} (carried out by `ganjax sample`; load.py makes pictures that none has seen)"}
+
+
+def _metrics(workdir: epath.Path, images_seen: int, step: int, generator: str) -> dict[str, float]:
+    """What was measured of this checkpoint, and of this generator of it."""
     path = workdir / "evaluation" / f"{images_seen:010}.json"
     results = read_results(path) if path.exists() else []
-    return {it.metric: it.value for it in results if it.stamp.checkpoint_step == step and it.stamp.weights == "ema"}
+    ours = [it for it in results if it.stamp.checkpoint_step == step and it.stamp.weights == "ema"]
+    return {it.metric: it.value for it in ours if (it.stamp.generator or "generator") == generator}
 
 
 def _chain(provenance: dict[str, Any] | None) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,7 @@ import tyro
 from etils import epath
 
 from ganjax.algorithms.gan import AVERAGED, TrainState
-from ganjax.algorithms.model import Player
+from ganjax.algorithms.model import NetworksState, Player
 from ganjax.algorithms.step import init
 from ganjax.evaluation.weights import sha256_of
 from ganjax.ground.checks import check_number
@@ -42,19 +42,22 @@ class ImportOptions:
     Nothing in the file is executed. The network is told from its tensors: of realesrgan Real-ESRGAN's and ESRGAN's
     RRDBNet, its compact network for video, or UpscalerJS's ESRGAN slim; of dcgan, r3gan, stylegan2 and stylegan3 a
     generator of any size, with the discriminator and the averaged weights where the file has them; of biggan
-    BigGAN-PyTorch's G.pth or G_ema.pth, with what of these and D.pth is beside it.
+    BigGAN-PyTorch's G.pth or G_ema.pth, with what of these and D.pth is beside it; of autoencoder one of latent
+    diffusion in the layout of diffusers (AutoencoderKL, VQModel), told more by the config.json beside it.
 
     Attributes:
         family: whose file it is.
         file: .pth or .safetensors; NVIDIA's .pkl, as StyleGAN's code and what grew from it writes; of realesrgan also
             ncnn's .param (its .bin beside it) or TensorFlow.js's model.json (its shards beside it).
         workdir: the run's folder, which must be new or empty.
-        size: of realesrgan: pixels a side of the images that the network is sampled and trained at; used on any. By
-            default 256, or what is next to it.
+        size: of realesrgan and autoencoder: pixels a side of the images that the network is sampled and trained at;
+            used on any. By default 256, or what is next to it.
         origin: where the file is from, such as its URL, to be kept with it.
     """
 
-    family: tyro.conf.Positional[Literal["biggan", "dcgan", "r3gan", "realesrgan", "stylegan2", "stylegan3"]]
+    family: tyro.conf.Positional[
+        Literal["autoencoder", "biggan", "dcgan", "r3gan", "realesrgan", "stylegan2", "stylegan3"]
+    ]
     file: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="FILE")]]
     workdir: str
     size: int | None = None
@@ -81,9 +84,12 @@ def run_import(options: ImportOptions) -> None:
     averaged = imported.averaged or imported.generator
 
     @jax.jit  # so that no network is run to learn the shapes of its weights
-    def start(key: Any, given: dict[str, Any], averaged: dict[str, Any]) -> TrainState:
+    def start(key: Any, given: dict[str, Any], averaged: dict[str, Any]) -> TrainState | NetworksState:
         state = init(config.gan, key, **{name: variables["params"] for name, variables in given.items()})
         found: Any = {name: _with(state.players[name], variables) for name, variables in given.items()}
+        if isinstance(state, NetworksState):
+            averages = state.averages | {"generator": averaged["params"]}
+            return dataclasses.replace(state, players=state.players | found, averages=averages)
         averages = {name: tree for name, tree in averaged.items() if name != "params"}
         carried = {name: averages if name == AVERAGED else it for name, it in state.carried.items()}
         return dataclasses.replace(state, ema_params=averaged["params"], carried=carried, **found)

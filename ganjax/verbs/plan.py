@@ -22,12 +22,20 @@ from typing import Any
 import jax
 import numpy as np
 from jax.experimental import topologies
-from jax.sharding import AxisType, Mesh
+from jax.sharding import Mesh
 
+from ganjax.algorithms.frozen import prepare
 from ganjax.algorithms.model import Model
-from ganjax.algorithms.perceptual import prepare
+from ganjax.algorithms.perceptual import perceptions_of
 from ganjax.algorithms.samples import example_batch
-from ganjax.compiling.compilation import abstract_state, lower_step, memory_bytes, num_parameters, use_compilation_cache
+from ganjax.compiling.compilation import (
+    abstract_state,
+    check_model_parallel,
+    lower_step,
+    memory_bytes,
+    num_parameters,
+    use_compilation_cache,
+)
 from ganjax.compiling.flops import model_flops
 from ganjax.compiling.hlo import costs
 from ganjax.data import DeviceDataset
@@ -35,7 +43,7 @@ from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 from ganjax.platform.chips import Chip, chip_of_topology, num_chips
 from ganjax.platform.forms import FORMS, Forms, target_forms, target_platform
-from ganjax.platform.sharding import batch_sharding, replicated
+from ganjax.platform.sharding import batch_sharding, mesh_over, num_shares, replicated
 from ganjax.runs.config import Config, parse_config
 from ganjax.verbs._arguments import config_and_flags
 
@@ -109,11 +117,18 @@ def plan(config: Config, options: PlanOptions, *, name: str, forms: Forms = FORM
     Raises:
         UserError: the slice is not known, the TPU compiler is not installed, or the slice cannot share the batch.
     """
-    prepare(config.gan)
+    prepare(perceptions_of(config.gan))
     gan, run = config.gan, config.run
     chip = chip_of_topology(options.topology)
-    check_share(gan, run.batch_size, num_chips(options.topology))
-    mesh = described_mesh(options.topology)
+    chips, model_parallel = num_chips(options.topology), run.model_parallel
+    check_model_parallel(gan, model_parallel)
+    if chips % model_parallel:
+        raise UserError(
+            f"run.model_parallel is {model_parallel}, and {options.topology} has {chips} chips; expected a number that "
+            "divides them"
+        )
+    check_share(gan, run.batch_size, chips // model_parallel, what=_what(model_parallel))
+    mesh = described_mesh(options.topology, model_parallel=model_parallel)
     use_compilation_cache(False)  # a program for a machine that is not here: what it says of itself is all of it
     num_records = options.resident_images
     began = time.perf_counter()
@@ -144,7 +159,11 @@ def plan(config: Config, options: PlanOptions, *, name: str, forms: Forms = FORM
     return report | _estimates(report, chip, text, options.top)
 
 
-def described_mesh(topology: str) -> Mesh:
+def _what(model_parallel: int) -> str:
+    return "chips" if model_parallel == 1 else f"groups of {model_parallel} chips"
+
+
+def described_mesh(topology: str, *, model_parallel: int = 1) -> Mesh:
     """A mesh of the slice's devices, as ``data_mesh`` makes it of those that are there.
 
     Raises:
@@ -159,18 +178,18 @@ def described_mesh(topology: str) -> Mesh:
     if num_chips(topology) == 1:
         settings["chips_per_host_bounds"] = [1, 1, 1]
     devices = topologies.get_topology_desc(platform="tpu", topology_name=topology, **settings).devices
-    return Mesh(np.array(devices), ("data",), axis_types=(AxisType.Auto,))
+    return mesh_over(devices, model_parallel=model_parallel)
 
 
-def check_share(gan: Model, batch_size: int, chips: int) -> None:
-    """Raises ``UserError`` unless so many chips can share the batch."""
+def check_share(gan: Model, batch_size: int, chips: int, *, what: str = "chips") -> None:
+    """Raises ``UserError`` unless so many chips, or groups of them, can share the batch."""
     unit = chips * gan.num_microbatches
     if batch_size % unit:
         below, above = batch_size // unit * unit, -(-batch_size // unit) * unit
         near = f"{below} or {above}" if below else str(above)
         parts = f" in {gan.num_microbatches} microbatches" if gan.num_microbatches > 1 else ""
         raise UserError(
-            f"batch size {batch_size} cannot be shared by {chips} chips{parts}; "
+            f"batch size {batch_size} cannot be shared by {chips} {what}{parts}; "
             f"make it a multiple of {unit}, such as {near}"
         )
 
@@ -221,7 +240,7 @@ def _largest_batch(
     config: Config, chip: Chip, mesh: Mesh, num_records: int, memory: int, fits: bool, forms: Forms, *, search: bool
 ) -> dict[str, Any]:
     """The largest batch that fits: an estimate from one compilation, or found by trying."""
-    unit, batch_size = mesh.size * config.gan.num_microbatches, config.run.batch_size
+    unit, batch_size = num_shares(mesh) * config.gan.num_microbatches, config.run.batch_size
     with target_platform("tpu"):
         state = abstract_state(config.gan, mesh, shard=config.run.shard_state)
     # What does not grow with the batch: the state, gradients of the parameters, and the dataset.

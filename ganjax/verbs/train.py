@@ -17,6 +17,7 @@ from ganjax.ground.errors import UserError
 from ganjax.platform.distributed import join
 from ganjax.runs.config import parse_config
 from ganjax.runs.config_files import config_path
+from ganjax.runs.guarding import keep_guard
 from ganjax.runs.train import train
 from ganjax.runs.transfer import Start
 from ganjax.runs.workdir import workdir_path
@@ -56,6 +57,7 @@ def run(arguments: Sequence[str]) -> None:
     for name in ("--workdir", "--from", "--partial"):
         own = _without(own, name)
     train(config.from_file(config_path(config_file), own), workdir, start=start)
+    keep_guard(config, workdir)
 
 
 def _without(flags: Sequence[str], name: str) -> list[str]:

@@ -16,12 +16,16 @@ from ganjax.ground.errors import UserError
 from ganjax.runs.arguments import parse_arguments
 from ganjax.runs.classes import class_names, find_label
 from ganjax.runs.conditions import check_attributes
+from ganjax.runs.guarding import capped, open_guard
 from ganjax.runs.outputs import whole_file, whole_folder
 from ganjax.runs.sampling import Sampler, restore_state
 from ganjax.runs.translating import RunNetwork
 from ganjax.runs.workdir import load_workdir, workdir_path
+from ganjax.using.guard import Refused, counted
 from ganjax.using.pictures import any_number_of_pixels
 from ganjax.using.translating import Translator
+from ganjax.verbs._marks import MarkOptions
+from ganjax.verbs._translate_guard import Watch
 from ganjax.verbs._translate_inputs import Fitting, check_inputs, list_inputs, remarks
 from ganjax.verbs._translate_outputs import ARRAYS, check_arrays, named_outputs, output_place
 from ganjax.verbs._translate_work import Work
@@ -32,7 +36,7 @@ _logger = logging.getLogger("ganjax")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TranslateOptions:
+class TranslateOptions(MarkOptions):
     """Makes a new picture of each given one, with the generator of a run's newest checkpoint.
 
     Example: ganjax translate --workdir runs/enlarging --inputs photos/ --out large/
@@ -91,6 +95,8 @@ def run_translate(options: TranslateOptions) -> None:
     fitting = _fitting(options, gan)
     label = _label(options, gan, class_names(workdir, gan.generator.num_classes))
     check_attributes(gan, options.attributes or None)
+    sampler = capped(Sampler(gan, seed=options.seed, weights=options.weights), config.guard)
+    guard = open_guard(config, workdir)
     with any_number_of_pixels():
         inputs = list_inputs(options.inputs)
         out = output_place(options.out, inputs)
@@ -99,11 +105,11 @@ def run_translate(options: TranslateOptions) -> None:
         if out.suffix.lower() == ARRAYS:
             check_arrays(inputs, fitting.sizes, channels=fitting.image_channels)
         is_file = out.suffix.lower() == ARRAYS or inputs.single_file(out)
+        signer = options.signer(*({out.suffix} if is_file else {epath.Path(name).suffix for name in names.values()}))
         with whole_file("--out", out, parents=True) if is_file else whole_folder("--out", out) as place:
             for remark in remarks(inputs, names, fitting, arrays=out.suffix.lower() == ARRAYS):
                 _logger.warning("%s", remark)
             state = generator_state(restore_state(config, workdir, step=options.step), options.generator)
-            sampler = Sampler(gan, seed=options.seed, weights=options.weights)
             with tqdm(total=inputs.num_pixels, unit="pixel", unit_scale=True, delay=2, desc="translating") as bar:
                 translator = Translator(
                     RunNetwork(sampler, state, label=label, attributes=options.attributes or None),
@@ -114,7 +120,14 @@ def run_translate(options: TranslateOptions) -> None:
                     say=lambda line: _logger.warning("%s", line),
                     progress=bar.update,
                 )
-                work = Work(inputs, fitting, translator, codec=options.codec)
+                named = class_names(workdir, gan.generator.num_classes)
+                marks = options.marks(config, workdir, int(state.step), seed=options.seed, signer=signer).about(
+                    label=None if label is None else named[label] if named else f"{label}",
+                    settings=f"made of given pictures by {options.generator}",
+                    guard=guard.guard.said if guard else None,
+                )
+                watch = Watch(guard, replaceable=bool(gan.generator.latent_size), label=label)
+                work = Work(inputs, fitting, translator, codec=options.codec, marks=marks, watch=watch)
                 if isinstance(place, epath.Path):
                     work.to_folder(place, names)
                 elif out.suffix.lower() == ARRAYS:
@@ -123,9 +136,23 @@ def run_translate(options: TranslateOptions) -> None:
                     work.to_file(place, out.suffix)
     made = "1 input" if len(inputs.all) == 1 else f"{len(inputs.all)} inputs"
     print(f"made of {made} by the generator at {int(state.step) * config.run.batch_size:,} images: {out}")
+    if guard is not None:
+        print(f"guard: {f'refused {counted(watch.refused)}' if watch.refused else 'refused nothing'}")
+    failed = None
     if work.failed:
         which = f"it and {len(work.failed) - 1} more are" if len(work.failed) > 1 else "it is"
-        raise UserError(f"{next(iter(work.failed.values()))}; {which} left out, and the others are in {out}")
+        failed = f"{next(iter(work.failed.values()))}; {which} left out, and the others are in {out}"
+    if watch.withheld:
+        if failed:
+            _logger.warning("%s", failed)
+        name, reason = next(iter(watch.withheld.items()))
+        which = f"it and {len(watch.withheld) - 1} more are" if len(watch.withheld) > 1 else "it is"
+        raise Refused(
+            f"the guard of {workdir} refused what was made of {inputs.called(name)} ({reason}): {which} left out, and "
+            f"the others are in {out}; take it out of --inputs, or change the guard in the run's config.py"
+        )
+    if failed:
+        raise UserError(failed)
 
 
 def _fitting(options: TranslateOptions, gan: Model) -> Fitting:

@@ -1,0 +1,348 @@
+"""Layers of transformers on a grid of patches: what is common to networks of them, and how several devices share it.
+
+Attention with normalised queries and keys (arXiv 2302.05442) that turn with their place (RoFormer, arXiv 2104.09864, in
+two dimensions), and SwiGLU (arXiv 2002.05202). ``Stack`` has the parameters of many blocks of one kind beside each
+other on a first axis, and runs through them in a loop: a program of one block, whatever the depth.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.ad_checkpoint import checkpoint_name
+from jax.lax import Precision
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from ganjax.ground.checks import check_number
+from ganjax.ground.errors import UserError
+from ganjax.platform.forms import current_forms
+
+__all__ = [
+    "Attention",
+    "FeedForward",
+    "ScaledLinear",
+    "Stack",
+    "Turn",
+    "check_transformer",
+    "hidden_units",
+    "linear",
+    "patches_of",
+    "place_vectors",
+    "rms_normalize",
+    "split_axis",
+    "turns_of",
+    "unpatched",
+    "xavier",
+]
+
+Tokens = Float[Array, "batch tokens width"]
+Turn = tuple[Float[Array, "tokens pairs"], Float[Array, "tokens pairs"]]
+"""Cosine and sine of the angle by which each token's pairs of numbers turn."""
+
+_KEPT = "kept"
+_SMALLEST = float(np.finfo(np.float32).eps)
+
+
+def kept(product: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Marks what a block in a ``Stack`` keeps for the way back, where it does not keep all that it computes."""
+    return checkpoint_name(product, _KEPT)
+
+
+def xavier(fan_in: int, fan_out: int, gain: float = 1.0) -> Callable[..., Array]:
+    """Uniform weights of variance 2 gain^2 / (fan_in + fan_out) (Glorot & Bengio 2010), whatever their layout."""
+    bound = gain * math.sqrt(6 / (fan_in + fan_out))
+
+    def draw(key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return draw
+
+
+def at_least_float32(values: Array) -> DTypeLike:
+    """Their dtype, or float32 if that is a shorter one."""
+    return values.dtype if jnp.finfo(values.dtype).bits > 32 else jnp.float32
+
+
+def rms_normalize(values: Float[Array, "*shape"], epsilon: float = 1e-6) -> Float[Array, "*shape"]:
+    """The values divided by the root of the mean of their squares over the last axis, in float32 or more."""
+    wide = values.astype(at_least_float32(values))
+    return wide * jax.lax.rsqrt(jnp.mean(jnp.square(wide), axis=-1, keepdims=True) + epsilon)
+
+
+def linear(
+    values: Float[Array, "*batch inputs"],
+    kernel: Float[Array, "inputs outputs"],
+    bias: Float[Array, " outputs"],
+    dtype: DTypeLike | None,
+) -> Float[Array, "*batch outputs"]:
+    """A linear map, computed in ``dtype``; None: in ``at_least_float32``, without the shortcuts of accelerators."""
+    precision, dtype = (Precision.HIGHEST, at_least_float32(values)) if dtype is None else (None, dtype)
+    outputs = jnp.einsum("...i,io->...o", values.astype(dtype), kernel.astype(dtype), precision=precision)
+    return outputs + bias.astype(dtype).reshape((1,) * (values.ndim - 1) + (-1,))
+
+
+class Linear(nn.Module):
+    """``linear`` with its weights, Xavier-uniform with a gain, and a bias that starts at zero."""
+
+    size: int
+    gain: float = 1.0
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, values: Float[Array, "*batch inputs"]) -> Float[Array, "*batch size"]:
+        """Their images."""
+        inputs = values.shape[-1]
+        kernel = self.param("kernel", xavier(inputs, self.size, self.gain), (inputs, self.size))
+        return linear(values, kernel, self.param("bias", nn.initializers.zeros, (self.size,)), self.dtype)
+
+
+class ScaledLinear(nn.Module):
+    """A linear layer of vectors, float32, of which 1 / ``multiplier`` of the weight and of the bias are stored."""
+
+    size: int
+    multiplier: float = 0.01
+
+    @nn.compact
+    def __call__(self, vectors: Float[Array, "batch inputs"]) -> Float[Array, "batch size"]:
+        """Their images."""
+        inputs = vectors.shape[-1]
+        kernel = self.param("kernel", xavier(inputs, self.size, 1 / self.multiplier), (inputs, self.size))
+        bias = self.param("bias", nn.initializers.zeros, (self.size,))
+        return linear(vectors, kernel * self.multiplier, bias * self.multiplier, None)
+
+
+class Attention(nn.Module):
+    """Each token looks at all; queries and keys are normalised a head, with a learned factor that the heads share.
+
+    Attributes:
+        num_heads: they divide the width.
+        dtype: what the products are computed in.
+    """
+
+    num_heads: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, tokens: Tokens, turn: Turn) -> Tokens:
+        """What each token takes up; ``turn`` turns queries and keys."""
+        batch, length, width = tokens.shape
+        size = width // self.num_heads
+
+        def pairs_apart(weights: Array) -> Array:
+            """The numbers 2j and 2j + 1 of each head as its j and its (size / 2 + j): no product changes by that."""
+            pairs = weights.reshape(*weights.shape[:-1], -1, size // 2, 2)
+            return jnp.swapaxes(pairs, -1, -2).reshape(weights.shape)
+
+        def projected(name: str, *, turned: bool) -> Float[Array, "batch tokens heads size"]:
+            kernel = self.param(f"{name}_kernel", xavier(width, 3 * width), (width, width))
+            bias = self.param(f"{name}_bias", nn.initializers.zeros, (width,))
+            if not turned:
+                found = kept(linear(tokens, kernel, bias, self.dtype))
+                return found.reshape(batch, length, self.num_heads, size)
+            found = kept(linear(tokens, pairs_apart(kernel), pairs_apart(bias), self.dtype))
+            factor = pairs_apart(self.param(f"{name}_factor", nn.initializers.ones, (size,)))
+            found = rms_normalize(found.reshape(batch, length, self.num_heads, size), _SMALLEST)
+            found = found * factor[None, None, None].astype(found.dtype)
+            first, second = jnp.split(found, 2, axis=-1)
+            cosine, sine = (angle[None, :, None, :].astype(found.dtype) for angle in turn)
+            turned_pairs = [first * cosine - second * sine, second * cosine + first * sine]
+            return jnp.concatenate(turned_pairs, axis=-1).astype(self.dtype)
+
+        queries, keys = (projected(name, turned=True) for name in ("query", "key"))
+        values = projected("value", turned=False)
+        with jax.numpy_dtype_promotion("standard"):  # of what attention does inside
+            attended = kept(jax.nn.dot_product_attention(queries, keys, values))
+        kernel = self.param("output_kernel", xavier(width, width), (width, width))
+        bias = self.param("output_bias", nn.initializers.zeros, (width,))
+        return kept(linear(attended.reshape(batch, length, width), kernel, bias, self.dtype))
+
+
+def hidden_units(width: int) -> int:
+    """Of ``FeedForward``: two thirds of four times the width, as many parameters as without its gate."""
+    return 8 * width // 3
+
+
+class FeedForward(nn.Module):
+    """SwiGLU (arXiv 2002.05202, Eq. 6), with biases: (SiLU(x A) * x B) C.
+
+    Attributes:
+        dtype: what the products are computed in.
+    """
+
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, tokens: Tokens) -> Tokens:
+        """Token by token."""
+        width = tokens.shape[-1]
+        units = hidden_units(width)
+
+        def layer(name: str, inputs: int, outputs: int, fan_out: int, values: Array) -> Array:
+            kernel = self.param(f"{name}_kernel", xavier(inputs, fan_out), (inputs, outputs))
+            bias = self.param(f"{name}_bias", nn.initializers.zeros, (outputs,))
+            return kept(linear(values, kernel, bias, self.dtype))
+
+        gate, value = (layer(name, width, units, 2 * units, tokens) for name in ("gate", "value"))
+        return layer("output", units, width, width, nn.silu(gate) * value)
+
+
+_SPLIT = {
+    ("attention", "query_kernel"): -1,
+    ("attention", "query_bias"): -1,
+    ("attention", "key_kernel"): -1,
+    ("attention", "key_bias"): -1,
+    ("attention", "value_kernel"): -1,
+    ("attention", "value_bias"): -1,
+    ("attention", "output_kernel"): -2,
+    ("feed_forward", "gate_kernel"): -1,
+    ("feed_forward", "gate_bias"): -1,
+    ("feed_forward", "value_kernel"): -1,
+    ("feed_forward", "value_bias"): -1,
+    ("feed_forward", "output_kernel"): -2,
+}
+
+
+def split_axis(names: tuple[str, ...]) -> int | None:
+    """Which axis of a parameter several devices share, heads of ``attention`` and hidden units of ``feed_forward``.
+
+    So each block needs one sum over them after attention and one after the feed-forward (Megatron-LM, arXiv 1909.08053,
+    section 3). None: every device has the whole.
+
+    Args:
+        names: of the parameter, from the network's on.
+    """
+    return _SPLIT.get(names[-2:])  # pyright: ignore[reportArgumentType]
+
+
+class Stack(nn.Module):
+    """Blocks of one kind, one after another, whose parameters stand beside each other on a first axis.
+
+    Attributes:
+        make: makes a block, of no parent: a module ``(tokens, each, same) -> tokens``.
+        depth: how many.
+        checkpointed: keeps of each block what went into it alone, and computes the rest again on the way back; else
+            its products (``kept``) are kept, too.
+        stops: after how many equal groups of blocks the tokens are wanted.
+    """
+
+    make: Callable[[], nn.Module]
+    depth: int
+    checkpointed: bool = False
+    stops: int = 1
+
+    @nn.compact
+    def __call__(self, tokens: Tokens, each: Any, same: Any) -> Float[Array, "stops batch tokens width"]:
+        """The tokens after each group of blocks.
+
+        Args:
+            tokens: before them.
+            each: what a block is given beside, a row a block; None: nothing.
+            same: what all are given; None: nothing.
+        """
+        block = self.make()
+
+        def start(key: Array) -> Any:
+            first = jax.tree.map(lambda leaf: leaf[0], each)
+            return jax.vmap(lambda key: block.init(key, tokens, first, same)["params"])(
+                jax.random.split(key, self.depth)
+            )
+
+        # Flax's ``param`` would trace ``start`` at every pass.
+        there = self.has_variable("params", "block")
+        params: Any = self.get_variable("params", "block") if there else self.param("block", start)
+
+        def step(tokens: Tokens, given: tuple[Any, Any]) -> tuple[Tokens, None]:
+            params, each = given
+            after: Any = block.apply({"params": params}, tokens, each, same)
+            return after, None
+
+        if current_forms().recomputes:
+            policy = None if self.checkpointed else jax.checkpoint_policies.save_only_these_names(_KEPT)
+            step = jax.checkpoint(step, prevent_cse=False, policy=policy)  # within a loop nothing is merged
+
+        def group(tokens: Tokens, given: tuple[Any, Any]) -> tuple[Tokens, Tokens]:
+            tokens, _ = jax.lax.scan(step, tokens, given)
+            return tokens, tokens
+
+        def in_groups(leaf: Array) -> Array:
+            return leaf.reshape(self.stops, self.depth // self.stops, *leaf.shape[1:])
+
+        _, stops = jax.lax.scan(group, tokens, jax.tree.map(in_groups, (params, each)))
+        return stops
+
+
+def patches_of(images: Float[Array, "batch height width channels"], patch: int) -> Float[Array, "batch tokens numbers"]:
+    """Square patches row by row, and of each its numbers in the order of row, column, channel."""
+    batch, height, width, channels = images.shape
+    rows, columns = height // patch, width // patch
+    patches = images.reshape(batch, rows, patch, columns, patch, channels).transpose(0, 1, 3, 2, 4, 5)
+    return patches.reshape(batch, rows * columns, patch * patch * channels)
+
+
+def unpatched(
+    patches: Float[Array, "batch tokens numbers"], patch: int, image_shape: tuple[int, int, int]
+) -> Float[Array, "batch height width channels"]:
+    """The images of ``patches_of``."""
+    height, width, channels = image_shape
+    rows, columns = height // patch, width // patch
+    grid = patches.reshape(len(patches), rows, columns, patch, patch, channels).transpose(0, 1, 3, 2, 4, 5)
+    return grid.reshape(len(patches), height, width, channels)
+
+
+def turns_of(rows: int, columns: int, size: int) -> Turn:
+    """By how much the tokens of a grid turn: the first half of a head's pairs by the row, the others by the column.
+
+    Pair k of a half turns by its index times 10000^(-2k / (size / 2)) (arXiv 2104.09864, Eq. 15).
+
+    Args:
+        rows: of patches.
+        columns: of patches.
+        size: numbers a head.
+    """
+    frequencies = 10_000.0 ** (-2 * np.arange(size // 4) / (size / 2))
+    row, column = (index.reshape(-1, 1) for index in np.indices((rows, columns)))
+    angles = np.concatenate([row * frequencies, column * frequencies], axis=1)
+    return jnp.asarray(np.cos(angles), jnp.float32), jnp.asarray(np.sin(angles), jnp.float32)
+
+
+def still(turn: Turn, tokens: int) -> Turn:
+    """With tokens before the others that do not turn."""
+    fills = (1.0, 0.0)
+    cosine, sine = (
+        jnp.pad(a, [(tokens, 0), (0, 0)], constant_values=fill) for a, fill in zip(turn, fills, strict=True)
+    )
+    return cosine, sine
+
+
+def place_vectors(rows: int, columns: int, width: int) -> Float[np.ndarray, "tokens width"]:
+    """Sines and cosines of each place of a grid: half of the numbers of its column, then half of its row.
+
+    Each half is all sines, then all cosines, of the index times 10000^(-k / (width / 4)) (arXiv 1706.03762, 3.5).
+    """
+    frequencies = 10_000.0 ** (-np.arange(width // 4) / (width / 4))
+    row, column = (index.reshape(-1, 1) * frequencies for index in np.indices((rows, columns)))
+    vectors = np.concatenate([np.sin(column), np.cos(column), np.sin(row), np.cos(row)], axis=1)
+    return vectors.astype(np.float32)
+
+
+def check_transformer(network: Any) -> None:
+    """Raises ``UserError`` unless patches divide the image, heads the width, and pairs of two axes a head."""
+    height, width, _ = network.image_shape
+    check_number("patch", network.patch, at_least=1, example=2)
+    if height % network.patch or width % network.patch:
+        sides = [size for size in (1, 2, 4, 8, 16) if height % size == 0 and width % size == 0]
+        raise UserError(
+            f"patch is {network.patch}, which does not divide images of {height} x {width}; expected "
+            f"{', '.join(map(str, sides[:-1])) + ' or ' if sides[1:] else ''}{sides[-1]}"
+        )
+    width, heads = network.width, network.num_heads
+    if width % heads or width // heads % 4:
+        raise UserError(
+            f"width is {width} and num_heads is {heads}; expected a width of so many times a multiple of 4, such as "
+            f"{heads * max(4, round(width / heads / 4) * 4)}"
+        )
