@@ -5,7 +5,8 @@
     python benchmarks/enlarging.py --plan v5e:1x1        # the TPU compiler's estimate; --write keeps it
 
 x4plus is RRDBNet with 23 blocks, animevideov3 the compact SRVGG with 16 layers; the weights are random, which costs the
-same. A picture at a time, whole, from float32 in memory to float32 in memory; bfloat16 on accelerators on both sides.
+same. A picture at a time, or as many as are said, whole, from float32 in memory to float32 in memory; bfloat16 on
+accelerators on both sides.
 """
 
 import dataclasses
@@ -23,18 +24,19 @@ from torch_peer import compare, serve
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """A network, and the size of the pictures that it enlarges fourfold."""
+    """A network, the size of the pictures that it enlarges fourfold, and how many of them at once."""
 
     network: Literal["x4plus", "animevideov3"]
     height: int
     width: int
+    batch_size: int = 1
 
 
 WORKS = {
     f"{network} {width}x{height}": Work(network, height, width)
     for network in ("x4plus", "animevideov3")
     for height, width in ((256, 256), (360, 640))
-}
+} | {f"{network} 96x64, 64 at once": Work(network, 64, 96, 64) for network in ("x4plus", "animevideov3")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +86,14 @@ def main() -> None:
         return
     rows = []
     for name in names:
-        measured = compare(name, device, batch_size=1, rounds=options.rounds, seconds=options.seconds, script=__file__)
+        measured = compare(
+            name,
+            device,
+            batch_size=WORKS[name].batch_size,
+            rounds=options.rounds,
+            seconds=options.seconds,
+            script=__file__,
+        )
         rows.append({"name": name, "device": device, **measured})
         print(json.dumps(rows[-1]), flush=True)
         write(
@@ -118,7 +127,8 @@ def write_plans(rows: list[dict[str, Any]]) -> None:
             "MFU": lambda row: f"{row['mfu']:.1%}",
             "to compile, s": lambda row: f"{row['compile_seconds']:.0f}",
         },
-        note="One picture in bfloat16 on one chip; nothing was run. MFU counts the FLOPs of the layers as defined.",
+        note="A picture at a time unless the name says more, in bfloat16, on one chip; nothing was run. MFU counts the "
+        "FLOPs of the layers as defined.",
     )
 
 
@@ -146,17 +156,17 @@ def ganjax_side(work: Work, device: str) -> Callable[[int], None]:
 
     assert jax.default_backend() == {"cuda": "gpu"}.get(device, device), "JAX sees another device"
     network = generator(work, jnp.float32 if device == "cpu" else jnp.bfloat16)
-    inputs = np.random.default_rng(0).uniform(-1, 1, (1, work.height, work.width, 3)).astype(np.float32)
+    inputs = np.random.default_rng(0).uniform(-1, 1, (work.batch_size, work.height, work.width, 3)).astype(np.float32)
     variables = jax.jit(lambda key: network.init(key, jnp.zeros((1, 0)), _example(network), train=False))(
         jax.random.key(0)
     )
     program = jax.jit(lambda variables, inputs: enlarge(network, variables, inputs)).lower(variables, inputs).compile()
 
-    def pictures(count: int) -> None:
+    def batches(count: int) -> None:
         for _ in range(count):
             np.asarray(program(variables, inputs))
 
-    return pictures
+    return batches
 
 
 def _example(network: Any) -> Any:
@@ -175,18 +185,18 @@ def torch_side(work: Work, device: str) -> Callable[[int], None]:
     network: Any = (RRDBNet() if work.network == "x4plus" else CompactNet()).to(device).eval()
     network = network.to(memory_format=torch.channels_last)
     network = torch.compile(network) if device == "cuda" else network
-    inputs = torch.rand(1, 3, work.height, work.width).contiguous(memory_format=torch.channels_last)
+    inputs = torch.rand(work.batch_size, 3, work.height, work.width).contiguous(memory_format=torch.channels_last)
 
-    def pictures(count: int) -> None:
+    def batches(count: int) -> None:
         with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
             for _ in range(count):
                 network(inputs.to(device)).float().cpu()
 
-    return pictures
+    return batches
 
 
 def plan(work: Work, topology: str, form: Literal["plain", "row_pairs"] | None) -> dict[str, Any]:
-    """What the TPU compiler says of a picture on one chip, in bfloat16; for a slice of a single chip."""
+    """What the TPU compiler says of pictures in bfloat16, as ``ganjax translate`` spreads them over a slice's chips."""
     import jax
 
     jax.config.update("jax_platforms", "cpu")
@@ -202,7 +212,9 @@ def plan(work: Work, topology: str, form: Literal["plain", "row_pairs"] | None) 
 
     chip, mesh = chip_of_topology(topology), described_mesh(topology)
     network = generator(work, jnp.bfloat16)
-    inputs = jax.ShapeDtypeStruct((mesh.size, work.height, work.width, 3), np.float32, sharding=batch_sharding(mesh))
+    inputs = jax.ShapeDtypeStruct(
+        (mesh.size * work.batch_size, work.height, work.width, 3), np.float32, sharding=batch_sharding(mesh)
+    )
     shapes = jax.eval_shape(
         lambda key: network.init(key, jnp.zeros((1, 0)), _example(network), train=False), jax.random.key(0)
     )
@@ -211,9 +223,15 @@ def plan(work: Work, topology: str, form: Literal["plain", "row_pairs"] | None) 
     )
     began = time.perf_counter()
     forms = dataclasses.replace(FORMS["tpu"], dense=form or FORMS["tpu"].dense)
+    alone = jax.shard_map(
+        lambda variables, inputs: enlarge(network, variables, inputs),
+        mesh=mesh,
+        in_specs=(jax.P(), jax.P("data")),
+        out_specs=jax.P("data"),
+        check_vma=False,
+    )
     with target_platform("tpu"), target_forms(forms):
-        compiled = jax.jit(lambda variables, inputs: enlarge(network, variables, inputs)).lower(variables, inputs)
-        compiled = compiled.compile()
+        compiled = jax.jit(alone).lower(variables, inputs).compile()
     found = costs(compiled.as_text() or "")
     with target_forms(PLAIN):
         traced = jax.jit(lambda variables, inputs: enlarge(network, variables, inputs)).trace(variables, inputs)
@@ -224,8 +242,8 @@ def plan(work: Work, topology: str, form: Literal["plain", "row_pairs"] | None) 
         "topology": topology,
         "form": forms.dense,
         "cycles": found.cycles,
-        "pictures_per_second": mesh.size / seconds,
-        "flops_per_picture": flops / mesh.size,
+        "pictures_per_second": mesh.size * work.batch_size / seconds,
+        "flops_per_picture": flops / (mesh.size * work.batch_size),
         "mfu": flops / (mesh.size * chip.bfloat16_flops * seconds),
         "memory_bytes": memory_bytes(compiled),
         "ops_without_estimate": found.ops_without_estimate,

@@ -20,6 +20,7 @@ from ganjax.models.restoration import SRVGG, Convolution, RRDBNet, UNetDiscrimin
 from ganjax.models.row_pairs import count_strips
 from ganjax.models.spectral import SPECTRAL, spectral_norm
 from ganjax.platform.forms import FORMS, target_forms
+from ganjax.platform.sharding import mesh_over
 
 RNG = np.random.default_rng(0)
 
@@ -173,6 +174,7 @@ def test_rrdbnet_is_its_statement(scale):
         (RRDBNet, 1, 4, 32, 4),  # the same, of columns
         (RRDBNet, 2, 32, 4, 2),  # four strips each, of 16 rows
         (RRDBNet, 8, 4, 6, 4),  # no strips
+        (RRDBNet, 32, 4, 6, 4),  # the same, and on each of two devices in two groups
         (RRDBNet, 1, 5, 4, 4),  # nothing that can be cut
         (SRVGG, 1, 32, 5, 2),
         (SRVGG, 1, 4, 32, 3),
@@ -187,14 +189,20 @@ def test_pairs_of_rows_are_the_plain_form(family, batch, height, width, scale):
     def all_of(form: Any) -> Any:
         def images(params, inputs):
             with target_forms(dataclasses.replace(FORMS["cpu"], dense=form)):
-                return network.apply({"params": params}, jnp.zeros((batch, 0)), Condition(inputs=inputs), train=False)
+                return network.apply(
+                    {"params": params}, jnp.zeros((len(inputs), 0)), Condition(inputs=inputs), train=False
+                )
 
         def loss(params, inputs):
-            return jnp.sum(jnp.sin(images(params, inputs)))
+            return jnp.sum(jnp.sin(spread(params, inputs)))
 
         def results(*given):  # a derivative is JAX's of what is compared: of one cut of each network is enough
-            return images(*given), jax.grad(loss, (0, 1))(*given) if (batch, height) == (1, 32) else ()
+            return spread(*given), jax.grad(loss, (0, 1))(*given) if (batch, height) in ((1, 32), (32, 4)) else ()
 
+        two, rows = mesh_over(jax.devices()[:2]), jax.P("data")
+        spread = images
+        if batch == 32:
+            spread = jax.shard_map(images, mesh=two, in_specs=(jax.P(), rows), out_specs=rows)
         return jax.jit(results)(params, inputs)
 
     found, expected = all_of("row_pairs"), all_of("plain")

