@@ -218,3 +218,39 @@ def test_forms_give_the_same_numbers_and_derivatives(platform: str, plain: dict[
     for name, expected in plain.items():
         for one, other in zip(jax.tree.leaves(expected), jax.tree.leaves(found[name]), strict=True):
             assert np.linalg.norm(other - one) < 1e-5 * np.linalg.norm(one), name
+
+
+# The highest level; the two highest, one into the other.
+@pytest.mark.parametrize(("folded_channels", "architecture"), [(2, "residual"), (4, "skip")])
+def test_folded_maps_are_the_networks_they_fold(folded_channels: int, architecture: Any) -> None:
+    levels = {"channel_base": 32, "channel_limit": 4, "architecture": architecture, "num_classes": 3}
+    generator: Any = stylegan2.Generator((16, 16, 3), **levels, latent_size=4, style_size=8, num_mapping_layers=1)
+    discriminator: Any = stylegan2.Discriminator((16, 16, 3), **levels, num_mapping_layers=1)
+    keys = jax.random.split(jax.random.key(7), 2)
+    latents, labels = jax.random.normal(keys[0], (2, 4)), jnp.array([0, 2])
+    makes = random_variables(generator, latents, labels)
+    judges = random_variables(discriminator, jnp.zeros((2, 16, 16, 3)), labels)
+    directions = jax.random.normal(keys[1], (2, 16, 16, 3))
+
+    def all_of(channels: int) -> Any:
+        def images(makes: Any) -> Any:
+            return generator.apply(makes, latents, labels, train=False, keys=keys)
+
+        def logits(judges: Any, images: Any) -> Any:
+            return discriminator.apply(judges, images, labels, train=False)
+
+        def steep(makes: Any, judges: Any) -> Any:
+            made, back = jax.vjp(images, makes)
+            slopes = [*jax.tree.leaves(back(directions)), jax.grad(lambda it: logits(judges, it).sum())(made)]
+            return sum(jnp.sum(jnp.square(slope)) for slope in slopes)
+
+        def results(*given: Any) -> Any:
+            makes, judges = given
+            return images(makes), logits(judges, images(makes)), jax.grad(steep, (0, 1))(makes, judges)
+
+        with target_forms(dataclasses.replace(FORMS["cpu"], folded_channels=channels)):
+            return jax.jit(results)(makes, judges)
+
+    found, expected = all_of(folded_channels), all_of(0)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert np.linalg.norm(one - other) < 1e-5 * np.linalg.norm(other) + 1e-6

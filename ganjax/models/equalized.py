@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ganjax.models.layers import Mode, add_bias, leaky_relu
-from ganjax.models.resampling import convolve, convolve_down, convolve_up
+from ganjax.models.resampling import Folds, convolve, convolve_down, convolve_up
 
 __all__ = [
     "EqualizedConvolution",
@@ -114,6 +114,7 @@ class EqualizedConvolution(nn.Module):
         activated: whether ``activate`` follows.
         gain: of what comes out.
         clamp: see ``activate``.
+        folds: of the maps, see ``resampling.py``.
     """
 
     channels: int
@@ -123,18 +124,20 @@ class EqualizedConvolution(nn.Module):
     activated: bool = True
     gain: float = 1.0
     clamp: float | None = None
+    folds: Folds = (1, 1)
 
     @nn.compact
     def __call__(
         self, maps: Float[Array, "batch height width inputs"]
     ) -> Float[Array, "batch new_height new_width channels"]:
         """The maps' images."""
-        inputs = maps.shape[-1]
+        inputs = maps.shape[-1] // self.folds[0] ** 2
         shape = (self.size, self.size, inputs, self.channels)
         kernel = self.param("kernel", nn.initializers.normal(1.0), shape) / math.sqrt(inputs * self.size**2)
         bias = self.param("bias", nn.initializers.zeros, (self.channels,)) if self.biased else None
         apply = {"same": convolve, "down": convolve_down, "up": convolve_up}[self.sampling]
-        outputs = apply(maps, kernel.astype(maps.dtype))
+        outputs = apply(maps, kernel.astype(maps.dtype), self.folds)
+        bias = None if bias is None else jnp.tile(bias, self.folds[1] ** 2)
         return activate(outputs, bias, gain=self.gain, clamp=self.clamp, linear=not self.activated)
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Key
 from ganjax.ground.errors import UserError
 from ganjax.models.equalized import EqualizedLinear, activate
 from ganjax.models.layers import Mode
-from ganjax.models.resampling import convolve, convolve_up
+from ganjax.models.resampling import Folds, convolve, convolve_up, fold, unfold
 from ganjax.platform.forms import current_forms
 
 __all__ = ["NOISE", "NoiseKind", "StyledConvolution", "StyledImage", "modulated_convolution"]
@@ -25,11 +25,12 @@ NoiseKind = Literal["random", "constant", "none"]
 
 def modulated_convolution(
     maps: Float[Array, "batch height width inputs"],
-    kernel: Float[Array, "size size inputs channels"],
-    scales: Float[Array, "batch inputs"],
+    kernel: Float[Array, "size size inputs_of_a_pixel channels_of_a_pixel"],
+    scales: Float[Array, "batch inputs_of_a_pixel"],
     *,
     up: bool = False,
     demodulated: bool = True,
+    folds: Folds = (1, 1),
 ) -> Float[Array, "batch new_height new_width channels"]:
     """Each sample's maps convolved with a kernel of its own: the shared one times the sample's scales of the inputs.
 
@@ -42,18 +43,21 @@ def modulated_convolution(
         scales: float32.
         up: whether it is ``convolve_up``, which doubles height and width.
         demodulated: whether the kernels are.
+        folds: of the maps, see ``resampling.py``.
     """
     function = convolve_up if up else convolve
     if current_forms().modulated == "kernels":
         kernels = kernel[None] * scales[:, None, None, :, None]
         if demodulated:
             kernels = kernels * jax.lax.rsqrt(jnp.sum(jnp.square(kernels), axis=(1, 2, 3), keepdims=True) + 1e-8)
-        return jax.vmap(lambda one, own: function(one[None], own)[0])(maps, kernels.astype(maps.dtype))
-    outputs = function(maps * scales[:, None, None].astype(maps.dtype), kernel.astype(maps.dtype))
+        return jax.vmap(lambda one, own: function(one[None], own, folds)[0])(maps, kernels.astype(maps.dtype))
+    before, after = ((1, size**2) for size in folds)
+    scaled = maps * jnp.tile(scales, before)[:, None, None].astype(maps.dtype)
+    outputs = function(scaled, kernel.astype(maps.dtype), folds)
     if not demodulated:
         return outputs
     powers = jnp.square(scales) @ jnp.sum(jnp.square(kernel), axis=(0, 1))
-    return outputs * jax.lax.rsqrt(powers + 1e-8)[:, None, None].astype(maps.dtype)
+    return outputs * jnp.tile(jax.lax.rsqrt(powers + 1e-8), after)[:, None, None].astype(maps.dtype)
 
 
 class StyledConvolution(nn.Module):
@@ -66,6 +70,7 @@ class StyledConvolution(nn.Module):
         layer: a number that tells the layers apart, for their noise.
         gain: of what comes out.
         clamp: see ``activate``.
+        folds: of the maps, see ``resampling.py``.
     """
 
     channels: int
@@ -74,6 +79,7 @@ class StyledConvolution(nn.Module):
     layer: int = 0
     gain: float = 1.0
     clamp: float | None = None
+    folds: Folds = (1, 1)
 
     @nn.compact
     def __call__(
@@ -84,16 +90,18 @@ class StyledConvolution(nn.Module):
         Raises:
             UserError: there is noise to draw and no keys.
         """
-        inputs = maps.shape[-1]
+        inputs, size = maps.shape[-1] // self.folds[0] ** 2, self.folds[1]
         scales = EqualizedLinear(inputs, initial_bias=1.0, name="style")(style)
         # No gain of 1 / sqrt(inputs): demodulation divides by the kernel's own length.
         kernel = self.param("kernel", nn.initializers.normal(1.0), (3, 3, inputs, self.channels))
         bias = self.param("bias", nn.initializers.zeros, (self.channels,))
-        maps = modulated_convolution(maps, kernel, scales, up=self.up)
+        maps = modulated_convolution(maps, kernel, scales, up=self.up, folds=self.folds)
         if self.noise != "none":
             strength = self.param("noise_strength", nn.initializers.zeros, ())
-            maps = maps + (strength * self._noise(maps.shape[1:3], mode))[..., None].astype(maps.dtype)
-        return activate(maps, bias, gain=self.gain, clamp=self.clamp)
+            noise = self._noise((size * maps.shape[1], size * maps.shape[2]), mode)
+            noise = fold((strength * noise)[..., None].astype(maps.dtype), size)
+            maps = maps + (noise if size == 1 else jnp.repeat(noise, self.channels, axis=-1))
+        return activate(maps, jnp.tile(bias, size**2), gain=self.gain, clamp=self.clamp)
 
     def _noise(self, size: tuple[int, ...], mode: Mode) -> Float[Array, "#batch height width"]:
         stored = self.variable(NOISE, "map", lambda: jax.random.normal(self.make_rng("params"), size))
@@ -116,21 +124,27 @@ class StyledImage(nn.Module):
     Attributes:
         channels: of the image.
         clamp: the largest magnitude that comes out; None: any.
+        fold: of the maps, see ``resampling.py``; the image is not folded.
     """
 
     channels: int
     clamp: float | None = None
+    fold: int = 1
 
     @nn.compact
     def __call__(
         self, maps: Float[Array, "batch height width inputs"], style: Float[Array, "batch size"]
-    ) -> Float[Array, "batch height width channels"]:
+    ) -> Float[Array, "batch new_height new_width channels"]:
         """The image, float32."""
-        inputs = maps.shape[-1]
+        inputs = maps.shape[-1] // self.fold**2
         scales = EqualizedLinear(inputs, initial_bias=1.0, name="style")(style) / math.sqrt(inputs)
         kernel = self.param("kernel", nn.initializers.normal(1.0), (1, 1, inputs, self.channels))
         bias = self.param("bias", nn.initializers.zeros, (self.channels,))
         # A kernel a sample is smaller than the maps are, and the sums of low-precision products are float32.
-        kernels = (kernel[0] * scales[:, :, None]).astype(maps.dtype)
+        kernels = kernel[0] * scales[:, :, None]
+        if self.fold > 1:
+            kernels = jnp.kron(jnp.eye(self.fold**2)[None], kernels)
+        kernels = kernels.astype(maps.dtype)
         image = jnp.einsum("bhwi,bio->bhwo", maps, kernels, preferred_element_type=jnp.float32)
+        image = unfold(image, self.fold)
         return activate(image, bias, clamp=self.clamp, linear=True)

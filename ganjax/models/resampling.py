@@ -3,36 +3,76 @@
 These are StyleGAN2's (Karras et al., arXiv 1912.04958, section 2.2), and all three correlate: a kernel lies on the maps
 as it is stored, unflipped. Which filter is applied before or after which step of which convolution is part of what
 trained weights mean, at the edges too.
+
+Maps may be folded: squares of ``fold`` x ``fold`` pixels stand beside each other in the channels, row by row, so that
+maps of few channels fill the lanes of a TPU. A convolution of folded maps is one of theirs, with a kernel that has each
+weight at all places where a pixel of one square meets it in another.
 """
 
+from typing import Literal
+
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
 from ganjax.models.layers import downsample, pointwise_convolution, upsample
 from ganjax.platform.forms import current_forms
 
-__all__ = ["convolve", "convolve_down", "convolve_up", "filter_maps"]
+__all__ = ["Folds", "convolve", "convolve_down", "convolve_up", "filter_maps", "fold", "unfold"]
+
+Folds = tuple[int, int]
+"""By how much maps are folded that go into a convolution, and that come out of it: 1, which is not at all, or 2."""
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _TAPS = (0.125, 0.375, 0.375, 0.125)  # [1, 3, 3, 1] / 8 along one axis
 
 
+def fold(
+    maps: Float[Array, "batch height width channels"], size: int
+) -> Float[Array, "batch height//size width//size size*size*channels"]:
+    """Squares of pixels beside each other in the channels, row by row."""
+    if size == 1:
+        return maps
+    batch, height, width, channels = maps.shape
+    squares = maps.reshape(batch, height // size, size, width // size, size, channels).transpose(0, 1, 3, 2, 4, 5)
+    return squares.reshape(batch, height // size, width // size, size * size * channels)
+
+
+def unfold(
+    maps: Float[Array, "batch height width channels"], size: int
+) -> Float[Array, "batch size*height size*width channels//(size*size)"]:
+    """The inverse of ``fold``."""
+    if size == 1:
+        return maps
+    batch, height, width, channels = maps.shape
+    squares = maps.reshape(batch, height, width, size, size, -1).transpose(0, 1, 3, 2, 4, 5)
+    return squares.reshape(batch, size * height, size * width, channels // size**2)
+
+
 def convolve(
-    maps: Float[Array, "batch height width inputs"], kernel: Float[Array, "size size inputs channels"]
+    maps: Float[Array, "batch height width inputs"],
+    kernel: Float[Array, "size size inputs_of_a_pixel channels_of_a_pixel"],
+    folds: Folds = (1, 1),
 ) -> Float[Array, "batch height width channels"]:
-    """A convolution of odd size, zero-padded to the maps' height and width."""
+    """A convolution of odd size, zero-padded to the maps' height and width; ``folds`` are two of the same."""
+    if folds != (1, 1):
+        return _convolve_folded(maps, kernel, folds, padding=kernel.shape[0] // 2)
     if kernel.shape[0] == 1:
         return pointwise_convolution(maps, kernel[0, 0])
     return lax.conv_general_dilated(maps, kernel, (1, 1), "SAME", dimension_numbers=_LAYOUT)
 
 
 def convolve_down(
-    maps: Float[Array, "batch height width inputs"], kernel: Float[Array, "size size inputs channels"]
-) -> Float[Array, "batch height//2 width//2 channels"]:
+    maps: Float[Array, "batch height width inputs"],
+    kernel: Float[Array, "size size inputs_of_a_pixel channels_of_a_pixel"],
+    folds: Folds = (1, 1),
+) -> Float[Array, "batch new_height new_width channels"]:
     """The maps filtered, one pixel further than the kernel reaches on each side, then a convolution of stride 2."""
     size, forms = kernel.shape[0], current_forms()
     reach = size // 2 + 1
+    if folds != (1, 1):
+        return _convolve_folded(maps, _merged(kernel), folds, padding=reach, sampling="down")
     if forms.merges(kernel.shape[2]):
         return lax.conv_general_dilated(maps, _merged(kernel), (2, 2), [(reach, reach)] * 2, dimension_numbers=_LAYOUT)
     if size == 1:
@@ -50,10 +90,14 @@ def convolve_down(
 
 
 def convolve_up(
-    maps: Float[Array, "batch height width inputs"], kernel: Float[Array, "size size inputs channels"]
-) -> Float[Array, "batch 2*height 2*width channels"]:
+    maps: Float[Array, "batch height width inputs"],
+    kernel: Float[Array, "size size inputs_of_a_pixel channels_of_a_pixel"],
+    folds: Folds = (1, 1),
+) -> Float[Array, "batch new_height new_width channels"]:
     """A convolution of the maps with zeros between their pixels, then the filter, with gain 4."""
     size, forms = kernel.shape[0], current_forms()
+    if folds != (1, 1):
+        return _convolve_folded(maps, _merged(kernel, gain=4.0), folds, padding=size // 2 + 2, sampling="up")
     if forms.merges(kernel.shape[3]):
         return _spread(maps, _merged(kernel, gain=4.0), padding=size // 2 + 2)
     if size == 1:
@@ -61,6 +105,31 @@ def convolve_up(
     products = forms.strided == "products" and size == 3
     spread = _spread_by_products(maps, kernel) if products else _spread(maps, kernel, padding=size - 1)
     return filter_maps(spread, padding=(5 - size) // 2, gain=4.0)
+
+
+def _convolve_folded(
+    maps: Array, kernel: Array, folds: Folds, *, padding: int, sampling: Literal["same", "down", "up"] = "same"
+) -> Array:
+    """A convolution, with stride 2 ``down`` and with zeros between pixels ``up``, of maps folded by 1 or 2."""
+    inside, outside = folds
+    stride = 2 * outside // inside if sampling == "down" else 1
+    spread = 2 * inside // outside if sampling == "up" else 1
+    step, gap = 2 if sampling == "down" else 1, 2 if sampling == "up" else 1
+    # Where output o of a square meets input i of the one that is ``shift`` squares further, this is the kernel's tap.
+    outputs, inputs = np.arange(outside), np.arange(inside)[:, None]
+    met = {
+        shift: gap * inputs - step * outputs + padding + shift * (outside if sampling == "up" else inside)
+        for shift in range(-kernel.shape[0], kernel.shape[0] + 1)
+    }
+    met = {shift: taps for shift, taps in met.items() if np.any((taps >= 0) & (taps < kernel.shape[0]))}
+    taps = np.stack(list(met.values()))[..., None] == np.arange(kernel.shape[0])  # [shift, input, output, tap]
+    chosen, exact = jnp.asarray(taps, kernel.dtype), lax.Precision.HIGHEST
+    folded = jnp.einsum("yxcd,aiky,bjlx->abijckld", kernel, chosen, chosen, precision=exact)
+    folded = folded.reshape(*folded.shape[:2], inside**2 * kernel.shape[2], outside**2 * kernel.shape[3])
+    edges = [(-min(met), spread - stride + max(met))] * 2
+    return lax.conv_general_dilated(
+        maps, folded, (stride, stride), edges, lhs_dilation=(spread, spread), dimension_numbers=_LAYOUT
+    )
 
 
 def _spread(maps: Array, kernel: Array, *, padding: int) -> Array:

@@ -24,6 +24,8 @@ from ganjax.models.equalized import EqualizedConvolution, EqualizedLinear, Mappi
 from ganjax.models.layers import Mode, downsample, upsample
 from ganjax.models.modulation import NoiseKind, StyledConvolution, StyledImage
 from ganjax.models.network import STYLES
+from ganjax.models.resampling import Folds, fold, unfold
+from ganjax.platform.forms import current_forms
 
 __all__ = ["Architecture", "Discriminator", "Generator", "base_of", "deviate", "mix_styles"]
 
@@ -47,11 +49,13 @@ class Level(NamedTuple):
         name: of its parameters.
         channels: of its maps.
         dtype: what it computes in.
+        fold: of its maps, see ``resampling.py``.
     """
 
     name: str
     channels: int
     dtype: DTypeLike
+    fold: int
 
 
 class _Levels(network.Network):
@@ -117,15 +121,15 @@ class _Levels(network.Network):
     def levels(self) -> tuple["Level", ...]:
         """From the base upwards."""
         lowest = max(1, self.num_levels - self.num_low_precision_stages)
-        sizes = [(self.base[0] * 2**level, self.base[1] * 2**level) for level in range(self.num_levels)]
-        return tuple(
-            Level(
-                f"{height}x{width}",
-                min(self.channel_base // max(height, width), self.channel_limit),
-                self.dtype if level >= lowest else jnp.float32,
+        folded_channels, levels = current_forms().folded_channels, []
+        for level in range(self.num_levels):
+            height, width = (side * 2**level for side in self.base)
+            channels = min(self.channel_base // max(height, width), self.channel_limit)
+            dtype = self.dtype if level >= lowest else jnp.float32
+            levels.append(
+                Level(f"{height}x{width}", channels, dtype, 2 if level and channels <= folded_channels else 1)
             )
-            for level, (height, width) in enumerate(sizes)
-        )
+        return tuple(levels)
 
 
 def mix_styles(
@@ -229,30 +233,36 @@ class _Synthesis(nn.Module):
         constant = self.param("constant", nn.initializers.normal(1.0), (*self.base, self.levels[0].channels))
         maps: Array = jnp.broadcast_to(constant, (len(styles), *constant.shape))
         image = None
-        for index, (name, channels, dtype) in enumerate(self.levels):
+        before = 1
+        for index, (name, channels, dtype, size) in enumerate(self.levels):
             maps = maps.astype(dtype)
             row, gain, skipped = 2 * index, 1.0, None  # the row of the level's second convolution
             if index > 0:
                 if self.architecture == "residual":
                     gain, skip = math.sqrt(0.5), functools.partial(EqualizedConvolution, biased=False, activated=False)
-                    skipped = skip(channels, 1, "up", gain=gain, name=f"skip_{name}")(maps)
-                maps = self._convolution(f"convolution_{name}_0", channels, row - 1, up=True)(
+                    skipped = skip(channels, 1, "up", gain=gain, folds=(before, size), name=f"skip_{name}")(maps)
+                maps = self._convolution(f"convolution_{name}_0", channels, row - 1, folds=(before, size), up=True)(
                     maps, styles[:, row - 1], mode
                 )
-            maps = self._convolution(f"convolution_{name}_1", channels, row, gain=gain)(maps, styles[:, row], mode)
+            maps = self._convolution(f"convolution_{name}_1", channels, row, folds=(size, size), gain=gain)(
+                maps, styles[:, row], mode
+            )
             maps = maps if skipped is None else skipped + maps
             image = None if image is None else upsample(image)
             if self.architecture == "skip" or index == len(self.levels) - 1:
                 # Its row is that of the next level's first convolution; the last has one of its own.
-                made = StyledImage(self.image_channels, self.clamp, name=f"image_{name}")(maps, styles[:, row + 1])
+                made = StyledImage(self.image_channels, self.clamp, size, name=f"image_{name}")(
+                    maps, styles[:, row + 1]
+                )
                 image = made if image is None else image + made
+            before = size
         assert image is not None
         return image
 
     def _convolution(
-        self, name: str, channels: int, row: int, *, up: bool = False, gain: float = 1.0
+        self, name: str, channels: int, row: int, *, folds: Folds, up: bool = False, gain: float = 1.0
     ) -> StyledConvolution:
-        return StyledConvolution(channels, up, self.noise, row, gain, self.clamp, name=name)
+        return StyledConvolution(channels, up, self.noise, row, gain, self.clamp, folds, name=name)
 
 
 def deviate(
@@ -322,21 +332,25 @@ class Discriminator(_Levels, network.Discriminator):
         convolution = functools.partial(EqualizedConvolution, clamp=self.clamp)
         skip = functools.partial(EqualizedConvolution, size=1, biased=False, activated=False)
         levels, maps = self.levels, None
-        for (name, channels, dtype), (_, fewer, _) in zip(levels[:0:-1], levels[-2::-1], strict=True):
+        for (name, channels, dtype, size), (_, fewer, _, after) in zip(levels[:0:-1], levels[-2::-1], strict=True):
+            within, down = (size, size), (size, after)
             if maps is None or self.architecture == "skip":
-                read = convolution(channels, 1, name=f"read_{name}")(images.astype(dtype))
+                squares = fold(images.astype(dtype), size)
+                read = convolution(channels, 1, folds=within, name=f"read_{name}")(squares)
                 maps = read if maps is None else maps.astype(dtype) + read
                 images = downsample(images)
             maps = maps.astype(dtype)
             residual = self.architecture == "residual"
             gain = math.sqrt(0.5) if residual else 1.0
-            skipped = skip(fewer, sampling="down", gain=gain, name=f"skip_{name}")(maps) if residual else None
-            maps = convolution(channels, name=f"convolution_{name}_0")(maps)
-            maps = convolution(fewer, sampling="down", gain=gain, name=f"convolution_{name}_1")(maps)
+            skipped = None
+            if residual:
+                skipped = skip(fewer, sampling="down", gain=gain, folds=down, name=f"skip_{name}")(maps)
+            maps = convolution(channels, folds=within, name=f"convolution_{name}_0")(maps)
+            maps = convolution(fewer, sampling="down", gain=gain, folds=down, name=f"convolution_{name}_1")(maps)
             maps = maps if skipped is None else skipped + maps
-            self.show(maps)
+            self.show(unfold(maps, after))
         assert maps is not None
-        name, channels, _ = levels[0]
+        name, channels, *_ = levels[0]
         maps = maps.astype(jnp.float32)
         if self.architecture == "skip":
             maps = maps + EqualizedConvolution(channels, 1, name=f"read_{name}")(images.astype(jnp.float32))

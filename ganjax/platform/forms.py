@@ -48,6 +48,8 @@ class Forms:
         and what comes out, or with ``kernels`` of each sample, as it is stated.
       merged_channels: a convolution that changes the size becomes one with its filter (``ganjax.models.resampling``)
         where the maps that the filter would pass over have no more channels than this.
+      folded_channels: maps of no more channels than this, where a network folds maps (``ganjax.models.resampling``),
+        have squares of 2 x 2 pixels beside each other in the channels.
       blurring: each image with a kernel of its own (``ganjax.augment.degradation``) by adding ``shifts``, or as matrix
         ``products``.
       filtering: low-pass filters with a change of rate (``ganjax/models/filters.py``) as matrix ``products``, or as a
@@ -80,6 +82,7 @@ class Forms:
     filtering: Literal["products", "depthwise"] = "products"
     modulated: Literal["scaling", "kernels"] = "scaling"
     merged_channels: int = 0
+    folded_channels: int = 0
     resized: Literal["merged", "apart"] = "merged"
     loops: Literal["device", "host"] = "device"
     members: Literal["together", "in_turn"] = "together"
@@ -117,7 +120,8 @@ FORMS = {
         dense="row_pairs",
         kernel_memory=True,
         blurring="products",
-        merged_channels=128,
+        merged_channels=64,
+        folded_channels=64,
         recomputes=True,
     ),
 }
