@@ -115,8 +115,8 @@ RESAMPLING_FORMS = ["shifts", "depthwise"]
 @pytest.mark.parametrize("resampling", RESAMPLING_FORMS)
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_resampling_equals_the_definition(resampling, direction):
-    images = normal(0, 2, 6, 4, 3)
-    scale = normal(1, 3)
+    images = normal(0, 2, 6, 4, 5)
+    scale = normal(1, 5)
     vertical, horizontal = (
         jnp.asarray(_axis_matrix_up(n), jnp.float32) for n in ((6, 4) if direction == "up" else (3, 2))
     )
@@ -124,19 +124,19 @@ def test_resampling_equals_the_definition(resampling, direction):
         vertical, horizontal = vertical.T / 2, horizontal.T / 2
 
     def definition(images, scale):
-        return jnp.einsum("oh,pw,bhwc->bopc", vertical, horizontal, images * scale.reshape(1, 1, 1, 3))
+        return jnp.einsum("oh,pw,bhwc->bopc", vertical, horizontal, images * scale.reshape(1, 1, 1, 5))
 
     def layer(images, scale):
         with target_forms(forms(resampling=resampling)):
             resample = layers.upsample if direction == "up" else layers.downsample
-            return resample(images * scale.reshape(1, 1, 1, 3))
+            return resample(images * scale.reshape(1, 1, 1, 5))
 
     assert_close(derivatives(layer, images, scale), derivatives(definition, images, scale))
 
 
 @pytest.mark.parametrize("resampling", RESAMPLING_FORMS)
 def test_resampling_keeps_a_constant_inside(resampling):
-    ones = jnp.ones((1, 8, 8, 2))
+    ones = jnp.ones((1, 8, 8, 5))
     with target_forms(forms(resampling=resampling)):
         np.testing.assert_allclose(layers.upsample(ones)[:, 1:-1, 1:-1], 1.0, rtol=1e-6)
         np.testing.assert_allclose(layers.downsample(ones)[:, 1:-1, 1:-1], 1.0, rtol=1e-6)
@@ -213,7 +213,7 @@ def test_leaky_relu_is_flax_s():
 
 def test_target_platform_changes_what_jit_has_already_traced():
     upsample = jax.jit(layers.upsample)
-    images = normal(0, 1, 4, 4, 2)
+    images = normal(0, 1, 4, 4, 5)
     assert "stablehlo.convolution" not in upsample.lower(images).as_text()
     with target_platform("tpu"):
         assert layers.current_forms() == FORMS["tpu"]

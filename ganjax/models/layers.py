@@ -147,7 +147,7 @@ def upsample(
 
     Along one axis output 2m is 3/4 of input m and 1/4 of input m - 1, output 2m + 1 is 3/4 of m and 1/4 of m + 1.
     """
-    if current_forms().resampling == "depthwise":
+    if _are_depthwise(images):
         return _depthwise(images, gain=4.0, upsampling=2, stride=1, padding=2)
     return _upsample_axis(_upsample_axis(images, axis=1), axis=2)
 
@@ -160,9 +160,14 @@ def downsample(
     Along one axis output m is (x[2m - 1] + 3 x[2m] + 3 x[2m + 1] + x[2m + 2]) / 8: a quarter of the adjoint of
     ``upsample`` in two dimensions.
     """
-    if current_forms().resampling == "depthwise":
+    if _are_depthwise(images):
         return _depthwise(images, gain=1.0, upsampling=1, stride=2, padding=1)
     return _downsample_axis(_downsample_axis(images, axis=1), axis=2)
+
+
+def _are_depthwise(images: Array) -> bool:
+    """Maps are, where that is the form; images of a few colours would leave almost all lanes of a TPU empty."""
+    return current_forms().resampling == "depthwise" and images.shape[-1] > 4
 
 
 def _depthwise(images: Array, *, gain: float, upsampling: int, stride: int, padding: int) -> Array:
