@@ -3,8 +3,8 @@
     ganjax train configs/gat_cifar10.py --workdir runs/gat_cifar10
 
 Expected: the paper has no CIFAR-10. Not yet trained to the end here. Small ones did not learn in 10 to 20 minutes of a
-CPU core (patches of 4, 4 blocks of 96, 20,000 images): with gamma 0.1 and 2 the discriminator told all fakes apart, with
-10 and 20 both losses stood at ln 2.
+CPU core (patches of 4, 4 blocks of 96, 20,000 images): with gamma 0.1 and 2 the discriminator told all fakes apart,
+with 10 and 20 both losses stood at ln 2.
 """
 
 from pathlib import Path
