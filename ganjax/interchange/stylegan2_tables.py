@@ -29,7 +29,7 @@ def generators_table(network: stylegan2.Generator) -> dict[str, Place]:
         "mapping.w_avg": Place("average", collection=STYLES),
         "synthesis.b4.const": Place("synthesis.constant", _channels_last),
     }
-    for level, (name, _, _) in enumerate(network.levels):
+    for level, (name, *_) in enumerate(network.levels):
         theirs = f"synthesis.b{name.partition('x')[0]}"
         if level > 0:
             table |= _styled(f"{theirs}.conv0", f"synthesis.convolution_{name}_0", network.noise, up=True)
@@ -44,7 +44,7 @@ def generators_table(network: stylegan2.Generator) -> dict[str, Place]:
 def discriminators_table(network: stylegan2.Discriminator) -> dict[str, Place]:
     """Of every parameter of theirs, of which there are no buffers but the filters."""
     table = _mapping(network.num_mapping_layers, conditional=True) if network.condition_size else {}
-    for level, (name, _, _) in enumerate(network.levels):
+    for level, (name, *_) in enumerate(network.levels):
         theirs = f"b{name.partition('x')[0]}"
         if network.architecture == "skip" or level == network.num_levels - 1:
             table |= _layer(f"{theirs}.fromrgb", f"read_{name}")
