@@ -173,6 +173,29 @@ def test_derivatives_of_attention_go_through_the_largest_of_their_squares() -> N
         np.testing.assert_allclose(jnp.sum(jax.grad(what)(maps) * direction), expected, rtol=tolerance)
 
 
+def test_attention_in_parts_is_the_same() -> None:
+    """In value, and in both derivatives, along maps and weights."""
+    module, maps = SelfAttention(Settings(spectral=False)), jnp.asarray(RNG.normal(size=(2, 4, 6, 8)), jnp.float32)
+    variables: Any = module.init(jax.random.key(0), maps, Mode(False))
+    variables["params"]["gamma"] = jnp.asarray(0.7)
+
+    def numbers(parts: int) -> Any:
+        def loss(variables: Any, maps: Any) -> Any:
+            with target_forms(dataclasses.replace(current_forms(), attention_parts=parts)):
+                return jnp.sum(jnp.tanh(module.apply(variables, maps, Mode(False))))
+
+        def slope(variables: Any, maps: Any) -> Any:
+            return sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(jax.grad(loss, (0, 1))(variables, maps)))
+
+        def all_of(*given: Any) -> Any:
+            return loss(*given), jax.grad(loss, (0, 1))(*given), jax.grad(slope, (0, 1))(*given)
+
+        return jax.jit(all_of)(variables, maps)
+
+    for one, other in zip(*(jax.tree.leaves(numbers(parts)) for parts in (8, 1)), strict=True):
+        assert np.linalg.norm(one - other) < 1e-5 * np.linalg.norm(other) + 1e-7
+
+
 @pytest.mark.parametrize("resize", ["double", "halve"])
 def test_a_convolution_merged_with_a_change_of_size_is_the_same(resize: Any) -> None:
     """In value, and in both derivatives, along maps and kernel."""

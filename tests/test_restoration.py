@@ -342,6 +342,29 @@ def test_the_discriminator_is_its_statement_over_three_steps():
         np.testing.assert_allclose(state[name]["v"], v, atol=1e-5)
 
 
+def test_the_discriminator_is_the_same_in_all_forms():
+    network = UNetDiscriminator((16, 24, 3), features=2)
+    images = jnp.asarray(images_of(16, 24))
+    shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), images, train=False))
+    variables = {name: random_params(shapes[name], np.random.default_rng(2)) for name in ("params", SPECTRAL)}
+
+    def all_of(platform: str) -> Any:
+        def wave(images):
+            logits = network.apply(variables, images, train=False)
+            return jnp.sum(jnp.sin(logits)), logits
+
+        def steep(images):
+            slopes, logits = jax.grad(wave, has_aux=True)(images)
+            return jnp.sum(jnp.square(slopes)), (slopes, logits)
+
+        with target_forms(FORMS[platform]):
+            return jax.jit(jax.grad(steep, has_aux=True))(images)
+
+    expected = jax.tree.leaves(all_of("cpu"))
+    for one, other in zip(jax.tree.leaves(all_of("tpu")), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=5e-5 * np.abs(other).max())
+
+
 def judged(params: Any, vectors: Any, images: np.ndarray, steps: int) -> np.ndarray:
     def layer(name: str, maps: np.ndarray) -> np.ndarray:
         kernel, _, _ = normalized(

@@ -288,11 +288,28 @@ class SelfAttention(nn.Module):
         queries = project("query", maps, narrow).reshape(batch, height * width, narrow)
         keys = _largest(project("key", maps, narrow)).reshape(batch, -1, narrow)
         values = _largest(project("value", maps, half)).reshape(batch, -1, half)
-        products = jnp.einsum("bqc,bkc->bqk", queries, keys, preferred_element_type=jnp.float32)
-        weights = nn.softmax(products, axis=-1).astype(values.dtype)
-        attended = jnp.einsum("bqk,bkc->bqc", weights, values).reshape(batch, height, width, half)
+        attended = _attend(queries, keys, values).reshape(batch, height, width, half)
         gamma = self.param("gamma", nn.initializers.zeros, ()).astype(self.settings.dtype)
         return maps.astype(self.settings.dtype) + gamma * project("output", attended, channels)
+
+
+def _attend(
+    queries: Float[Array, "batch queries narrow"],
+    keys: Float[Array, "batch keys narrow"],
+    values: Float[Array, "batch keys half"],
+) -> Float[Array, "batch queries half"]:
+    """Means of the values by softmax of the products, in float32; so many queries at once as the form says."""
+
+    def attended(queries: Float[Array, "batch part narrow"]) -> Float[Array, "batch part half"]:
+        products = jnp.einsum("bqc,bkc->bqk", queries, keys, preferred_element_type=jnp.float32)
+        return jnp.einsum("bqk,bkc->bqc", nn.softmax(products, axis=-1).astype(values.dtype), values)
+
+    batch, length, narrow = queries.shape
+    parts = math.gcd(length, current_forms().attention_parts)
+    if parts == 1:
+        return attended(queries)
+    parted = jnp.moveaxis(queries.reshape(batch, parts, length // parts, narrow), 1, 0)
+    return jnp.moveaxis(lax.map(jax.checkpoint(attended), parted), 0, 1).reshape(batch, length, -1)
 
 
 def _largest(maps: Array) -> Array:

@@ -377,6 +377,11 @@ def pixel_unshuffle(
 
 def _double(maps: Array) -> Array:
     """Twice as high and wide, linearly between the pixels' centres, edges repeated."""
+    if current_forms().sampling == "products":
+        rows, columns = (jnp.asarray(_doubling(size), maps.dtype) for size in maps.shape[1:3])
+        exact = lax.Precision.DEFAULT if maps.dtype == jnp.bfloat16 else lax.Precision.HIGHEST
+        wide = jnp.einsum("bhwc,xw->bhxc", maps, columns, precision=exact)
+        return jnp.einsum("bhxc,yh->byxc", wide, rows, precision=exact)
     for axis in (1, 2):
         size = maps.shape[axis]
         padded = jnp.pad(maps, [(int(axis == other),) * 2 for other in range(4)], mode="edge")
@@ -384,6 +389,16 @@ def _double(maps: Array) -> Array:
         both = jnp.stack([0.75 * maps + 0.25 * before, 0.75 * maps + 0.25 * after], axis=axis + 1)
         maps = both.reshape(*maps.shape[:axis], 2 * size, *maps.shape[axis + 1 :])
     return maps
+
+
+def _doubling(size: int) -> Float[np.ndarray, "double size"]:
+    """The matrix of ``_double`` along one axis."""
+    here = np.arange(size)
+    matrix = np.zeros((2 * size, size), np.float32)
+    for phase, beside in ((0, np.maximum(here - 1, 0)), (1, np.minimum(here + 1, size - 1))):
+        matrix[2 * here + phase, here] += 0.75
+        matrix[2 * here + phase, beside] += 0.25
+    return matrix
 
 
 def _shrink_axis(maps: Array, size: int, axis: int) -> Array:

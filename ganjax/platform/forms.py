@@ -40,7 +40,8 @@ class Forms:
         phases and neighbours.
       pointwise: ``product`` is a matrix product over the channels, ``convolution`` a convolution of size one.
       product_pixels: with ``convolution``, maps of no more pixels than this take the ``product`` all the same.
-      sampling: bilinear sampling of small images (``ganjax.augment``) by ``gather``, or as matrix ``products``.
+      sampling: bilinear sampling of small images (``ganjax.augment``) by ``gather``, or as matrix ``products``, as is
+        then the doubling of the maps of Real-ESRGAN's discriminator.
       penalties: the derivatives of R1 and R2 go through a discriminator four times where it is ``homogeneous`` (see
         ``ganjax/algorithms/homogeneous.py``), or six times as in the ``plain`` statement.
       dense: RRDBNet and SRVGG as they are stated, ``plain``, or on ``row_pairs`` (see ``ganjax/models/row_pairs.py``).
@@ -56,6 +57,8 @@ class Forms:
         ``depthwise`` convolution of maps with zeros put in.
       resized: a 3 x 3 convolution after pixels are doubled, or before the mean of 2 x 2 (``ganjax.models.residual``),
         ``apart`` from it, or ``merged`` with it into a 4 x 4 one of stride two, of 16 products for every 36.
+      attention_parts: self-attention of the ResNets' GANs takes so many parts of the queries one after the other, and
+        computes each again on the way back: the products of one stay in a TPU's vector memory.
       loops: a loop of many iterations as one program on the ``device``, or as one of an iteration that the ``host``
         calls again and again: XLA on CPU runs a convolution in a loop many times slower than outside.
       members: the runs of a sweep ``together``, by ``vmap`` in one program, or ``in_turn``, by one program whose
@@ -84,6 +87,7 @@ class Forms:
     merged_channels: int = 0
     folded_channels: int = 0
     resized: Literal["merged", "apart"] = "merged"
+    attention_parts: int = 1
     loops: Literal["device", "host"] = "device"
     members: Literal["together", "in_turn"] = "together"
     recomputes: bool = False
@@ -122,6 +126,7 @@ FORMS = {
         blurring="products",
         merged_channels=64,
         folded_channels=64,
+        attention_parts=8,
         recomputes=True,
     ),
 }
