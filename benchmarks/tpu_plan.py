@@ -35,6 +35,10 @@ PLAIN = dataclasses.replace(
     product_pixels=0,
     sampling="gather",
     penalties="plain",
+    dense="plain",
+    merged_channels=0,
+    folded_channels=0,
+    attention_parts=1,
     kernel_memory=False,
     recomputes=False,
 )
