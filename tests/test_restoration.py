@@ -344,14 +344,14 @@ def test_the_discriminator_is_its_statement_over_three_steps():
 
 def test_the_discriminator_is_the_same_in_all_forms():
     network = UNetDiscriminator((16, 24, 3), features=2)
-    images = jnp.asarray(images_of(16, 24))
+    images = jax.random.uniform(jax.random.key(1), (2, 16, 24, 3), minval=-1)
     shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), images, train=False))
     variables = {name: random_params(shapes[name], np.random.default_rng(2)) for name in ("params", SPECTRAL)}
 
     def all_of(platform: str) -> Any:
         def wave(images):
             logits = network.apply(variables, images, train=False)
-            return jnp.sum(jnp.sin(logits)), logits
+            return jnp.sum(jnp.square(logits)), logits
 
         def steep(images):
             slopes, logits = jax.grad(wave, has_aux=True)(images)
@@ -362,7 +362,7 @@ def test_the_discriminator_is_the_same_in_all_forms():
 
     expected = jax.tree.leaves(all_of("cpu"))
     for one, other in zip(jax.tree.leaves(all_of("tpu")), expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=5e-5 * np.abs(other).max())
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
 
 
 def judged(params: Any, vectors: Any, images: np.ndarray, steps: int) -> np.ndarray:
