@@ -44,7 +44,7 @@ class Options:
     """What to measure.
 
     Attributes:
-        only: one of the works; by default all.
+        only: one of the works; by default all, or, measured, those of a picture at a time.
         rounds: of each side, in turn.
         seconds: of a round, about; at least a picture.
         plan: estimates for this TPU slice, such as v5e:1x1, in place of measuring.
@@ -67,7 +67,7 @@ class Options:
 def main() -> None:
     """Measures one work after the other, or plans them, or is one of the sides."""
     options = tyro.cli(Options, description=__doc__)
-    names = [options.only] if options.only else list(WORKS)
+    names = [options.only] if options.only else [name for name in WORKS if options.plan or WORKS[name].batch_size == 1]
     if options.plan:
         rows = []
         for name in names:

@@ -19,11 +19,13 @@ __all__ = [
     "add_bias",
     "downsample",
     "fit_maps",
+    "fold",
     "grouped_convolution",
     "leaky_relu",
     "pointwise_convolution",
     "strided_convolution",
     "transposed_convolution",
+    "unfold",
     "upsample",
 ]
 
@@ -138,6 +140,28 @@ def pointwise_convolution(
     if forms.pointwise == "convolution" and math.prod(images.shape[1:-1]) > forms.product_pixels:
         return _same_convolution(images, kernel[None, None], groups=1)
     return jnp.einsum("bhwi,io->bhwo", images, kernel)
+
+
+def fold(
+    maps: Float[Array, "batch height width channels"], size: int
+) -> Float[Array, "batch new_height new_width new_channels"]:
+    """Squares of ``size`` x ``size`` pixels beside each other in the channels: by row, column and channel."""
+    if size == 1:
+        return maps
+    batch, height, width, channels = maps.shape
+    squares = maps.reshape(batch, height // size, size, width // size, size, channels).transpose(0, 1, 3, 2, 4, 5)
+    return squares.reshape(batch, height // size, width // size, size * size * channels)
+
+
+def unfold(
+    maps: Float[Array, "batch height width channels"], size: int
+) -> Float[Array, "batch new_height new_width new_channels"]:
+    """The inverse of ``fold``."""
+    if size == 1:
+        return maps
+    batch, height, width, channels = maps.shape
+    squares = maps.reshape(batch, height, width, size, size, -1).transpose(0, 1, 3, 2, 4, 5)
+    return squares.reshape(batch, size * height, size * width, channels // size**2)
 
 
 def upsample(

@@ -10,8 +10,8 @@ from jaxtyping import Array, Float, Key
 
 from ganjax.ground.errors import UserError
 from ganjax.models.equalized import EqualizedLinear, activate
-from ganjax.models.layers import Mode
-from ganjax.models.resampling import Folds, convolve, convolve_up, fold, unfold
+from ganjax.models.layers import Mode, fold, unfold
+from ganjax.models.resampling import Folds, convolve, convolve_up
 from ganjax.platform.forms import current_forms
 
 __all__ = ["NOISE", "NoiseKind", "StyledConvolution", "StyledImage", "modulated_convolution"]
@@ -141,10 +141,7 @@ class StyledImage(nn.Module):
         kernel = self.param("kernel", nn.initializers.normal(1.0), (1, 1, inputs, self.channels))
         bias = self.param("bias", nn.initializers.zeros, (self.channels,))
         # A kernel a sample is smaller than the maps are, and the sums of low-precision products are float32.
-        kernels = kernel[0] * scales[:, :, None]
-        if self.fold > 1:
-            kernels = jnp.kron(jnp.eye(self.fold**2)[None], kernels)
-        kernels = kernels.astype(maps.dtype)
+        kernels = jnp.kron(jnp.eye(self.fold**2)[None], kernel[0] * scales[:, :, None]).astype(maps.dtype)
         image = jnp.einsum("bhwi,bio->bhwo", maps, kernels, preferred_element_type=jnp.float32)
         image = unfold(image, self.fold)
         return activate(image, bias, clamp=self.clamp, linear=True)

@@ -4,7 +4,7 @@ These are StyleGAN2's (Karras et al., arXiv 1912.04958, section 2.2), and all th
 as it is stored, unflipped. Which filter is applied before or after which step of which convolution is part of what
 trained weights mean, at the edges too.
 
-Maps may be folded: squares of ``fold`` x ``fold`` pixels stand beside each other in the channels, row by row, so that
+Maps may be folded (``layers.fold``): squares of pixels stand beside each other in the channels, row by row, so that
 maps of few channels fill the lanes of a TPU. A convolution of folded maps is one of theirs, with a kernel that has each
 weight at all places where a pixel of one square meets it in another.
 """
@@ -19,35 +19,13 @@ from jaxtyping import Array, Float
 from ganjax.models.layers import downsample, pointwise_convolution, upsample
 from ganjax.platform.forms import current_forms
 
-__all__ = ["Folds", "convolve", "convolve_down", "convolve_up", "filter_maps", "fold", "unfold"]
+__all__ = ["Folds", "convolve", "convolve_down", "convolve_up", "filter_maps"]
 
 Folds = tuple[int, int]
 """By how much maps are folded that go into a convolution, and that come out of it: 1, which is not at all, or 2."""
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _TAPS = (0.125, 0.375, 0.375, 0.125)  # [1, 3, 3, 1] / 8 along one axis
-
-
-def fold(
-    maps: Float[Array, "batch height width channels"], size: int
-) -> Float[Array, "batch height//size width//size size*size*channels"]:
-    """Squares of pixels beside each other in the channels, row by row."""
-    if size == 1:
-        return maps
-    batch, height, width, channels = maps.shape
-    squares = maps.reshape(batch, height // size, size, width // size, size, channels).transpose(0, 1, 3, 2, 4, 5)
-    return squares.reshape(batch, height // size, width // size, size * size * channels)
-
-
-def unfold(
-    maps: Float[Array, "batch height width channels"], size: int
-) -> Float[Array, "batch size*height size*width channels//(size*size)"]:
-    """The inverse of ``fold``."""
-    if size == 1:
-        return maps
-    batch, height, width, channels = maps.shape
-    squares = maps.reshape(batch, height, width, size, size, -1).transpose(0, 1, 3, 2, 4, 5)
-    return squares.reshape(batch, size * height, size * width, channels // size**2)
 
 
 def convolve(

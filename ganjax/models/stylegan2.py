@@ -21,10 +21,10 @@ from ganjax.ground.errors import UserError
 from ganjax.models import network
 from ganjax.models.condition import Condition
 from ganjax.models.equalized import EqualizedConvolution, EqualizedLinear, Mapping, follow_mean
-from ganjax.models.layers import Mode, downsample, upsample
+from ganjax.models.layers import Mode, downsample, fold, unfold, upsample
 from ganjax.models.modulation import NoiseKind, StyledConvolution, StyledImage
 from ganjax.models.network import STYLES
-from ganjax.models.resampling import Folds, fold, unfold
+from ganjax.models.resampling import Folds
 from ganjax.platform.forms import current_forms
 
 __all__ = ["Architecture", "Discriminator", "Generator", "base_of", "deviate", "mix_styles"]

@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
+from ganjax.models.layers import fold, unfold
 from ganjax.platform.forms import current_forms
 
 __all__ = [
@@ -278,20 +279,16 @@ class Stack(nn.Module):
 
 def patches_of(images: Float[Array, "batch height width channels"], patch: int) -> Float[Array, "batch tokens numbers"]:
     """Square patches row by row, and of each its numbers in the order of row, column, channel."""
-    batch, height, width, channels = images.shape
-    rows, columns = height // patch, width // patch
-    patches = images.reshape(batch, rows, patch, columns, patch, channels).transpose(0, 1, 3, 2, 4, 5)
-    return patches.reshape(batch, rows * columns, patch * patch * channels)
+    squares = fold(images, patch)
+    return squares.reshape(len(images), -1, squares.shape[-1])
 
 
 def unpatched(
     patches: Float[Array, "batch tokens numbers"], patch: int, image_shape: tuple[int, int, int]
 ) -> Float[Array, "batch height width channels"]:
     """The images of ``patches_of``."""
-    height, width, channels = image_shape
-    rows, columns = height // patch, width // patch
-    grid = patches.reshape(len(patches), rows, columns, patch, patch, channels).transpose(0, 1, 3, 2, 4, 5)
-    return grid.reshape(len(patches), height, width, channels)
+    height, width, _ = image_shape
+    return unfold(patches.reshape(len(patches), height // patch, width // patch, -1), patch)
 
 
 def turns_of(rows: int, columns: int, size: int) -> Turn:
