@@ -1,7 +1,9 @@
 """`ganjax export`: what is written for others gives the same images without ganjax, and says where it is from."""
 
+import dataclasses
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +17,11 @@ import pytest
 import yaml
 from etils import epath
 from foreign_files import write_pth
+from random_state import random_state
 from test_import_dcgan import discriminator, generator
 from tiny_evaluation import stamp
 
-from ganjax.algorithms.samples import sample
+from ganjax.algorithms.samples import sample, weights_of
 from ganjax.cli import main
 from ganjax.evaluation.protocol import Result
 from ganjax.evaluation.results import keep_results
@@ -27,8 +30,11 @@ from ganjax.interchange.safetensors import read_safetensors
 from ganjax.interchange.stablehlo import flat_variables, program_inputs, program_of
 from ganjax.models import dcgan
 from ganjax.models.condition import Condition
+from ganjax.models.spectral import SPECTRAL
+from ganjax.runs.checkpoint import Checkpoints
+from ganjax.runs.config import load_config
 from ganjax.runs.sampling import restore_state
-from ganjax.runs.workdir import load_workdir
+from ganjax.runs.workdir import claim, load_workdir
 
 MIT = "MIT License\n\nPermission is hereby granted, free of charge, to any person obtaining a copy"
 ALONE = """
@@ -140,6 +146,62 @@ def test_programs_of_what_images_are_made_of() -> None:
     np.testing.assert_allclose(program.call(flat_variables(variables), given), expected, rtol=0, atol=1e-6)
     few = {name: leaf[:1] for name, leaf in given.items()}
     np.testing.assert_allclose(program.call(flat_variables(variables), few), expected[:1], rtol=0, atol=1e-6)
+
+
+RESIDUAL = {
+    "biggan": "--size 32 --features 2 --attention 16 --shared-size 5 --latent-size 8 --num-classes 3 --dtype float32",
+    "sngan_cifar10": "--features 2 --discriminator-features 2 --latent-size 6 --num-classes 10",
+    "sagan": "--size 32 --features 8 --latent-size 6 --num-classes 3 --dtype float32",
+}
+"""Small networks by their config: what is stored beside their parameters is used in sampling, too."""
+
+
+@pytest.mark.parametrize("name", RESIDUAL)
+def test_residual_networks_that_were_exported_make_the_runs_images(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """BigGAN, SNGAN and SAGAN: statistics, averages of these, spectral vectors, attention and classes are in it."""
+    workdir, out = tmp_path / "run", tmp_path / "out"
+    file, flags = Path(__file__).parents[1] / "configs" / f"{name}.py", [*RESIDUAL[name].split(), "--path", "photos"]
+    config: Any = load_config(str(file), flags)
+    rng = np.random.default_rng(2)
+
+    def drawn(tree: Any) -> Any:
+        """Above zero, as variances are, and none like another."""
+        return jax.tree.map(lambda leaf: jnp.asarray(rng.uniform(0.5, 2, leaf.shape).astype(leaf.dtype)), tree)
+
+    state: Any = random_state(config.gan)
+    players = {
+        player: dataclasses.replace(found, variables=drawn(found.variables)) for player, found in state.players.items()
+    }
+    averages = jax.tree.map(lambda leaf: leaf * 0.9, state.ema_params)
+    state = dataclasses.replace(state, **players, ema_params=averages, carried=drawn(state.carried))
+    claim(epath.Path(workdir), epath.Path(file), flags, config)
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+        checkpoints.save(0, state)
+
+    assert main(["export", "--workdir", str(workdir), "--out", str(out)]) == 0
+    latents = rng.normal(size=(4, config.gan.generator.latent_size)).astype(np.float32)
+    labels = np.array([2, 0, 1, 2], np.int32)
+    expected = np.asarray(jax.jit(sample, static_argnums=0)(config.gan, state, latents, labels))
+    assert np.ptp(expected, axis=0).mean() > 0.01, "other latents and classes make other images"
+    generate = runpy.run_path(str(out / "load.py"))["load"](out)
+    np.testing.assert_allclose(generate(latents=latents, labels=labels), expected, rtol=0, atol=2e-6)
+
+    stored = read_safetensors(out / "model.safetensors")
+    ours = flat_variables(weights_of(state, "ema"))
+    assert any(key.startswith(SPECTRAL) for key in ours) == (name != "sngan_cifar10")
+    assert stored.keys() == ours.keys()
+    for key, array in ours.items():
+        np.testing.assert_array_equal(stored[key], array)
+
+    capsys.readouterr()
+    taken = ["import", "biggan", str(out / "model.safetensors"), "--workdir", str(tmp_path / "again")]
+    assert main(taken) == 2
+    said = capsys.readouterr().err
+    assert "it looks like what `ganjax export` wrote, which is for others" in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "again").exists()
 
 
 @pytest.mark.parametrize(

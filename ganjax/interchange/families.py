@@ -32,6 +32,10 @@ FAMILIES = {
 """By what ``ganjax import`` calls them."""
 
 _OTHERS = [  # of those without an importer: a tensor's name, and what has one of such a name
+    (
+        r"^params\.",
+        "what `ganjax export` wrote, which is for others; the run that it is of has all that training goes on from",
+    ),
     (r"(^|\.)conv1\.weight_orig$", "Real-ESRGAN's discriminator; name the file of the generator (net_g)"),
     (r"stylegan_decoder\.", "GFPGAN"),
     (r"(^|\.)synthesis\.b\d+\.|(^|\.)convs\.\d+\.conv\.modulation|(^|\.)mapping\.fc0\.", "StyleGAN2"),
