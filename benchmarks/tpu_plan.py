@@ -39,6 +39,11 @@ PLAIN = dataclasses.replace(
     merged_channels=0,
     folded_channels=0,
     attention_parts=1,
+    attention="rows",
+    blurring="shifts",
+    filtering="depthwise",
+    modulated="kernels",
+    resized="apart",
     kernel_memory=False,
     recomputes=False,
 )

@@ -34,7 +34,7 @@ from ganjax.algorithms.step import iterate
 from ganjax.augment import PyramidAugment, pyramid
 from ganjax.compiling.compilation import abstract_state, check_model_parallel, for_sharded_state, shardings
 from ganjax.compiling.flops import model_flops
-from ganjax.models import gat, mlp, vae
+from ganjax.models import gat, mlp, transformer, vae
 from ganjax.models.condition import Condition
 from ganjax.models.layers import Mode
 from ganjax.platform.forms import FORMS, target_forms
@@ -386,6 +386,46 @@ def test_what_is_computed_again_has_the_same_gradients() -> None:
     for found, memory in others:
         jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5), found, plain[0])
         assert memory < plain[1]
+
+
+@pytest.mark.parametrize("tokens", [(6,), (6, 1), (6, 3)])
+def test_attention_in_columns_is_the_same(tokens: tuple[int, ...]) -> None:
+    """In value, first and second derivative, with tokens that have a place alone and with others beside."""
+    generator = np.random.default_rng(5)
+    attention = transformer.Attention(num_heads=2)
+    kinds = tuple(jnp.asarray(generator.normal(size=(3, length, 16)), jnp.float32) for length in tokens)
+    turn, weights = (
+        transformer.turns_of(2, 3, 8),
+        tuple(jnp.sin(jnp.arange(kind.size, dtype=jnp.float32)) for kind in kinds),
+    )
+    params = jax.tree.map(
+        lambda leaf: leaf + jnp.asarray(0.3 * generator.normal(size=leaf.shape), jnp.float32),
+        attention.init(KEY, kinds, turn)["params"],
+    )
+    factor = jnp.asarray(generator.normal(size=16), jnp.float32)
+
+    def value(params: Any, kinds: Any, factor: Any) -> Any:
+        taken: Any = attention.apply({"params": params}, kinds, turn, factor)
+        return sum(jnp.vdot(weight, each.reshape(-1)) for weight, each in zip(weights, taken, strict=True))
+
+    def slope(*arguments: Any) -> Any:
+        return jax.grad(value, (0, 1, 2))(*arguments)
+
+    def found(form: Any) -> Any:
+        with target_forms(dataclasses.replace(FORMS["cpu"], attention=form)):
+            arguments = params, kinds, factor
+            lengths = jax.grad(lambda *a: sum(jnp.vdot(x, x) for x in jax.tree.leaves(slope(*a))), (0, 1, 2))
+            return (
+                attention.apply({"params": params}, kinds, turn),
+                value(*arguments),
+                slope(*arguments),
+                lengths(*arguments),
+            )
+
+    def compare(one: Any, other: Any) -> None:
+        assert np.linalg.norm(one - other) <= 2e-5 * np.linalg.norm(one) + 2e-6
+
+    jax.tree.map(compare, found("rows"), found("columns"))
 
 
 def test_networks_that_cannot_be_shared_are_refused() -> None:

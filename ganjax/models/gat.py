@@ -26,6 +26,7 @@ from ganjax.models.network import SCORES, STYLES
 from ganjax.models.transformer import (
     Attention,
     FeedForward,
+    Kinds,
     Linear,
     ScaledLinear,
     Stack,
@@ -151,7 +152,8 @@ class _StyledBlock(nn.Module):
     dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, tokens: Tokens, style: Float[Array, "batch width"], turn: Turn) -> Tokens:
+    def __call__(self, kinds: Kinds, style: Float[Array, "batch width"], turn: Turn) -> Kinds:
+        (tokens,) = kinds
         modulation = Linear(4 * tokens.shape[-1], gain=0.1, dtype=self.dtype, name="modulation")(nn.silu(style))
         scales, gates = zip(*(jnp.split(half, 2, axis=-1) for half in jnp.split(modulation, 2, axis=-1)), strict=True)
         attention = Attention(self.num_heads, self.dtype, name="attention")
@@ -159,8 +161,9 @@ class _StyledBlock(nn.Module):
         for scale, gate, branch in zip(
             scales, gates, (lambda values: attention(values, turn), feed_forward), strict=True
         ):
-            tokens = tokens + (gate[:, None] * branch(_modulated(tokens, scale))).astype(tokens.dtype)
-        return tokens
+            (added,) = branch((_modulated(tokens, scale),))
+            tokens = tokens + (gate[:, None] * added).astype(tokens.dtype)
+        return (tokens,)
 
 
 def _modulated(tokens: Tokens, scale: Float[Array, "batch width"]) -> Tokens:
@@ -261,7 +264,7 @@ class Generator(_Transformer, network.StyledGenerator):
         """See ``network.StyledGenerator``; in training all four images, beside each other on the channels."""
         tokens = jnp.broadcast_to(self.places[None], (len(styles), *self.places.shape)).astype(self.sum_dtype)
         by_layer, quarter = jnp.swapaxes(styles, 0, 1), self.depth // LEVELS
-        after = self.stack(tokens, by_layer, self.turn)
+        (after,) = self.stack((tokens,), by_layer, self.turn)
         patches, image = 0.0, []
         for head, tokens, style in zip(self.image_heads, after, by_layer[quarter - 1 :: quarter], strict=True):
             patches = patches + head(tokens, style)
@@ -277,20 +280,20 @@ class _ScaledBlock(nn.Module):
     dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, tokens: Tokens, each: None, turn: Turn) -> Tokens:
+    def __call__(self, kinds: Kinds, each: None, turn: Turn) -> Kinds:
         del each
-        width = tokens.shape[-1]
+        width = kinds[0].shape[-1]
         attention = Attention(self.num_heads, self.dtype, name="attention")
         branches = {
-            "attention": lambda values: attention(values, turn),
+            "attention": lambda kinds, factor: attention(kinds, turn, factor),
             "feed_forward": FeedForward(self.dtype, name="feed_forward"),
         }
         for name, branch in branches.items():
             norm = self.param(f"{name}_norm", nn.initializers.ones, (width,))
             factor = self.param(f"{name}_factor", nn.initializers.constant(0.1), (width,))
-            added = branch(rms_normalize(tokens) * norm[None, None]) * factor.astype(self.dtype)[None, None]
-            tokens = tokens + added.astype(tokens.dtype)
-        return tokens
+            added = branch(tuple(rms_normalize(tokens) * norm[None, None] for tokens in kinds), factor)
+            kinds = tuple(tokens + more.astype(tokens.dtype) for tokens, more in zip(kinds, added, strict=True))
+        return kinds
 
 
 class Discriminator(_Transformer, network.Discriminator):
@@ -341,11 +344,12 @@ class Discriminator(_Transformer, network.Discriminator):
         # In float32: the noise of a penalty by differences is lost in the rounding of bfloat16.
         tokens = self.patches(patches_of(seen, self.patch)) + self.places[None]
         class_tokens = jnp.broadcast_to(self.class_token, (len(tokens), 1, self.width))
-        tokens = jnp.concatenate([class_tokens, tokens], axis=1).astype(self.sum_dtype)
-        tokens = self.stack(tokens, None, transformer.still(self.turn, 1))[0]
+        kinds = tuple(each.astype(self.sum_dtype) for each in (tokens, class_tokens))
+        tokens, class_tokens = (each[0] for each in self.stack(kinds, None, self.turn))
+        tokens = jnp.concatenate([class_tokens, tokens], axis=1)
         self.show(tokens)
         self._tell_teacher(tokens)
-        told = rms_normalize(tokens[:, 0]) * self.output_norm[None]
+        told = rms_normalize(class_tokens[:, 0]) * self.output_norm[None]
         if (judged := self.tell_heads(told)) is not None:
             return judged
         output = self.output(told)

@@ -5,6 +5,7 @@ two dimensions), and SwiGLU (arXiv 2002.05202). ``Stack`` has the parameters of 
 other on a first axis, and runs through them in a loop: a program of one block, whatever the depth.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -26,6 +27,7 @@ from ganjax.platform.forms import current_forms
 __all__ = [
     "Attention",
     "FeedForward",
+    "Kinds",
     "ScaledLinear",
     "Stack",
     "Turn",
@@ -42,8 +44,14 @@ __all__ = [
 ]
 
 Tokens = Float[Array, "batch tokens width"]
+Kinds = tuple[Float[Array, "batch _ width"], ...]
+"""Tokens of several kinds: first those of patches, which have a place, then such as have none."""
+
 Turn = tuple[Float[Array, "tokens pairs"], Float[Array, "tokens pairs"]]
 """Cosine and sine of the angle by which each token's pairs of numbers turn."""
+
+Weights = tuple[Float[Array, "inputs outputs"], Float[Array, " outputs"]]
+"""Of a linear map: its kernel and its bias."""
 
 _KEPT = "kept"
 _SMALLEST = float(np.finfo(np.float32).eps)
@@ -129,38 +137,148 @@ class Attention(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, tokens: Tokens, turn: Turn) -> Tokens:
-        """What each token takes up; ``turn`` turns queries and keys."""
-        batch, length, width = tokens.shape
-        size = width // self.num_heads
+    def __call__(self, kinds: Kinds, turn: Turn, factor: Float[Array, " width"] | None = None) -> Kinds:
+        """What each token takes up.
 
-        def pairs_apart(weights: Array) -> Array:
-            """The numbers 2j and 2j + 1 of each head as its j and its (size / 2 + j): no product changes by that."""
-            pairs = weights.reshape(*weights.shape[:-1], -1, size // 2, 2)
-            return jnp.swapaxes(pairs, -1, -2).reshape(weights.shape)
+        Args:
+            kinds: of tokens, all of which look at all.
+            turn: of the queries and keys of the first kind; the others stay as they are.
+            factor: of what is taken up; None: 1.
+        """
+        width = kinds[0].shape[-1]
 
-        def projected(name: str, *, turned: bool) -> Float[Array, "batch tokens heads size"]:
-            kernel = self.param(f"{name}_kernel", xavier(width, 3 * width), (width, width))
-            bias = self.param(f"{name}_bias", nn.initializers.zeros, (width,))
-            if not turned:
-                found = kept(linear(tokens, kernel, bias, self.dtype))
-                return found.reshape(batch, length, self.num_heads, size)
-            found = kept(linear(tokens, pairs_apart(kernel), pairs_apart(bias), self.dtype))
-            factor = pairs_apart(self.param(f"{name}_factor", nn.initializers.ones, (size,)))
-            found = rms_normalize(found.reshape(batch, length, self.num_heads, size), _SMALLEST)
-            found = found * factor[None, None, None].astype(found.dtype)
-            first, second = jnp.split(found, 2, axis=-1)
-            cosine, sine = (angle[None, :, None, :].astype(found.dtype) for angle in turn)
-            turned_pairs = [first * cosine - second * sine, second * cosine + first * sine]
-            return jnp.concatenate(turned_pairs, axis=-1).astype(self.dtype)
+        def weights(name: str, fan_out: int) -> Weights:
+            kernel = self.param(f"{name}_kernel", xavier(width, fan_out), (width, width))
+            return kernel, self.param(f"{name}_bias", nn.initializers.zeros, (width,))
 
-        queries, keys = (projected(name, turned=True) for name in ("query", "key"))
-        values = projected("value", turned=False)
-        with jax.numpy_dtype_promotion("standard"):  # of what attention does inside
-            attended = kept(jax.nn.dot_product_attention(queries, keys, values))
-        kernel = self.param("output_kernel", xavier(width, width), (width, width))
-        bias = self.param("output_bias", nn.initializers.zeros, (width,))
-        return kept(linear(attended.reshape(batch, length, width), kernel, bias, self.dtype))
+        def normalized(name: str) -> tuple[Weights, Float[Array, " size"]]:
+            projection = weights(name, 3 * width)
+            return projection, self.param(f"{name}_factor", nn.initializers.ones, (width // self.num_heads,))
+
+        attend = {"rows": _attend, "columns": _attend_in_columns}[current_forms().attention]
+        queries, keys = normalized("query"), normalized("key")
+        attended = attend(kinds, turn, queries, keys, weights("value", 3 * width), self.num_heads, self.dtype)
+        return _let_in(attended, weights("output", width), factor, self.dtype)
+
+
+def _let_in(kinds: Kinds, weights: Weights, factor: Float[Array, " width"] | None, dtype: DTypeLike) -> Kinds:
+    """The linear maps of a branch's end, times a factor.
+
+    It multiplies the weights, so that its derivative comes from theirs, and the products need not be kept for it.
+    """
+    kernel, bias = weights
+    if factor is None:
+        return tuple(kept(linear(tokens, kernel, bias, dtype)) for tokens in kinds)
+    return tuple(linear(tokens, kernel * factor[None], bias * factor, dtype) for tokens in kinds)
+
+
+def _attend(
+    kinds: Kinds,
+    turn: Turn,
+    queries: tuple[Weights, Float[Array, " size"]],
+    keys: tuple[Weights, Float[Array, " size"]],
+    values: Weights,
+    num_heads: int,
+    dtype: DTypeLike,
+) -> Kinds:
+    """What each token takes up before the last linear map, each token's numbers beside each other."""
+    size = kinds[0].shape[-1] // num_heads
+
+    def pairs_apart(weights: Array) -> Array:
+        """The numbers 2j and 2j + 1 of each head as its j and its (size / 2 + j): no product changes by that."""
+        pairs = weights.reshape(*weights.shape[:-1], -1, size // 2, 2)
+        return jnp.swapaxes(pairs, -1, -2).reshape(weights.shape)
+
+    def heads(projected: Tokens) -> Float[Array, "batch tokens heads size"]:
+        return projected.reshape(*projected.shape[:2], num_heads, size)
+
+    def normalized(which: tuple[Weights, Array]) -> Float[Array, "batch tokens heads size"]:
+        (kernel, bias), factor = (jax.tree.map(pairs_apart, part) for part in which)
+        turned = []
+        for index, tokens in enumerate(kinds):
+            found = heads(kept(linear(tokens, kernel, bias, dtype)))
+            found = rms_normalize(found, _SMALLEST) * factor[None, None, None].astype(at_least_float32(found))
+            if index == 0:
+                first, second = jnp.split(found, 2, axis=-1)
+                cosine, sine = (angle[None, :, None, :].astype(found.dtype) for angle in turn)
+                found = jnp.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1)
+            turned.append(found.astype(dtype))
+        return jnp.concatenate(turned, axis=1)
+
+    taken = jnp.concatenate([heads(kept(linear(tokens, *values, dtype))) for tokens in kinds], axis=1)
+    with jax.numpy_dtype_promotion("standard"):  # of what attention does inside
+        attended = kept(jax.nn.dot_product_attention(normalized(queries), normalized(keys), taken))
+    ends = np.cumsum([tokens.shape[1] for tokens in kinds])
+    return tuple(part.reshape(*part.shape[:2], -1) for part in jnp.split(attended, ends[:-1], axis=1))
+
+
+def _attend_in_columns(
+    kinds: Kinds,
+    turn: Turn,
+    queries: tuple[Weights, Float[Array, " size"]],
+    keys: tuple[Weights, Float[Array, " size"]],
+    values: Weights,
+    num_heads: int,
+    dtype: DTypeLike,
+) -> Kinds:
+    """The same with each number's tokens beside each other, which fill a TPU's lanes where a head's numbers do not.
+
+    256 tokens stay 256: with a class token among them attention would fill tiles of 384. What
+    pairs of numbers turn into is a product with a matrix of -1, 0 and 1; and attention is divided by the sum of its
+    weights at the end, so that on the way back, too, no mean over the keys is taken.
+    """
+    size = kinds[0].shape[-1] // num_heads
+    wide = at_least_float32(jnp.zeros((), dtype))
+    exact = Precision.HIGHEST if dtype == wide else None  # of products by 1, and of what is not rounded
+
+    def projected(tokens: Tokens, weights: Weights) -> Float[Array, "batch heads size tokens"]:
+        kernel, bias = (part.astype(dtype) for part in weights)
+        found = kept(jnp.einsum("bti,io->bot", tokens.astype(dtype), kernel) + bias[None, :, None])
+        return found.reshape(len(tokens), num_heads, size, -1)
+
+    def normalized(index: int, which: tuple[Weights, Array]) -> Float[Array, "batch heads size tokens"]:
+        weights, factor = which
+        found = projected(kinds[index], weights)
+        values = found.astype(wide)
+        scale = jax.lax.rsqrt(jnp.mean(jnp.square(values), axis=2, keepdims=True) + _SMALLEST)
+        if index > 0:
+            return (values * scale * factor.astype(wide)[None, None, :, None]).astype(dtype)
+        cosine, sine = (jnp.repeat(angle.T, 2, axis=0) for angle in turn)
+        of_partners = factor.reshape(-1, 2)[:, ::-1].reshape(-1)
+        straight, across = (
+            (each[:, None] * angle).astype(wide)[None, None] for each, angle in ((factor, cosine), (of_partners, sine))
+        )
+        partners = jnp.einsum("pq,bhqt->bhpt", jnp.asarray(_quarter_turn(size), dtype), found, precision=exact)
+        turned = values * straight + partners.astype(wide) * across
+        return (turned * scale).astype(dtype)
+
+    def taken_up(query: Array, keys: list[Array], values: list[Array]) -> Tokens:
+        scores = [
+            jnp.einsum("bhds,bhdt->bhst", key, query, preferred_element_type=wide) / math.sqrt(size) for key in keys
+        ]
+        largest = functools.reduce(jnp.maximum, [jnp.max(each, axis=2, keepdims=True) for each in scores])
+        weights = [jnp.exp(each - jax.lax.stop_gradient(largest)) for each in scores]
+        whole = functools.reduce(jnp.add, [jnp.sum(each, axis=2, keepdims=True) for each in weights])
+        parts = [
+            jnp.einsum("bhds,bhst->bhdt", value, each.astype(dtype), preferred_element_type=wide)
+            for value, each in zip(values, weights, strict=True)
+        ]
+        found = functools.reduce(jnp.add, parts)
+        found = kept(found.astype(dtype)).astype(wide) * (1 / kept(whole))
+        return jnp.swapaxes(found.astype(dtype).reshape(len(query), num_heads * size, -1), 1, 2)
+
+    every = range(len(kinds))
+    key_kinds = [normalized(index, keys) for index in every]
+    value_kinds = [projected(tokens, values) for tokens in kinds]
+    return tuple(taken_up(normalized(index, queries), key_kinds, value_kinds) for index in every)
+
+
+def _quarter_turn(size: int) -> Float[np.ndarray, "size size"]:
+    """Of (a, b), numbers 2j and 2j + 1, makes (-b, a)."""
+    turn = np.zeros((size, size))
+    first = np.arange(0, size, 2)
+    turn[first, first + 1], turn[first + 1, first] = -1, 1
+    return turn
 
 
 def hidden_units(width: int) -> int:
@@ -178,18 +296,21 @@ class FeedForward(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, tokens: Tokens) -> Tokens:
-        """Token by token."""
-        width = tokens.shape[-1]
+    def __call__(self, kinds: Kinds, factor: Float[Array, " width"] | None = None) -> Kinds:
+        """Token by token, times a factor; None: 1."""
+        width = kinds[0].shape[-1]
         units = hidden_units(width)
 
-        def layer(name: str, inputs: int, outputs: int, fan_out: int, values: Array) -> Array:
+        def weights(name: str, inputs: int, outputs: int, fan_out: int) -> Weights:
             kernel = self.param(f"{name}_kernel", xavier(inputs, fan_out), (inputs, outputs))
-            bias = self.param(f"{name}_bias", nn.initializers.zeros, (outputs,))
-            return kept(linear(values, kernel, bias, self.dtype))
+            return kernel, self.param(f"{name}_bias", nn.initializers.zeros, (outputs,))
 
-        gate, value = (layer(name, width, units, 2 * units, tokens) for name in ("gate", "value"))
-        return layer("output", units, width, width, nn.silu(gate) * value)
+        gate, value = (weights(name, width, units, 2 * units) for name in ("gate", "value"))
+        hidden = tuple(
+            nn.silu(kept(linear(tokens, *gate, self.dtype))) * kept(linear(tokens, *value, self.dtype))
+            for tokens in kinds
+        )
+        return _let_in(hidden, weights("output", units, width, width), factor, self.dtype)
 
 
 _SPLIT = {
@@ -224,7 +345,7 @@ class Stack(nn.Module):
     """Blocks of one kind, one after another, whose parameters stand beside each other on a first axis.
 
     Attributes:
-        make: makes a block, of no parent: a module ``(tokens, each, same) -> tokens``.
+        make: makes a block, of no parent: a module ``(kinds, each, same) -> kinds``, of tokens.
         depth: how many.
         checkpointed: keeps of each block what went into it alone, and computes the rest again on the way back; else
             its products (``kept``) are kept, too.
@@ -237,11 +358,11 @@ class Stack(nn.Module):
     stops: int = 1
 
     @nn.compact
-    def __call__(self, tokens: Tokens, each: Any, same: Any) -> Float[Array, "stops batch tokens width"]:
-        """The tokens after each group of blocks.
+    def __call__(self, kinds: Kinds, each: Any, same: Any) -> tuple[Float[Array, "stops batch _ width"], ...]:
+        """The tokens of each kind after each group of blocks.
 
         Args:
-            tokens: before them.
+            kinds: before them.
             each: what a block is given beside, a row a block; None: nothing.
             same: what all are given; None: nothing.
         """
@@ -249,7 +370,7 @@ class Stack(nn.Module):
 
         def start(key: Array) -> Any:
             first = jax.tree.map(lambda leaf: leaf[0], each)
-            return jax.vmap(lambda key: block.init(key, tokens, first, same)["params"])(
+            return jax.vmap(lambda key: block.init(key, kinds, first, same)["params"])(
                 jax.random.split(key, self.depth)
             )
 
@@ -257,23 +378,23 @@ class Stack(nn.Module):
         there = self.has_variable("params", "block")
         params: Any = self.get_variable("params", "block") if there else self.param("block", start)
 
-        def step(tokens: Tokens, given: tuple[Any, Any]) -> tuple[Tokens, None]:
+        def step(kinds: Kinds, given: tuple[Any, Any]) -> tuple[Kinds, None]:
             params, each = given
-            after: Any = block.apply({"params": params}, tokens, each, same)
+            after: Any = block.apply({"params": params}, kinds, each, same)
             return after, None
 
         if current_forms().recomputes:
             policy = None if self.checkpointed else jax.checkpoint_policies.save_only_these_names(_KEPT)
             step = jax.checkpoint(step, prevent_cse=False, policy=policy)  # within a loop nothing is merged
 
-        def group(tokens: Tokens, given: tuple[Any, Any]) -> tuple[Tokens, Tokens]:
-            tokens, _ = jax.lax.scan(step, tokens, given)
-            return tokens, tokens
+        def group(kinds: Kinds, given: tuple[Any, Any]) -> tuple[Kinds, Kinds]:
+            kinds, _ = jax.lax.scan(step, kinds, given)
+            return kinds, kinds
 
         def in_groups(leaf: Array) -> Array:
             return leaf.reshape(self.stops, self.depth // self.stops, *leaf.shape[1:])
 
-        _, stops = jax.lax.scan(group, tokens, jax.tree.map(in_groups, (params, each)))
+        _, stops = jax.lax.scan(group, kinds, jax.tree.map(in_groups, (params, each)))
         return stops
 
 
@@ -305,15 +426,6 @@ def turns_of(rows: int, columns: int, size: int) -> Turn:
     row, column = (index.reshape(-1, 1) for index in np.indices((rows, columns)))
     angles = np.concatenate([row * frequencies, column * frequencies], axis=1)
     return jnp.asarray(np.cos(angles), jnp.float32), jnp.asarray(np.sin(angles), jnp.float32)
-
-
-def still(turn: Turn, tokens: int) -> Turn:
-    """With tokens before the others that do not turn."""
-    fills = (1.0, 0.0)
-    cosine, sine = (
-        jnp.pad(a, [(tokens, 0), (0, 0)], constant_values=fill) for a, fill in zip(turn, fills, strict=True)
-    )
-    return cosine, sine
 
 
 def place_vectors(rows: int, columns: int, width: int) -> Float[np.ndarray, "tokens width"]:

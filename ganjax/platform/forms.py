@@ -59,6 +59,9 @@ class Forms:
         ``apart`` from it, or ``merged`` with it into a 4 x 4 one of stride two, of 16 products for every 36.
       attention_parts: self-attention of the ResNets' GANs takes so many parts of the queries one after the other, and
         computes each again on the way back: the products of one stay in a TPU's vector memory.
+      attention: of transformers (``ganjax/models/transformer.py``), with each token's numbers beside each other, in
+        ``rows``, by ``jax.nn.dot_product_attention``, or with each number's tokens, in ``columns``: a TPU's tiles are
+        128 wide, and a head has 64 numbers.
       loops: a loop of many iterations as one program on the ``device``, or as one of an iteration that the ``host``
         calls again and again: XLA on CPU runs a convolution in a loop many times slower than outside.
       members: the runs of a sweep ``together``, by ``vmap`` in one program, or ``in_turn``, by one program whose
@@ -88,6 +91,7 @@ class Forms:
     folded_channels: int = 0
     resized: Literal["merged", "apart"] = "merged"
     attention_parts: int = 1
+    attention: Literal["rows", "columns"] = "rows"
     loops: Literal["device", "host"] = "device"
     members: Literal["together", "in_turn"] = "together"
     recomputes: bool = False
@@ -127,6 +131,7 @@ FORMS = {
         merged_channels=64,
         folded_channels=64,
         attention_parts=8,
+        attention="columns",
         recomputes=True,
     ),
 }
