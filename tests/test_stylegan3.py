@@ -124,6 +124,30 @@ def test_modulation_scales_maps_as_it_would_kernels() -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_convolution_in_both_forms() -> None:
+    """What is padded before it and what is padded inside of it are the same, as are their derivatives."""
+    shapes = ((2, 7, 6, 3), (3, 3, 3, 4), (2, 3))
+    maps, kernel, scales = (jax.random.normal(jax.random.key(seed), shape) for seed, shape in enumerate(shapes))
+
+    def everything(*arguments: jax.Array) -> Any:
+        def total(*arguments: jax.Array) -> jax.Array:
+            return jnp.sum(jnp.sin(stylegan3.modulated_convolution(*arguments, gain=jnp.float32(0.7))))
+
+        def slope(*arguments: jax.Array) -> jax.Array:
+            return sum(jnp.sum(jnp.sin(part)) for part in jax.grad(total, (0, 1, 2))(*arguments))
+
+        outputs = stylegan3.modulated_convolution(*arguments, gain=jnp.float32(0.7))
+        return outputs, jax.grad(total, (0, 1, 2))(*arguments), jax.grad(slope, (0, 1, 2))(*arguments)
+
+    found = []
+    for form in ("ordered", "stated"):
+        with target_forms(dataclasses.replace(FORMS["cpu"], convolutions=form)):
+            found.append(jax.tree.leaves(jax.jit(everything)(maps, kernel, scales)))
+    assert found[0][0].shape == (2, 9, 8, 4)
+    for one, other in zip(*found, strict=True):
+        assert np.linalg.norm(one - other) < 2e-6 * np.linalg.norm(other)
+
+
 def test_the_blur_fades_until_there_is_none() -> None:
     blur = FadingBlur(sigma=2.0, images=1000)
     images = jax.random.normal(jax.random.key(0), (2, 9, 12, 3))
