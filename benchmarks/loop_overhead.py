@@ -1,6 +1,7 @@
 """Does the training loop keep up with the bare compiled step?
 
     python benchmarks/loop_overhead.py
+    python benchmarks/loop_overhead.py --saves 24  # what a checkpoint costs, with small arrays packed or not
 
 Both run in turn, in one process, on the same compiled function and data: the step alone, on inputs that are ready; and
 the whole loop of `ganjax train`, with its metrics, samples, checkpoints and data. Prints the ratio of their images/s,
@@ -16,16 +17,19 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 import jax
 import numpy as np
 import tyro
 from etils import epath
 
-from ganjax import Config, init, load_config
+from ganjax import Config, TrainState, init, load_config
 from ganjax.compiling.compilation import compile_launch
 from ganjax.data import open_feed
 from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
+from ganjax.runs import packing
+from ganjax.runs.checkpoint import Checkpoints
 from ganjax.runs.train import train
 
 TARGET = 0.95
@@ -39,12 +43,14 @@ class Options:
         config: its file.
         rounds: how often to measure each of the two.
         steps: iterations of each in a round.
+        saves: how often to save the initial state in each form; 0: compare loop and step.
         out: where the table goes; nothing is written without it.
     """
 
     config: str = "configs/quickstart.py"
     rounds: int = 5
     steps: int = 1_500
+    saves: int = 0
     out: Path | None = None
 
 
@@ -60,10 +66,37 @@ def loop_rate(config: Config, steps: int, log_intervals: int = 6) -> float:
     return len(rates) / sum(1 / rate for rate in rates)
 
 
+def compare_saves(state: TrainState, saves: int) -> None:
+    """Saves a state in turn with its small arrays packed and with all apart, and prints medians and quartiles in ms."""
+    sizes = [leaf.nbytes for leaf in jax.tree.leaves(state)]
+    print(f"{len(sizes)} arrays, {sum(sizes) / 1e6:,.2f} MB; {sum(size < packing.BELOW for size in sizes)} are small")
+    limits, times = {"apart": 0, "packed": packing.BELOW}, {"apart": [], "packed": []}
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        writers = {form: stack.enter_context(Checkpoints(Path(folder) / form)) for form in limits}
+        for number in range(saves + 2):  # the first two open files and import modules
+            for form, checkpoints in writers.items():
+                with mock.patch.object(packing, "BELOW", limits[form]):
+                    processor, began = time.process_time(), time.perf_counter()
+                    checkpoints.save(number, state)
+                    returned = time.perf_counter() - began
+                    checkpoints.wait()
+                    ended = time.perf_counter() - began
+                if number >= 2:
+                    times[form].append((time.process_time() - processor, returned, ended))
+    for form, rows in times.items():
+        quartiles = np.percentile(np.multiply(rows, 1e3), [25, 50, 75], axis=0).T
+        names = ("processor time", "until `save` returns", "until it is on the disk")
+        said = [f"{name} {q2:.0f} ({q1:.0f} to {q3:.0f})" for name, (q1, q2, q3) in zip(names, quartiles, strict=True)]
+        print(f"{form}: {', '.join(said)} ms")
+
+
 def main() -> int:
     """0 when the target is met."""
     options = tyro.cli(Options, description=__doc__)
     config = load_config(options.config)
+    if options.saves:
+        compare_saves(jax.jit(init, static_argnums=0)(config.gan, jax.random.key(config.run.seed)), options.saves)
+        return 0
     gan, run, mesh = config.gan, config.run, data_mesh()
     key = jax.device_put(jax.random.key(run.seed), replicated(mesh))
     state = jax.jit(init, static_argnums=0, out_shardings=replicated(mesh))(gan, key)

@@ -1,12 +1,14 @@
 """Checkpoints: exact, on any mesh, safe from donation, damage and kills; and what a user's mistake gets."""
 
 import errno
+import json
 import logging
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import jax
@@ -14,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from etils import epath
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ganjax.algorithms.gan import GAN, TrainState
@@ -22,10 +25,23 @@ from ganjax.algorithms.samples import example_batch
 from ganjax.algorithms.step import init, train_step
 from ganjax.ground.errors import UserError
 from ganjax.models import mlp
+from ganjax.runs import packing
 from ganjax.runs.checkpoint import Checkpoints
+from ganjax.runs.seal import Sealed, read_seal, write_seal
 
 KEY = jax.random.key(0)
 STEP = jax.jit(train_step, static_argnums=0, donate_argnums=1)
+
+
+@pytest.fixture(params=["packed", "some apart", "apart"])
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How states of a few bytes are written: as they are, half as larger ones, and as by several processes."""
+    write_as(request.param, monkeypatch)
+    return request.param
+
+
+def write_as(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "BELOW", {"packed": 2**19, "some apart": 25, "apart": 0}[form])
 
 
 def make_gan(*, width: int = 8, adam: bool = True) -> GAN:
@@ -70,6 +86,7 @@ def data_file(checkpoint: Path) -> Path:
     return max((path for path in checkpoint.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
 
 
+@pytest.mark.usefixtures("form")
 def test_a_resumed_run_ends_bit_for_bit_where_the_uninterrupted_one_does(tmp_path: Path) -> None:
     gan = make_gan()
     uninterrupted = advance(gan, init(gan, KEY), 5)
@@ -84,7 +101,7 @@ def test_a_resumed_run_ends_bit_for_bit_where_the_uninterrupted_one_does(tmp_pat
     assert_same_bits(advance(gan, state, 2), uninterrupted)
 
 
-def test_every_bit_survives(tmp_path: Path) -> None:
+def test_every_bit_survives(tmp_path: Path, form: str) -> None:
     bits = np.array([0x7FC00001, 0xFFC12345, 0x7F800000, 0x80000000, 0x00000001, 0x3F800000], np.uint32)
     state = {
         "floats": jnp.asarray(bits.view(np.float32)),  # not-a-numbers with a payload, infinity, -0, a denormal
@@ -93,6 +110,7 @@ def test_every_bit_survives(tmp_path: Path) -> None:
         "bytes": jnp.arange(256, dtype=jnp.uint8),
         "flags": jnp.asarray([True, False]),
         "scalar": jnp.asarray(7, jnp.int32),
+        "on the host": np.arange(3, dtype=np.float32),
         "empty": {},
     }
     with Checkpoints(tmp_path) as checkpoints:
@@ -100,8 +118,60 @@ def test_every_bit_survives(tmp_path: Path) -> None:
         restored = checkpoints.restore(state)
     assert restored is not None
     assert_same_bits(restored[1], state)
+    packed = {"packed": state.keys() - {"empty"}, "some apart": state.keys() - {"empty", "bytes"}, "apart": set()}
+    assert set(read_seal(epath.Path(tmp_path) / "1").packed) == packed[form]
 
 
+def test_what_is_not_packed(tmp_path: Path) -> None:
+    """Random keys, of which there are no plain bytes; and what cannot be told by its name."""
+    state = {"keys": jax.random.split(KEY, 2), "more": jnp.ones(3)}
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state)
+        restored = checkpoints.restore(state)
+    assert restored is not None
+    np.testing.assert_array_equal(jax.random.key_data(restored[1]["keys"]), jax.random.key_data(state["keys"]))
+    np.testing.assert_array_equal(restored[1]["more"], state["more"])
+    twice = {"a": {"b": jnp.ones(1)}, "a.b": jnp.ones(1)}
+    assert packing.pack(twice) == ([], twice)
+
+
+def test_a_seal_that_says_nothing_of_packing_is_of_arrays_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_as("apart", monkeypatch)
+    save_small(tmp_path, 1)
+    path = tmp_path / "1" / "seal.json"
+    seal = json.loads(path.read_text())
+    assert seal.pop("packed") == []
+    crc32 = zlib.crc32(json.dumps({name: seal[name] for name in ("leaves", "files")}, sort_keys=True).encode())
+    path.write_text(json.dumps({**seal, "crc32": crc32}))  # as before there was packing
+    write_as("packed", monkeypatch)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert_same_bits(checkpoints.restore(small(0)), (1, small(1)))
+
+
+def test_both_forms_live_in_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a run goes on in more processes than it was begun in, or with an older version's checkpoints."""
+    with Checkpoints(tmp_path, keep=3) as checkpoints:
+        for step, form in enumerate(("packed", "apart", "some apart")):
+            write_as(form, monkeypatch)
+            checkpoints.save(step, small(step))
+        write_as("apart", monkeypatch)
+        for step in range(3):
+            assert_same_bits(checkpoints.restore(small(0), step), (step, small(step)))
+
+
+def test_packed_arrays_that_are_not_as_long_as_the_seal_says(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save_small(tmp_path, 1, 2)
+    folder = epath.Path(tmp_path) / "2"
+    leaves, _ = read_seal(folder)
+    write_seal(folder, Sealed(leaves, ["weights"]))
+    with Checkpoints(tmp_path) as checkpoints:
+        assert_same_bits(checkpoints.restore(small(0)), (1, small(1)))
+    assert "2 is damaged and was passed over" in caplog.text
+
+
+@pytest.mark.usefixtures("form")
 def test_saving_small_arrays_compiles_nothing(tmp_path: Path) -> None:
     """However many devices have them: where each was to write a part, each shape took a program for each device."""
     mesh = Mesh(np.array(jax.devices()), ("data",))
@@ -123,7 +193,7 @@ def test_saving_small_arrays_compiles_nothing(tmp_path: Path) -> None:
 
 def test_the_state_may_be_donated_as_soon_as_save_returns(tmp_path: Path) -> None:
     increment = jax.jit(lambda state: jax.tree.map(lambda leaf: leaf + 1, state), donate_argnums=0)
-    before = {f"{i}": jnp.full((512, 512), -1, jnp.float32) for i in range(8)}
+    before = {f"{i}": jnp.full((size, 512), -1, jnp.float32) for i, size in enumerate([2, 512] * 4)}
     state = increment(before)
     assert all(leaf.is_deleted() for leaf in before.values())  # donation is in effect
     with Checkpoints(tmp_path, keep=4) as checkpoints:
@@ -139,6 +209,7 @@ def test_the_state_may_be_donated_as_soon_as_save_returns(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("saved_on", "restored_on"), [(8, 1), (8, 2), (2, 8), (1, 4)])
+@pytest.mark.usefixtures("form")
 def test_restores_onto_another_mesh(tmp_path: Path, saved_on: int, restored_on: int) -> None:
     if len(jax.devices()) < 8:
         pytest.skip("needs 8 (virtual) devices")

@@ -16,7 +16,7 @@ from ganjax.ground.files import write_whole
 from ganjax.runs.config import load_config
 from ganjax.runs.report import MetricsLog, read_log
 from ganjax.runs.rollback import Rollbacks
-from ganjax.runs.seal import read_seal, write_seal
+from ganjax.runs.seal import Sealed, read_seal, write_seal
 from ganjax.runs.workdir import claim, load_workdir, places, workdir_path
 
 TINY = ["--width", "8", "--batch-size", "16", "--run.num-samples", "4", "--run.log-every", "16"]
@@ -177,8 +177,9 @@ def test_damaged_rollbacks_are_named(damage: bytes, tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", [*DAMAGES.values(), b'{"leaves": 1, "files": [], "crc32": 0}'])
 def test_a_damaged_seal_is_known(damage: bytes, tmp_path: Path) -> None:
     (tmp_path / "data").write_bytes(b"x")
-    write_seal(epath.Path(tmp_path), {"a": "float32[1]"})
-    assert read_seal(epath.Path(tmp_path)) == {"a": "float32[1]"}
+    sealed = Sealed({"a": "float32[1]", "b": "int32[]"}, ["b"])
+    write_seal(epath.Path(tmp_path), sealed)
+    assert read_seal(epath.Path(tmp_path)) == sealed
     (tmp_path / "seal.json").write_bytes(damage)
     with pytest.raises(ValueError, match=r"seal.json is missing or not as it was written"):
         read_seal(epath.Path(tmp_path))

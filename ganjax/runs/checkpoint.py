@@ -10,6 +10,8 @@ seen. It keeps no checksum of the arrays' bytes, however: flipped ones may be lo
 is sealed before the renaming: ``seal.json`` lists its leaves, and the length and CRC-32 of its files. One that breaks
 its seal is damaged, and the one before it is used. One that keeps its seal but does not fit what the caller wants
 belongs to another config, and that is the user's to mend. Nothing that is read is executed.
+
+Small arrays are packed into one (``ganjax/runs/packing.py``), where one process has them all.
 """
 
 import contextlib
@@ -29,8 +31,9 @@ from ganjax.ground.errors import Fault, UserError
 from ganjax.ground.stores import is_far, is_of_a_store, prepare_stores, store_says
 from ganjax.platform.distributed import any_problem, decided_by_first, lost_process
 from ganjax.runs.earlier import layouts
+from ganjax.runs.packing import named, pack, to_read, unpack
 from ganjax.runs.s3_checkpoints import allow_s3
-from ganjax.runs.seal import read_seal, write_seal
+from ganjax.runs.seal import Sealed, read_seal, write_seal
 
 State = TypeVar("State")
 
@@ -75,7 +78,7 @@ class Checkpoints:
         self._policy = _Preservation(keep, keep_for_good or (lambda step: False))
         self._writer: ocp.training.Checkpointer | None = None
         self._pending: tuple[int, ocp.AsyncResponse[bool]] | None = None
-        self._saving: tuple[int, dict[str, str]] | None = None
+        self._saving: tuple[int, Sealed] | None = None
         self._at: int | None = None
         self._may_have_later_steps = True
         self._while_writing = contextlib.ExitStack()
@@ -97,15 +100,16 @@ class Checkpoints:
         self.wait()
         if step == self._at:
             return
-        self._saving = (step, _types(state))
         try:
+            packed, saved = pack(state)
+            self._saving = (step, Sealed(_types(state), packed))
             writer = self._open_writer()
             if self._may_have_later_steps:
                 for later in [other for other in decided_by_first(self.steps) if other > step]:
                     writer.delete(later)
                 self._may_have_later_steps = False
             # ``overwrite``: what else there is of this step is damaged, or of an older run.
-            response = writer.save_checkpointables_async(step, {_STATE: state}, force=True, overwrite=True)
+            response = writer.save_checkpointables_async(step, {_STATE: saved}, force=True, overwrite=True)
         except Exception as error:
             self._failed(step, error)
             raise
@@ -139,10 +143,10 @@ class Checkpoints:
         reason = ""
         for candidate in reversed(steps):
             path = self.directory / f"{candidate}"
-            reason, state = decided_by_first(functools.partial(_damage, path, like)), None
+            (reason, sealed), state = decided_by_first(functools.partial(_looked_at, path, like)), None
             if reason is None:
                 try:
-                    state = self._load(path, like)
+                    state = _load(path, Sealed(*sealed), like)
                 except Exception as error:  # whatever the many layers below make of bytes that they cannot read
                     reason = store_says(error)
                 reason = any_problem(reason)
@@ -263,23 +267,12 @@ class Checkpoints:
             _logger.debug("listing %s: %s", self.directory, error)
             return "before it "
 
-    def _load(self, path: epath.Path, like: State) -> State:
-        error = None
-        with _orbax_silenced():
-            for layout in layouts(jax.tree.map(_abstract, like)):
-                try:
-                    return layout.as_now(ocp.load_checkpointables(path, {_STATE: layout.wanted})[_STATE])
-                except Exception as failure:  # the state is of another layout, or it cannot be read at all
-                    error = error or failure
-        assert error is not None, "there is a layout of today"
-        raise error
-
     def _seal(self) -> None:
         """Orbax calls it in its thread, on the first process, when all files are written and before the renaming."""
         assert self._saving is not None
-        step, types = self._saving
+        step, sealed = self._saving
         folder = next(path for path in self.directory.iterdir() if path.name.split(".")[0] == f"{step}")
-        write_seal(folder, types, except_files=_AFTER_THE_SEAL)
+        write_seal(folder, sealed, except_files=_AFTER_THE_SEAL)
 
 
 class _Preservation(NamedTuple):
@@ -309,22 +302,38 @@ def _orbax_silenced() -> Iterator[None]:
         logger.removeFilter(not_of_orbax)
 
 
-def _damage(path: epath.Path, like: PyTree) -> str | None:
-    """What is wrong with a checkpoint's files; None when nothing is.
+def _looked_at(path: epath.Path, like: PyTree) -> tuple[str | None, Sealed]:
+    """What is wrong with a checkpoint's files, None when nothing is; and what its seal says.
 
     Raises:
         UserError: when it is whole but of other types than ``like``, in whichever layout.
     """
     try:
-        leaves = read_seal(path)
+        sealed = read_seal(path)
     except ValueError as error:
-        return store_says(error)
+        return store_says(error), Sealed({})
     except Exception as error:
         if is_far(path):  # to pass over one that is whole would give up what it holds
             raise _not_read(path, store_says(error)) from error
-        return store_says(error)
-    _check_fits(leaves, [_types(layout.structure) for layout in layouts(like)], path)
-    return None
+        return store_says(error), Sealed({})
+    _check_fits(sealed.leaves, [_types(layout.structure) for layout in layouts(like)], path)
+    return None, sealed
+
+
+def _load(path: epath.Path, sealed: Sealed, like: PyTree) -> Any:
+    """The state of a checkpoint that has kept its seal and has the types of one of the layouts."""
+    error = None
+    for structure, wanted, as_now in layouts(jax.tree.map(_abstract, like)):
+        if _types(structure) == sealed.leaves:
+            asked = to_read(sealed.packed, structure, wanted) if sealed.packed else wanted
+            try:
+                with _orbax_silenced():
+                    found = ocp.load_checkpointables(path, {_STATE: asked})[_STATE]
+                return as_now(unpack(found, sealed.packed, structure, wanted) if sealed.packed else found)
+            except Exception as failure:  # another layout has leaves of these names, too; or it cannot be read at all
+                error = error or failure
+    assert error is not None, "one of the layouts has these types"
+    raise error
 
 
 def _check_fits(theirs: dict[str, str], layouts: list[dict[str, str]], path: epath.Path) -> None:
@@ -344,11 +353,7 @@ def _check_fits(theirs: dict[str, str], layouts: list[dict[str, str]], path: epa
 
 def _types(tree: PyTree) -> dict[str, str]:
     """Each leaf's type by its name, as in ``{"ema_params.Dense_0.kernel": "float32[64,256]"}``."""
-    leaves, _ = jax.tree.flatten_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="."): f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
-        for path, leaf in leaves
-    }
+    return {name: f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]" for name, leaf in named(tree).items()}
 
 
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
