@@ -378,24 +378,21 @@ class Stack(nn.Module):
         there = self.has_variable("params", "block")
         params: Any = self.get_variable("params", "block") if there else self.param("block", start)
 
-        def step(kinds: Kinds, given: tuple[Any, Any]) -> tuple[Kinds, None]:
+        def step(kinds: Kinds, given: tuple[Any, Any]) -> tuple[Kinds, Kinds | None]:
             params, each = given
             after: Any = block.apply({"params": params}, kinds, each, same)
-            return after, None
+            return after, after if self.stops > 1 else None
 
         if current_forms().recomputes:
             policy = None if self.checkpointed else jax.checkpoint_policies.save_only_these_names(_KEPT)
             step = jax.checkpoint(step, prevent_cse=False, policy=policy)  # within a loop nothing is merged
 
-        def group(kinds: Kinds, given: tuple[Any, Any]) -> tuple[Kinds, Kinds]:
-            kinds, _ = jax.lax.scan(step, kinds, given)
-            return kinds, kinds
-
-        def in_groups(leaf: Array) -> Array:
-            return leaf.reshape(self.stops, self.depth // self.stops, *leaf.shape[1:])
-
-        _, stops = jax.lax.scan(group, kinds, jax.tree.map(in_groups, (params, each)))
-        return stops
+        # One loop: around a loop of loops all that is kept for the way back would be copied once more.
+        last, after_each = jax.lax.scan(step, kinds, (params, each))
+        if self.stops == 1:
+            return tuple(tokens[None] for tokens in last)
+        length = self.depth // self.stops
+        return tuple(tokens[length - 1 :: length] for tokens in after_each)
 
 
 def patches_of(images: Float[Array, "batch height width channels"], patch: int) -> Float[Array, "batch tokens numbers"]:
