@@ -150,6 +150,8 @@ class GATSettings:
         learning_rate: at a width of 768; a network of another has one that is in inverse proportion to that.
         ema: what the average of the generator's weights keeps of itself at an update.
         augmentation: whether the discriminator sees augmented images.
+        noise: how much of the last image noise takes the place of, as the discriminator sees it; more is for short runs
+            of small networks on pixels.
         teacher: whether the discriminator also learns what DINOv2 says of reals, as the authors' does on ImageNet.
         teacher_weights: the published file of DINOv2 ViT-B/14; None: that in the cache folder.
         checkpointed: whether blocks are computed again on the way back, where memory is short.
@@ -169,6 +171,7 @@ class GATSettings:
     learning_rate: float = 2e-4
     ema: float = 0.999
     augmentation: bool = True
+    noise: float = 0.01
     teacher: bool = False
     teacher_weights: Path | None = None
     checkpointed: bool = False
@@ -212,7 +215,10 @@ class GATSettings:
         return GAN(
             generator=gat.Generator(**networks),
             discriminator=gat.Discriminator(
-                **networks, class_size=self.class_size, teacher_size=dinov2.WIDTH if self.teacher else 0
+                **networks,
+                class_size=self.class_size,
+                teacher_size=dinov2.WIDTH if self.teacher else 0,
+                noise=self.noise,
             ),
             generator_optimizer=adam,
             discriminator_optimizer=adam,

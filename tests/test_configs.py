@@ -52,6 +52,7 @@ NARROW = {
     "autoencoder_imagenet256": ["--perceptual", "0", *FLOAT32],
     "quickstart": ["--features", "4"],
     "folder_small": ["--features", "4"],
+    "vae_cifar10": ["--features", "4"],
     "vae_digits": ["--features", "4"],
     "vae_fashion_mnist": ["--features", "4"],
     "mlp_digits": ["--width", "8"],
@@ -98,6 +99,7 @@ TRACED = {"autoencoder_imagenet256", "r3gan_ffhq_256", "r3gan_imagenet_32", "r3g
 TRACED |= {"gat_fashion_mnist", "gat_folder", "gat_imagenet256", "r3gan_ffhq_64", "biggan", "cycle_gan"}
 # Those of which others compute steps: test_landmark_runs.py trains by the config, test_multimodal.py as its authors do.
 TRACED |= {"stylegan2", "bicycle_gan"}
+TRACED |= {"vae_cifar10"}  # vae_fashion_mnist in colour
 
 
 def load(preset: str, *flags: str) -> Config:

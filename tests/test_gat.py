@@ -136,11 +136,20 @@ def test_what_the_discriminator_is_shown() -> None:
     noise = jax.vmap(lambda key: jax.random.normal(key, (8, 8, 8)))(keys)
     seen = discriminator.apply(variables, gat.add_noise(four, noise), condition, method="judge_seen")
     np.testing.assert_allclose(one, seen, rtol=1e-5)
+    noisier, levels = dataclasses.replace(discriminator, noise=0.3), (*gat.NOISE_LEVELS[:-1], 0.3)
+    seen = discriminator.apply(variables, gat.add_noise(four, noise, levels), condition, method="judge_seen")
+    np.testing.assert_allclose(noisier.apply(variables, images, condition, train=True, keys=keys), seen, rtol=1e-5)
     np.testing.assert_array_equal(judge(images, False, None), judge(images, False, None))
     with pytest.raises(UserError, match="adds noise in training and got no keys: give one key a sample"):
         judge(images, True, None)
     with pytest.raises(UserError, match=r"got images of 3 channels; expected 2, or the generator's 4 .* other: 8"):
         judge(jnp.zeros((2, 8, 8, 3)), True, keys)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.51])
+def test_noise_that_is_not_the_least_of_all_is_refused(noise: float) -> None:
+    with pytest.raises(UserError, match=f"noise is {noise}; expected a number above 0 and below 0.51"):
+        gat.Discriminator(**SIZES, noise=noise)
 
 
 def test_averages_of_styles_follow_the_classes_that_occur() -> None:

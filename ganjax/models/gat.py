@@ -6,6 +6,7 @@ with noise on them, more on earlier ones (the paper's multi-level noise): a real
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import flax.linen as nn
@@ -65,9 +66,11 @@ _table = nn.initializers.normal(0.02)
 
 
 def add_noise(
-    images: Float[Array, "batch height width channels"], noise: Float[Array, "batch height width channels"]
+    images: Float[Array, "batch height width channels"],
+    noise: Float[Array, "batch height width channels"],
+    levels: Sequence[float] = NOISE_LEVELS,
 ) -> Float[Array, "batch height width channels"]:
-    """The four images as the discriminator sees them: (1 - t) x + c, t of ``NOISE_LEVELS``.
+    """The four images as the discriminator sees them: (1 - t) x + c, t of ``levels``.
 
     The noise c of the last image is t times a normal draw. That of one before is the next one's, scaled as the image
     is, with as much of a draw of its own as makes its deviation t: an earlier image is a noisier view of a later one.
@@ -75,17 +78,18 @@ def add_noise(
     Args:
         images: beside each other on the channels, the earliest first.
         noise: normal, of deviation 1, laid out likewise.
+        levels: how much of each image the noise takes the place of, less of a later one.
     """
     drawn = jnp.split(noise, LEVELS, axis=-1)
-    level = NOISE_LEVELS[-1]
+    level = levels[-1]
     on_each = [level * drawn[-1]]
     for index in reversed(range(LEVELS - 1)):
-        further = NOISE_LEVELS[index]
+        further = levels[index]
         ratio = (1 - further) / (1 - level)
         own = float(np.sqrt(further**2 - ratio**2 * level**2))
         on_each.insert(0, ratio * on_each[0] + own * drawn[index])
         level = further
-    left = jnp.asarray(np.repeat(1 - np.array(NOISE_LEVELS), images.shape[-1] // LEVELS), images.dtype)
+    left = jnp.asarray(np.repeat(1 - np.array(levels), images.shape[-1] // LEVELS), images.dtype)
     return images * left[None, None, None] + jnp.concatenate(on_each, axis=-1)
 
 
@@ -306,11 +310,18 @@ class Discriminator(_Transformer, network.Discriminator):
     Attributes:
         class_size: numbers that are made of the class; without classes they are learned as they are.
         teacher_size: numbers that are said of each token, for a teacher to compare (``ganjax.Distillation``); 0: none.
+        noise: how much of the last image noise takes the place of. With more than the paper's, what a small generator
+            does wrong in each pixel is hidden at first, so that the discriminator does not tell all fakes by it.
     """
 
     num_images: ClassVar[int] = LEVELS
     class_size: int = dataclasses.field(default=2048, kw_only=True)
     teacher_size: int = dataclasses.field(default=0, kw_only=True)
+    noise: float = dataclasses.field(default=0.01, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("noise", self.noise, above=0, below=NOISE_LEVELS[-2], example=0.01)
 
     def setup(self) -> None:
         width = self.width
@@ -372,12 +383,12 @@ class Discriminator(_Transformer, network.Discriminator):
                 f"generator's {LEVELS} beside each other: {LEVELS * channels}"
             )
         four = images if images.shape[-1] != channels else jnp.tile(images, (1, 1, 1, LEVELS))
-        four = four.astype(jnp.float32)
+        four, levels = four.astype(jnp.float32), (*NOISE_LEVELS[:-1], self.noise)
         if mode.keys is None:
             if mode.train and not self.is_initializing():
                 raise UserError("gat's discriminator adds noise in training and got no keys: give one key a sample")
-            return add_noise(four, jnp.zeros_like(four))
-        return add_noise(four, jax.vmap(lambda key: jax.random.normal(key, four.shape[1:]))(mode.keys))
+            return add_noise(four, jnp.zeros_like(four), levels)
+        return add_noise(four, jax.vmap(lambda key: jax.random.normal(key, four.shape[1:]))(mode.keys), levels)
 
     def _told(self, condition: Condition, batch: int) -> Float[Array, "batch size"]:
         """What is made of the class."""
