@@ -39,6 +39,7 @@ METRICS = "fid,prdc"
 _STYLES = ["--style-size", "64", "--latent-size", "64", "--dtype", "float32"]
 _ALIAS_FREE = [*_STYLES, "--size", "32", "--channel-base", "1024", "--channel-limit", "32", "--num-classes", "10"]
 _ALIAS_FREE += ["--discriminator-channel-base", "1024", "--discriminator-channel-limit", "64"]
+_ALIAS_FREE += ["--num-layers", "4", "--gamma", "0.5", "--generator-rate", "0.002"]
 
 _RESIDUAL = ["--features", "8", "--batch-size", "16", "--discriminator-updates", "1", "--dtype", "float32"]
 
@@ -52,22 +53,8 @@ MODELS: dict[str, tuple[str, list[str], int]] = {
         ],
         10_000,
     ),
-    "StyleGAN3-T": (
-        "stylegan3",
-        [
-            *_ALIAS_FREE,
-            *("--batch-size", "8", "--num-layers", "4", "--gamma", "0.5", "--generator-rate", "0.002"),
-        ],
-        4_800,
-    ),
-    "StyleGAN3-R": (
-        "stylegan3",
-        [
-            *_ALIAS_FREE,
-            *("--batch-size", "16", "--num-layers", "6", "--gamma", "0.05", "--variant", "r", "--blur", "0"),
-        ],
-        2_400,
-    ),
+    "StyleGAN3-T": ("stylegan3", [*_ALIAS_FREE, "--batch-size", "8"], 4_800),
+    "StyleGAN3-R": ("stylegan3", [*_ALIAS_FREE, "--batch-size", "16", "--variant", "r", "--blur", "0"], 14_400),
     "BigGAN": ("biggan_cifar10", [*_RESIDUAL, "--learning-rate", "1e-3", "--ema-half-life", "2000"], 14_000),
     "SNGAN": (
         "sngan_cifar10",
