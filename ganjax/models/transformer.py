@@ -378,10 +378,10 @@ class Stack(nn.Module):
         there = self.has_variable("params", "block")
         params: Any = self.get_variable("params", "block") if there else self.param("block", start)
 
-        def step(kinds: Kinds, given: tuple[Any, Any]) -> tuple[Kinds, Kinds | None]:
+        def step(kinds: Kinds, given: tuple[Any, Any]) -> tuple[Kinds, Kinds]:
             params, each = given
             after: Any = block.apply({"params": params}, kinds, each, same)
-            return after, after if self.stops > 1 else None
+            return after, after if self.stops > 1 else ()
 
         if current_forms().recomputes:
             policy = None if self.checkpointed else jax.checkpoint_policies.save_only_these_names(_KEPT)
