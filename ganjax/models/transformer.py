@@ -223,9 +223,9 @@ def _attend_in_columns(
 ) -> Kinds:
     """The same with each number's tokens beside each other, which fill a TPU's lanes where a head's numbers do not.
 
-    256 tokens stay 256: with a class token among them attention would fill tiles of 384. What pairs of numbers turn into is
-    a product with a matrix of -1, 0 and 1; and attention is divided by the sum of its weights at the end, so that on the
-    way back, too, no mean over the keys is taken.
+    256 tokens stay 256: with a class token among them attention would fill tiles of 384. What pairs of numbers turn
+    into is a product with a matrix of -1, 0 and 1; and attention is divided by the sum of its weights at the end, so
+    that on the way back, too, no mean over the keys is taken.
     """
     size = kinds[0].shape[-1] // num_heads
     wide = at_least_float32(jnp.zeros((), dtype))
