@@ -4,11 +4,12 @@
     python benchmarks/gpu.py --tiny --out /tmp/gpu      # the same at small size, on a CPU, too
 
 The parts come in the order of their importance. Each is a process of its own with a time limit of its own, so that one
-which fails or hangs costs the others nothing; after each the results are written (.json and .md), and the same command
-goes on with the parts that are missing. The forms are compared on one stage's block; the best are then tried on the
-whole step, beside those that ``forms.py`` has.
+which fails or hangs costs the others nothing; some compile at once, and each is measured alone. After each the results
+are written (.json and .md), and the same command goes on with the parts that are missing. The forms are compared on one
+stage's block; the best are then tried on the whole step, beside those that ``forms.py`` has.
 """
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import functools
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,23 +38,29 @@ class Options:
 
     Attributes:
         path: CIFAR-10 as an .npz with ``images`` and ``labels``; without it nothing is trained.
-        minutes: of all parts; what is left at the end goes into the training.
+        minutes: of all parts; what is left at the end goes into the trainings.
+        training: minutes that are kept for those.
         only: the parts whose names contain this.
         again: measures anew what is there already.
+        together: parts that are compiled at once; each is measured alone.
+        stylegan: a checkout of the authors' code of StyleGAN3, which holds StyleGAN2's, to measure it beside ours.
+        gat: likewise GAT's.
         tiny: small networks and short rounds, to try the script.
         out: the files' name without a suffix; by default ``results/gpu_`` and the card's name.
         worker: the part that this process is; set by the process that starts it.
-        limit: seconds of the part.
     """
 
     path: Path | None = None
     minutes: float = 8.0
+    training: float = 2.5
     only: str = ""
     again: bool = False
+    together: int = max(1, (os.cpu_count() or 1) // 2)
+    stylegan: Path | None = None
+    gat: Path | None = None
     tiny: bool = False
     out: Path | None = None
     worker: str | None = None
-    limit: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,12 +68,18 @@ class Part:
     """Something that is measured.
 
     Attributes:
-        run: gives the figures; in a process of its own.
-        seconds: after which it is ended; what it has said by then is kept.
+        run: gives the figures; in a process of its own, which calls ``_turn`` before it measures.
+        seconds: to get ready in, and as many to measure; then it is ended, and what it has said by then is kept.
+        needs: the option without which it is left out.
+        after: the part whose figures it needs.
+        last: it has its turn after all others, and what is left of the time.
     """
 
     run: Callable[[Options], dict[str, Any]]
     seconds: float
+    needs: str | None = None
+    after: str | None = None
+    last: bool = False
 
 
 # ---- parts ----
@@ -108,17 +121,28 @@ TINY = {
 }
 
 
-def step(name: str, options: Options, *, flags: str = "", tuned: bool = False) -> dict[str, Any]:
-    """A config's step, as ``ganjax bench`` measures it; ``tuned``: in the forms that the blocks said are the best."""
+def step(
+    name: str, options: Options, *, flags: str = "", tuned: bool = False, profiled: bool = False
+) -> dict[str, Any]:
+    """A config's step, as ``ganjax bench`` measures it.
+
+    Args:
+        name: of the config.
+        options: what to measure.
+        flags: of the config, more.
+        tuned: in the forms that the blocks said are the best.
+        profiled: with a trace of some launches beside the results.
+    """
     from ganjax.platform.forms import current_forms, target_forms
     from ganjax.verbs.bench import BenchOptions, bench
 
     forms = current_forms()
     if tuned:  # after the part that finds out
         forms = dataclasses.replace(forms, **_best_forms(_read(_file(options))))
-    settings = BenchOptions(rounds=3, seconds=0.05 if options.tiny else 1.0, loop=False)
+    profile = str(_out(options).with_name(f"{_out(options).name}_trace")) if profiled else None
+    settings = BenchOptions(rounds=3, seconds=0.05 if options.tiny else 1.0, loop=False, profile=profile)
     with target_forms(forms):
-        report = bench(_load(name, flags, options), settings, name=_command(name, options))
+        report = bench(_load(name, flags, options), settings, name=_command(name, options), ready=_turn)
     return report | {"forms": dataclasses.asdict(forms)}
 
 
@@ -160,18 +184,24 @@ def blocks(options: Options) -> dict[str, Any]:
 
         return jax.grad(penalty, argnums=(0, 1))(params, maps)
 
+    lowered: dict[tuple[str, int], Any] = {}
+    arguments: dict[int, Any] = {}
     for size in sizes:
         maps = jax.random.normal(jax.random.key(0), (batch, size, size, width), jnp.bfloat16)
         block = ResidualBlock(group_size=16, expansion=2, num_blocks=8, dtype=jnp.bfloat16)
-        params = block.init(jax.random.key(1), maps)["params"]
-        params = jax.tree.map(lambda leaf: leaf + 0.01, params)
+        params = jax.tree.map(lambda leaf: leaf + 0.01, block.init(jax.random.key(1), maps)["params"])
+        arguments[size] = (maps, params)
         for function, choices in ((of_block, variants), (of_resampling, resamplings)):
             for name, change in choices.items():
                 with target_forms(dataclasses.replace(base, **change)):
                     program = jax.jit(functools.partial(second, function), static_argnums=2)
-                    compiled = program.lower(maps, params, jnp.bfloat16).compile()
-                found.setdefault(name, {})[str(size)] = _milliseconds(lambda: compiled(maps, params), options)  # noqa: B023
-                _say({"milliseconds": found})
+                    lowered[name, size] = program.lower(maps, params, jnp.bfloat16)
+    with concurrent.futures.ThreadPoolExecutor(options.together) as pool:
+        compiled = dict(zip(lowered, pool.map(lambda one: one.compile(), lowered.values()), strict=True))
+    _turn()
+    for (name, size), program in compiled.items():
+        found.setdefault(name, {})[str(size)] = _milliseconds(functools.partial(program, *arguments[size]), options)
+        _say({"milliseconds": found})
     return {"milliseconds": found}
 
 
@@ -192,10 +222,49 @@ def beside_torch(name: str, options: Options) -> dict[str, Any]:
     """The same step in PyTorch, in turn."""
     import torch_peer
 
-    if options.tiny:
-        pair = torch_peer.CPU["quickstart"]
-        return torch_peer.compare("quickstart", "cpu", batch_size=pair.batch_size, rounds=3, seconds=0.05)
-    return torch_peer.compare(name, "cuda", batch_size=torch_peer.GPU[name].batch_size, rounds=3, seconds=1.5)
+    pair = torch_peer.CPU["quickstart"] if options.tiny else torch_peer.GPU[name]
+    utilization = _utilization(pair.config)
+    figures = torch_peer.compare(
+        "quickstart" if options.tiny else name,
+        "cpu" if options.tiny else "cuda",
+        batch_size=pair.batch_size,
+        rounds=3,
+        seconds=0.05 if options.tiny else 1.5,
+        ready=_turn,
+    )
+    return figures | {"mfu": utilization(figures["images_per_second"])}
+
+
+def beside_authors(name: str, options: Options) -> dict[str, Any]:
+    """The step of a paper's authors, by their own code, in turn."""
+    import authors_peer
+
+    pair = authors_peer.PAIRS[name]
+    utilization = _utilization(f"{pair.config} {pair.tiny if options.tiny else ''}")
+    figures = authors_peer.compare(
+        name,
+        getattr(options, pair.folder),
+        tiny=options.tiny,
+        rounds=3,
+        seconds=0.05 if options.tiny else 2.0,
+        ready=_turn,
+    )
+    return figures | {"mfu": utilization(figures["images_per_second"])}
+
+
+def _utilization(command: str) -> Callable[[float], float | None]:
+    """Of a config's images/s, the share of the device's peak; None where that is not known."""
+    import jax
+
+    from ganjax import load_config
+    from ganjax.compiling.flops import model_flops
+    from ganjax.platform.chips import peak_flops
+
+    file, *flags = shlex.split(command)
+    config = load_config(ROOT / "configs" / file, flags)
+    flops = model_flops(config.gan, config.run.batch_size) / config.run.batch_size
+    peak = peak_flops(jax.devices()[0].device_kind, "bfloat16")
+    return lambda rate: rate * flops / peak if peak else None
 
 
 def host(options: Options) -> dict[str, Any]:
@@ -205,15 +274,17 @@ def host(options: Options) -> dict[str, Any]:
     from ganjax import init
     from ganjax.compiling.compilation import abstract_state, compile_launch, shardings
     from ganjax.platform.sharding import data_mesh, replicated
-    from ganjax.verbs.bench import _noise_feed
+    from ganjax.verbs.bench import noise_feed
 
     name = "quickstart" if options.tiny else "r3gan-cifar10"
     config = _load(name, "", options)
     gan, mesh, figures = config.gan, data_mesh(), {}
-    feed, key = _noise_feed(config, None), jax.device_put(jax.random.key(0), replicated(mesh))
+    feed, key = noise_feed(config, None), jax.device_put(jax.random.key(0), replicated(mesh))
     abstract = abstract_state(gan, mesh)
-    for length in (1, 2 if options.tiny else 16):
-        program = compile_launch(gan, feed, abstract, key, num_steps=length, say=False)
+    lengths = (1, 2 if options.tiny else 16)
+    programs = {n: compile_launch(gan, feed, abstract, key, num_steps=n, say=False) for n in lengths}
+    _turn()
+    for length, program in programs.items():
         state = jax.jit(init, static_argnums=0, out_shardings=shardings(abstract))(gan, key)
         with feed.iterate(0, [length] if length > 1 else None) as inputs:
             ready = next(inputs)
@@ -277,76 +348,165 @@ def numerics(options: Options) -> dict[str, Any]:
     return {"relative_errors": figures}
 
 
+RUNS = {
+    "r3gan": (
+        "r3gan_cifar10.py",
+        "--width 384 --batch-size 64 --augmentation 0 --learning-rate 3e-4 --burn-in 200000 --ema-half-life 10000",
+    ),
+    "stylegan2-ada": ("stylegan2_cifar10.py", "--channel-limit 256 --batch-size 64 --ema-half-life 5000"),
+    "gat": ("gat_cifar10.py", "--patch 4 --batch-size 64 --learning-rate 1e-4 --noise 0.1 --ema 0.995"),
+}
+TINY_RUNS = {"r3gan": ("r3gan_cifar10.py", "--width 16 --batch-size 16 --augmentation 0")}
+
+
 def training(options: Options) -> dict[str, Any]:
-    """R3GAN on CIFAR-10 for the time that is left: its curve in the classifier's features, and how fast it was."""
-    assert options.path
-    images = 128 if options.tiny else 10_000_000
-    flags = {
-        "--path": options.path.absolute(),
-        "--batch-size": 16 if options.tiny else 256,
-        "--width": 16 if options.tiny else 384,
-        "--run.total-images": images,
-        "--run.log-every": 64 if options.tiny else 10_000,
-        "--run.sample-every": images if options.tiny else 100_000,
-        "--run.checkpoint-every": images,
-        "--run.evaluate-every": images if options.tiny else 100_000,
-        "--run.evaluate-num": 100 if options.tiny else 10_000,
-        "--run.evaluate-network": "classifier",
-    }
+    """Trainings on CIFAR-10, side by side, for the time that is left: their curves in a classifier's features.
+
+    What they compile is compiled before their turn: all do a few steps, and are evaluated, into a cache.
+    """
+    every = 128 if options.tiny else 25_000
+    runs = TINY_RUNS if options.tiny else RUNS
+    found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "ganjax", "train", str(ROOT / "configs" / "r3gan_cifar10.py")]
-        command += ["--workdir", folder, *(str(word) for flag in flags.items() for word in flag)]
-        process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)})
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(max(1.0, options.limit - 25))
-        process.send_signal(signal.SIGTERM)  # it saves, and ends
-        process.wait()
-        log = Path(folder) / "metrics.jsonl"
-        if not log.exists():
-            raise SystemExit("the time was over before the first step")
-        lines = [json.loads(line) for line in log.read_text().splitlines()]
-        pictures = sorted((Path(folder) / "samples").glob("*.png"))
-        picture = _out(options).with_name(_out(options).name + "_samples.png")
-        picture.write_bytes(pictures[-1].read_bytes())
+        environ = os.environ | {"JAX_COMPILATION_CACHE_DIR": os.environ.get("JAX_COMPILATION_CACHE_DIR", folder)}
+        environ |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+
+        def start(kind: str, name: str, images: int, every: int) -> subprocess.Popen:
+            config, flags = runs[name]
+            command = [sys.executable, "-m", "ganjax", "train", str(ROOT / "configs" / config), *shlex.split(flags)]
+            command += ["--workdir", f"{folder}/{kind}/{name}", "--path", str(options.path and options.path.absolute())]
+            numbers = {"total-images": images, "checkpoint-every": images, "log-every": every // 4}
+            numbers |= {"sample-every": every, "evaluate-every": every}
+            numbers |= {"evaluate-num": 100 if options.tiny else 5_000}
+            command += [word for flag, number in numbers.items() for word in (f"--run.{flag}", str(number))]
+            return subprocess.Popen([*command, "--run.evaluate-network", "classifier"], env=environ)
+
+        first = {name: start("first", name, *(2 * [128 if options.tiny else 2_048])) for name in runs}
+        for name, process in first.items():
+            if process.wait():
+                raise SystemExit(f"{name} ended with exit code {process.returncode}")
+        ends = _turn() - 20  # for the last checkpoint
+        processes = {name: start("whole", name, 10_000_000 if not options.tiny else 128, every) for name in runs}
+        for process in processes.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(1.0, ends - time.monotonic()))
+        for process in processes.values():
+            process.send_signal(signal.SIGTERM)  # it saves, and ends
+        for name, process in processes.items():
+            process.wait()
+            workdir = Path(folder) / "whole" / name
+            found[name] = {"command": " ".join(runs[name])} | _curve(workdir)
+            if pictures := sorted((workdir / "samples").glob("*.png")):
+                _out(options).with_name(f"{_out(options).name}_{name}.png").write_bytes(pictures[-1].read_bytes())
+            _say({"runs": found})
+    return {"runs": found}
+
+
+def _curve(workdir: Path) -> dict[str, Any]:
+    log = workdir / "metrics.jsonl"
+    lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     speeds = [line["speed/images_per_second"] for line in lines if "speed/images_per_second" in line]
-    curve = {
-        line["images"]: {key: value for key, value in line.items() if key.startswith("evaluation/")}
-        for line in lines
-        if any(key.startswith("evaluation/") for key in line)
-    }
-    shown = {name: str(value) for name, value in flags.items() if name != "--path"}
+    curve = {}
+    for line in lines:
+        values = {key: round(value, 4) for key, value in line.items() if key.startswith("evaluate/")}
+        if values:
+            curve[line["images"]] = values
     return {
-        "flags": shown,
-        "images": lines[-1]["images"],
-        "images_per_second": statistics.median(speeds),
+        "images": lines[-1]["images"] if lines else 0,
+        "images_per_second": statistics.median(speeds) if speeds else None,
         "curve": curve,
     }
 
 
 PARTS = {
     "device": Part(device, 30),
-    "step r3gan-cifar10": Part(functools.partial(step, "r3gan-cifar10"), 120),
-    "blocks": Part(blocks, 120),
-    "tuned r3gan-cifar10": Part(functools.partial(step, "r3gan-cifar10", tuned=True), 120),
-    "torch r3gan-cifar10": Part(functools.partial(beside_torch, "r3gan 32 x 32"), 150),
-    "step r3gan-cifar10 batch 256": Part(functools.partial(step, "r3gan-cifar10 batch 256"), 100),
-    "numerics": Part(numerics, 90),
-    "host": Part(host, 100),
-    "step r3gan-ffhq64": Part(functools.partial(step, "r3gan-ffhq64"), 100),
-    "torch r3gan-ffhq64": Part(functools.partial(beside_torch, "r3gan ffhq64"), 120),
-    "step dcgan-64": Part(functools.partial(step, "dcgan-64"), 60),
-    "step r3gan-ffhq256": Part(functools.partial(step, "r3gan-ffhq256"), 120),
-    "torch r3gan-ffhq256": Part(functools.partial(beside_torch, "r3gan ffhq256"), 150),
-    "step stylegan2-256": Part(functools.partial(step, "stylegan2-256"), 120),
-    "step gat-b/2": Part(functools.partial(step, "gat-b/2"), 100),
-    "step biggan-128": Part(functools.partial(step, "biggan-128"), 120),
-    "step realesrgan": Part(functools.partial(step, "realesrgan"), 120),
-    "float32 r3gan-cifar10": Part(functools.partial(step, "r3gan-cifar10", flags="--dtype float32"), 100),
-    "training": Part(training, 600),
+    "step r3gan-cifar10": Part(functools.partial(step, "r3gan-cifar10", profiled=True), 240),
+    "blocks": Part(blocks, 180),
+    "torch r3gan-cifar10": Part(functools.partial(beside_torch, "r3gan 32 x 32"), 240),
+    "training": Part(training, 600, needs="path", last=True),
+    "authors gat-b/2": Part(functools.partial(beside_authors, "gat-b/2"), 240, needs="gat"),
+    "authors stylegan2-256": Part(functools.partial(beside_authors, "stylegan2-256"), 240, needs="stylegan"),
+    "tuned r3gan-cifar10": Part(functools.partial(step, "r3gan-cifar10", tuned=True), 240, after="blocks"),
+    "step r3gan-ffhq64": Part(functools.partial(step, "r3gan-ffhq64"), 240),
+    "step r3gan-ffhq256": Part(functools.partial(step, "r3gan-ffhq256"), 240),
+    "step dcgan-64": Part(functools.partial(step, "dcgan-64"), 240),
+    "step stylegan2-256": Part(functools.partial(step, "stylegan2-256"), 240),
+    "step gat-b/2": Part(functools.partial(step, "gat-b/2"), 240),
+    "step biggan-128": Part(functools.partial(step, "biggan-128"), 240),
+    "step realesrgan": Part(functools.partial(step, "realesrgan"), 240),
+    "step r3gan-cifar10 batch 256": Part(functools.partial(step, "r3gan-cifar10 batch 256"), 240),
+    "torch r3gan-ffhq64": Part(functools.partial(beside_torch, "r3gan ffhq64"), 240),
+    "torch r3gan-ffhq256": Part(functools.partial(beside_torch, "r3gan ffhq256"), 240),
+    "numerics": Part(numerics, 120),
+    "host": Part(host, 120),
+    "float32 r3gan-cifar10": Part(functools.partial(step, "r3gan-cifar10", flags="--dtype float32"), 240),
 }
 
 
 # ---- the process that starts them ----
+
+
+@dataclasses.dataclass
+class Worker:
+    """The process of a part.
+
+    Attributes:
+        name: of the part.
+        process: with children of its own, perhaps: a group of its own.
+        said: the file of what it says.
+        started: when; later by the time for which it was stopped.
+    """
+
+    name: str
+    process: subprocess.Popen
+    said: Path
+    started: float = dataclasses.field(default_factory=time.monotonic)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it waits for its turn, or is done without one."""
+        return self.process.poll() is not None or "ready" in self.said.read_text().splitlines()
+
+    @property
+    def overdue(self) -> bool:
+        """Whether it has not become ready in its time."""
+        return not self.ready and time.monotonic() - self.started > PARTS[self.name].seconds
+
+    def signal(self, number: signal.Signals) -> None:
+        """To it and its children."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+
+    def end(self, error: str | None = None) -> dict[str, Any]:
+        """What it has found; with what went wrong, if something did."""
+        self.signal(signal.SIGKILL)
+        code = self.process.wait()
+        if self.process.stdin:
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.close()
+        if error is None and code not in (0, -signal.SIGKILL):
+            error = f"exit code {code}; see the log"
+        figures: dict[str, Any] = {}
+        for line in self.said.read_text().splitlines():
+            if line.startswith("result "):
+                figures |= json.loads(line.removeprefix("result "))
+        return figures | ({"error": error} if error else {})
+
+    def measure(self, seconds: float) -> dict[str, Any]:
+        """Gives it its turn; what it has found by the end of so many seconds."""
+        assert self.process.stdin
+        with contextlib.suppress(BrokenPipeError):  # done without a turn
+            self.process.stdin.write(f"{time.monotonic() + seconds}\n")
+            self.process.stdin.close()
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return self.end(f"not done after {seconds:.0f} s")
+        return self.end(f"exit code {code}; see the log" if code else None)
+
+
+PATIENCE = 45.0
+"""Seconds for which those that are ready wait for the others."""
 
 
 def main() -> int:
@@ -355,62 +515,94 @@ def main() -> int:
     if options.worker:
         print(f"result {json.dumps(PARTS[options.worker].run(options))}", flush=True)
         return 0
-    began, missing = time.monotonic(), []
-    for name, part in PARTS.items():
-        found = _read(_file(options))
-        if options.only not in name or (name == "training" and options.path is None):
-            continue
-        if not options.again and "error" not in found.get(name, {"error": "missing"}):
-            continue
-        left = 60 * options.minutes - (time.monotonic() - began)
-        if left < 15:
-            missing.append(name)
-            continue
-        started = time.monotonic()
-        figures = _measure(name, options, limit=min(part.seconds, left))
-        figures["seconds"] = round(time.monotonic() - started, 1)
-        print(f"{name}: {json.dumps(figures)}", flush=True)
-        _write(found | {name: figures}, options)
-        if "error" in figures:
-            missing.append(name)
+    ends = time.monotonic() + 60 * options.minutes
+    found = _read(_file(options))
+    due = [name for name, part in PARTS.items() if options.only in name]
+    due = [name for name in due if PARTS[name].needs is None or getattr(options, str(PARTS[name].needs)) is not None]
+    due = [name for name in due if options.again or "error" in found.get(name, {"error": "missing"})]
+    missing = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, figures in _measured(due, options, Path(folder), ends):
+            print(f"{name}: {json.dumps(figures)}", flush=True)
+            _write(_read(_file(options)) | {name: figures}, options)
+            if "error" in figures:
+                missing.append(name)
     if missing:
         print(f"without figures: {', '.join(missing)}; the same command goes on with them")
     return bool(missing)
 
 
-def _measure(name: str, options: Options, *, limit: float) -> dict[str, Any]:
-    """The figures of one part, which is a process; those that it had, and what went wrong, if something did."""
+def _measured(due: list[str], options: Options, folder: Path, ends: float) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Some parts compile at once; then those that do are stopped, and those that are ready measured one by one."""
+    waiting, running = list(due), list[Worker]()
+    kept = 60 * options.training if any(PARTS[name].last for name in due) else 15
+    while waiting or running:
+        left = ends - time.monotonic() - kept
+        if left < 0 or (not waiting and all(PARTS[worker.name].last for worker in running)):
+            for worker in [worker for worker in running if not PARTS[worker.name].last]:
+                running.remove(worker)
+                yield worker.name, worker.end("the time was over")
+            yield from ((name, {"error": "the time was over"}) for name in waiting)
+            yield from ((worker.name, worker.measure(max(1.0, ends - time.monotonic()))) for worker in running)
+            return
+        for name in list(waiting):
+            after = PARTS[name].after
+            held = after in waiting or any(after == worker.name for worker in running)
+            if len(running) < options.together and not held:
+                waiting.remove(name)
+                running.append(_start(name, options, folder))
+        patience = time.monotonic() + min(PATIENCE, left)
+        turns = [worker for worker in running if not PARTS[worker.name].last]
+        while not all(worker.ready or worker.overdue for worker in turns):
+            if time.monotonic() > patience and (any(worker.ready for worker in turns) or left < PATIENCE):
+                break
+            time.sleep(0.1)
+        stopped = time.monotonic()
+        for worker in running:
+            worker.signal(signal.SIGCONT if worker.ready else signal.SIGSTOP)
+        for worker in [worker for worker in turns if worker.ready or worker.overdue]:
+            running.remove(worker)
+            seconds, began = min(PARTS[worker.name].seconds, ends - kept - time.monotonic()), time.monotonic()
+            figures = worker.end("not ready in time") if worker.overdue else worker.measure(max(1.0, seconds))
+            yield worker.name, figures | {"seconds": round(time.monotonic() - began, 1)}
+        for worker in running:
+            worker.started += time.monotonic() - stopped
+            worker.signal(signal.SIGCONT)
+
+
+def _start(name: str, options: Options, folder: Path) -> Worker:
     out = _out(options)
     out.parent.mkdir(parents=True, exist_ok=True)
-    log = out.with_name(f"{out.name}_log.txt")
-    command = [sys.executable, __file__, "--worker", name, "--limit", str(limit), "--out", str(out)]
-    command += ["--path", str(options.path)] * (options.path is not None) + ["--tiny"] * options.tiny
-    figures: dict[str, Any] = {}
-    # What is not asked for is left to PyTorch's process beside it.
-    environ = os.environ | {"PYTHONPATH": f"{ROOT}:{Path(__file__).parent}", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-    with log.open("a") as errors:
-        errors.write(f"== {name}\n")
-        errors.flush()
+    command = [sys.executable, __file__, "--worker", name, "--out", str(out), "--together", str(options.together)]
+    for option in ("path", "stylegan", "gat"):
+        given = getattr(options, option)
+        command += [f"--{option}", str(given)] * (given is not None)
+    command += ["--tiny"] * options.tiny
+    # What is not asked for is left to the processes beside it.
+    environ = os.environ | {"PYTHONPATH": _python_path(), "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    said = folder / f"{name.replace('/', '_')}.txt"
+    with out.with_name(f"{out.name}_log.txt").open("a") as log, said.open("w") as file:
+        log.write(f"== {name}\n")
+        log.flush()
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environ, start_new_session=True
+            command, stdin=subprocess.PIPE, stdout=file, stderr=log, text=True, env=environ, start_new_session=True
         )
-        assert process.stdout
-        try:
-            said, _ = process.communicate(timeout=limit)
-            error = None if process.returncode == 0 else f"exit code {process.returncode}; see {log.name}"
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            said, _ = process.communicate()
-            error = f"not done after {limit:.0f} s"
-    for line in said.splitlines():
-        if line.startswith("result "):
-            figures |= json.loads(line.removeprefix("result "))
-    return figures | ({"error": error} if error else {})
+    return Worker(name, process, said)
+
+
+def _turn() -> float:
+    """Waits until this process may have the device for itself; until when it has it, by the machine's clock."""
+    print("ready", flush=True)
+    return float(sys.stdin.readline() or "inf")
 
 
 def _say(figures: dict[str, Any]) -> None:
     """What has been found so far, should the time end."""
     print(f"result {json.dumps(figures)}", flush=True)
+
+
+def _python_path() -> str:
+    return os.pathsep.join([str(ROOT), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
 
 
 def _out(options: Options) -> Path:
@@ -469,26 +661,43 @@ def _best_forms(found: dict[str, Any]) -> dict[str, Any]:
     return best
 
 
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
+
+
 def _write(found: dict[str, Any], options: Options) -> None:
     file = _file(options)
     file.write_text(json.dumps(found, indent=1) + "\n")
     lines = [f"# {found.get('device', {}).get('name', 'A GPU')}", "", f"`python {' '.join(sys.argv)}`", ""]
-    lines += [f"{', '.join(f'{key} {value}' for key, value in found.get('device', {}).items())}", ""]
-    lines += ["| part | steps/s | images/s | MFU | memory, MiB | compiled in, s |", "|---|---|---|---|---|---|"]
+    shown = {key: value for key, value in found.get("device", {}).items() if key != "seconds"}
+    lines += [", ".join(f"{key} {value}" for key, value in shown.items()), ""]
+    lines += ["| part | groups | steps/s | images/s | MFU | memory, MiB | compiled in, s |"]
+    lines += ["|---|---|---|---|---|---|---|"]
     for name, row in found.items():
         if "steps_per_second" in row:
-            mfu = "-" if row["mfu"] is None else f"{row['mfu']:.1%}"
             memory = "-" if row["peak_memory_bytes"] is None else f"{row['peak_memory_bytes'] / 2**20:,.0f}"
             speeds = f"{spread(row, 'steps_per_second')} | {spread(row, 'images_per_second')}"
-            lines.append(f"| {name} | {speeds} | {mfu} | {memory} | {row['compile_seconds']:.0f} |")
-    lines += ["", "| beside PyTorch | ganjax, images/s | PyTorch, images/s | ratio |", "|---|---|---|---|"]
+            groups = f"{row['forms']['grouped']} {row['forms']['block_channels']}"
+            lines.append(
+                f"| {name} | {groups} | {speeds} | {_percent(row['mfu'])} | {memory} | {row['compile_seconds']:.0f} |"
+            )
+    lines += ["", "| beside PyTorch | ganjax, images/s | MFU | PyTorch, images/s | ratio |", "|---|---|---|---|---|"]
     for name, row in found.items():
         if "ratio" in row:
-            shown = (spread(row, key) for key in ("images_per_second", "torch_images_per_second", "ratio"))
-            lines.append(f"| {name} | {' | '.join(shown)} |")
+            ours, theirs, ratio = (
+                spread(row, key) for key in ("images_per_second", "torch_images_per_second", "ratio")
+            )
+            lines.append(f"| {name} | {ours} | {_percent(row['mfu'])} | {theirs} | {ratio} |")
+    if "milliseconds" in found.get("blocks", {}):
+        rows = found["blocks"]["milliseconds"]
+        sizes = list(dict.fromkeys(size for row in rows.values() for size in row))
+        lines += ["", f"| a block, or a resampling, ms | {' | '.join(f'{size} px' for size in sizes)} |"]
+        lines += ["|---" * (len(sizes) + 1) + "|"]
+        for form, row in rows.items():
+            lines.append(f"| {form} | {' | '.join(f'{row[size]:.2f}' if size in row else '-' for size in sizes)} |")
     for name, row in found.items():
         rest = {key: value for key, value in row.items() if key not in ("seconds", "forms")}
-        if name != "device" and "steps_per_second" not in row and "ratio" not in row:
+        if name not in ("device", "blocks") and "steps_per_second" not in row and "ratio" not in row:
             lines += ["", f"**{name}**", ""] + [f"- {key}: {json.dumps(value)}" for key, value in rest.items()]
         elif "error" in row:
             lines += ["", f"**{name}**: {row['error']}"]

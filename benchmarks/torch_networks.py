@@ -145,6 +145,7 @@ class Trainer:
         device: where everything is.
         bfloat16: computes under autocast; parameters and sums stay float32.
         compiled: runs what is differentiated once through torch.compile, which has no second derivatives.
+        channels_last: the order of images and maps in memory.
     """
 
     generator: nn.Module
@@ -155,10 +156,12 @@ class Trainer:
     device: str
     bfloat16: bool
     compiled: bool
+    channels_last: bool = True
 
     def __post_init__(self) -> None:
+        self.order = torch.channels_last if self.channels_last else torch.contiguous_format
         for network in (self.generator, self.discriminator):
-            network.to(self.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+            network.to(self.device).to(memory_format=self.order)  # pyright: ignore[reportCallIssue]
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
         cuda = self.device == "cuda"
         self.optimizers = [
@@ -177,7 +180,7 @@ class Trainer:
         """
         for network in (self.generator, self.discriminator):
             network.requires_grad_(True)
-        reals = (images.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+        reals = (images.float() / 127.5 - 1).contiguous(memory_format=self.order)
         with torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
             critic_loss = self._critic_loss(reals[0::2], None if labels is None else labels[0::2])
         self._descend(1, critic_loss)

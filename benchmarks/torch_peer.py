@@ -6,18 +6,22 @@
 Each side lives in a process of its own, started by this one, and holds its networks, its compiled programs and its
 random images on the device; a round is measured by one while the other waits. The steps do the same: the networks,
 both players' updates with R1 and R2, Adam, the averaged weights; reals are gathered from uint8 on the device. On a GPU
-PyTorch gets channels-last, autocast to bfloat16, fused Adam and, where it runs, torch.compile.
+PyTorch gets channels-last or not, whichever is the faster, autocast to bfloat16, fused Adam and, where it runs,
+torch.compile.
 """
 
+import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import json
+import math
 import shlex
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +117,11 @@ def main() -> None:
     pairs = CPU if device == "cpu" else GPU
     if options.worker:
         assert options.only
-        side = torch_side if options.worker == "torch" else ganjax_side
-        serve(side(pairs[options.only], device))
+        pair = pairs[options.only]
+        if options.worker == "torch":
+            serve(torch_side(pair, device))
+        else:
+            serve_ganjax(pair.config, device)
         return
     rows = []
     for name in [options.only] if options.only else pairs:
@@ -126,7 +133,15 @@ def main() -> None:
 
 
 def compare(
-    name: str, device: str, *, batch_size: int, rounds: int, seconds: float, script: str = __file__
+    name: str,
+    device: str,
+    *,
+    batch_size: int,
+    rounds: int,
+    seconds: float,
+    script: str = __file__,
+    arguments: Sequence[str] = (),
+    ready: Callable[[], object] = lambda: None,
 ) -> dict[str, Any]:
     """Rounds of both sides in turn: images/s of each, and their ratios, round by round.
 
@@ -137,14 +152,21 @@ def compare(
         rounds: of each side.
         seconds: of a round, about.
         script: which, started with ``--worker``, serves one side.
+        arguments: of the script, beside those.
+        ready: called once both sides have compiled, before they are measured.
     """
-    with worker(script, "ganjax", name, device) as ours, worker(script, "torch", name, device) as theirs:
-        rates: dict[str, list[float]] = {"ganjax": [], "torch": []}
-        sides = {"ganjax": ours, "torch": theirs}
+    with contextlib.ExitStack() as stack:
+        sides = {
+            side: stack.enter_context(worker(script, side, name, device, arguments)) for side in ("ganjax", "torch")
+        }
+        with concurrent.futures.ThreadPoolExecutor() as pool:  # both compile at once
+            list(pool.map(lambda ask: ask(1), sides.values()))
+        ready()
+        rates: dict[str, list[float]] = {side: [] for side in sides}
         counts = {side: max(1, round(seconds / ask(1))) for side, ask in sides.items()}
         for number in range(rounds):
             for side in list(sides) if number % 2 else list(sides)[::-1]:
-                rates[side].append(counts[side] * batch_size / sides[side](counts[side]))
+                rates[side].append(batch_size / sides[side](counts[side]))
     ratios = [mine / other for mine, other in zip(rates["ganjax"], rates["torch"], strict=True)]
     report = {"images_per_second": rates["ganjax"], "torch_images_per_second": rates["torch"], "ratio": ratios}
     figures: dict[str, Any] = {"batch_size": batch_size}
@@ -154,9 +176,11 @@ def compare(
 
 
 @contextlib.contextmanager
-def worker(script: str, side: str, name: str, device: str) -> Iterator[Callable[[int], float]]:
-    """A process with one side; the function runs so many steps there and returns the seconds."""
-    command = [sys.executable, script, "--worker", side, "--only", name, "--device", device]
+def worker(
+    script: str, side: str, name: str, device: str, arguments: Sequence[str] = ()
+) -> Iterator[Callable[[int], float]]:
+    """A process with one side; the function runs so many steps there, or some more, and returns the seconds of one."""
+    command = [sys.executable, script, "--worker", side, "--only", name, "--device", device, *arguments]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     stdin, stdout = process.stdin, process.stdout
     assert stdin is not None
@@ -177,49 +201,48 @@ def worker(script: str, side: str, name: str, device: str) -> Iterator[Callable[
         process.wait(60)
 
 
-def serve(run: Callable[[int], None], *, warm: int = 2) -> None:
-    """Answers each number of steps on standard input with the seconds that they took."""
-    run(warm)  # the first compile, allocate and tune
+def serve(run: Callable[[int], object], *, warm: int = 2, multiple: int = 1) -> None:
+    """Answers each number of steps on standard input with the seconds of one; so many, or the next ``multiple``."""
+    run(math.ceil(warm / multiple) * multiple)  # the first compile, allocate and tune
+    if "torch" in sys.modules:
+        sys.modules["torch"].cuda.empty_cache()  # the other side needs memory, too
     for line in sys.stdin:
+        count = math.ceil(int(line) / multiple) * multiple
         began = time.perf_counter()
-        run(int(line))
-        print(f"seconds {time.perf_counter() - began}", flush=True)
+        run(count)
+        print(f"seconds {(time.perf_counter() - began) / count}", flush=True)
 
 
-def ganjax_side(pair: Pair, device: str) -> Callable[[int], None]:
-    """The compiled step of training, on random images."""
+def serve_ganjax(command: str, device: str) -> None:
+    """Answers with the compiled step of training, on random records: of a config with its flags."""
     import jax
 
     from ganjax import init, load_config
     from ganjax.compiling.compilation import abstract_state, compile_launch
-    from ganjax.data import open_feed
-    from ganjax.platform.sharding import batch_sharding, data_mesh, replicated
+    from ganjax.platform.sharding import data_mesh, replicated
     from ganjax.runs.launches import steps_per_launch
-    from ganjax.verbs.bench import NoiseSource
+    from ganjax.verbs.bench import noise_feed
 
     assert jax.default_backend() == {"cuda": "gpu"}.get(device, device), "JAX sees another device"
-    file, *flags = shlex.split(pair.config)
+    file, *flags = shlex.split(command)
     config, mesh = load_config(CONFIGS / file, flags), data_mesh()
-    gan, run = config.gan, config.run
-    source = NoiseSource(NUM_RECORDS, gan.generator.image_shape, gan.generator.num_classes)
-    sharding = batch_sharding(mesh)
-    feed = open_feed(source, seed=0, rows_per_step=run.batch_size * gan.num_batches, sharding=sharding)
+    gan, feed = config.gan, noise_feed(config, None)
     key = jax.device_put(jax.random.key(0), replicated(mesh))
-    whole = steps_per_launch(gan, run, feed, num_devices=mesh.size)
-    programs = {n: compile_launch(gan, feed, abstract_state(gan, mesh), key, num_steps=n) for n in {1, whole}}
+    whole = steps_per_launch(gan, config.run, feed, num_devices=mesh.size)
+    program = compile_launch(gan, feed, abstract_state(gan, mesh), key, num_steps=whole, say=False)
     state = jax.jit(init, static_argnums=0, out_shardings=replicated(mesh))(gan, key)
-    inputs = {n: next(feed.iterate(0, [n])) for n in programs}
+    inputs = next(feed.iterate(0, [whole]))
 
     def steps(count: int) -> None:
         nonlocal state
-        for n in [whole] * (count // whole) + [1] * (count % whole if whole > 1 else 0):
-            state, _ = programs[n].run(state, feed.arrays, inputs[n], key)
+        for _ in range(count // whole):
+            state, _ = program.run(state, feed.arrays, inputs, key)
         jax.block_until_ready(state)
 
-    return steps
+    serve(steps, multiple=whole)
 
 
-def torch_side(pair: Pair, device: str) -> Callable[[int], None]:
+def torch_side(pair: Pair, device: str) -> Callable[[int], float]:
     """PyTorch's step, on random images."""
     import torch
     from torch_networks import quickstart_trainer, r3gan_trainer
@@ -228,8 +251,9 @@ def torch_side(pair: Pair, device: str) -> Callable[[int], None]:
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
 
-    def make(compiled: bool) -> Any:
+    def make(*, compiled: bool, channels_last: bool) -> Any:
         settings: dict[str, Any] = {"device": device, "bfloat16": pair.bfloat16, "compiled": compiled}
+        settings["channels_last"] = channels_last
         if pair.network == "quickstart":
             return quickstart_trainer(**settings)
         return r3gan_trainer(widths=pair.widths, channels=pair.channels, gamma=1.0, **settings)
@@ -239,22 +263,32 @@ def torch_side(pair: Pair, device: str) -> Callable[[int], None]:
     images = torch.from_numpy(rng.integers(0, 256, shape, np.uint8)).to(device)
     labels = torch.from_numpy(rng.integers(0, 10, NUM_RECORDS, np.int64)).to(device)
     rows = torch.from_numpy(rng.integers(0, NUM_RECORDS, 2 * pair.batch_size, np.int64)).to(device)
-    trainer = make(compiled=device == "cuda")
 
-    def steps(count: int) -> None:
+    def run(trainer: Any, count: int) -> float:
+        began = time.perf_counter()
         for _ in range(count):
             trainer.step(images[rows], labels[rows] if trainer.num_classes else None)
         if device == "cuda":
             torch.cuda.synchronize()
+        return time.perf_counter() - began
 
+    if device == "cpu":
+        trainer = make(compiled=False, channels_last=True)
+        return functools.partial(run, trainer)
+    seconds = {}
+    for channels_last in (True, False):  # grouped convolutions are slow in one of them, which depends on the version
+        trainer = make(compiled=False, channels_last=channels_last)
+        run(trainer, 1)
+        seconds[channels_last] = run(trainer, 1)
+    fastest = min(seconds, key=seconds.__getitem__)
+    print(f"PyTorch, seconds a step with channels last and not: {seconds}", file=sys.stderr)
+    trainer = make(compiled=True, channels_last=fastest)
     try:
-        steps(1)
+        run(trainer, 1)
     except Exception as error:  # torch.compile may not run here: then without it
-        if device != "cuda":
-            raise
         print(f"torch.compile does not run ({type(error).__name__}); without it", file=sys.stderr)
-        trainer = make(compiled=False)
-    return steps
+        trainer = make(compiled=False, channels_last=fastest)
+    return functools.partial(run, trainer)
 
 
 def _write(rows: list[dict[str, Any]], device: str) -> None:

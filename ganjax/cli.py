@@ -5,7 +5,6 @@ import contextlib
 import difflib
 import errno
 import importlib
-import importlib.metadata
 import keyword
 import logging
 import platform
@@ -16,6 +15,7 @@ from importlib import resources
 
 from ganjax.ground.errors import UserError
 from ganjax.ground.stores import is_of_a_store, store_says
+from ganjax.ground.versions import version_of
 from ganjax.verbs._terminal import reader_has_left, write_readably
 
 _STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE}
@@ -123,12 +123,7 @@ def _outcome(error: BaseException, verb: str) -> tuple[int, str | None]:
 
 def _versions() -> str:
     """The versions of ganjax and of what its numbers depend on."""
-    found = []
-    for name, package in _PACKAGES.items():
-        try:
-            found.append(f"{name} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
-            found.append(f"{name} (not installed)")
+    found = [f"{name} {version_of(package)}" for name, package in _PACKAGES.items()]
     return ", ".join([*found, f"Python {platform.python_version()}"])
 
 

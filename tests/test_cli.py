@@ -1,5 +1,6 @@
 """The command line as a user meets it: what a run leaves, what a second run does, and what a mistake gets."""
 
+import importlib.metadata
 import json
 import os
 import re
@@ -15,6 +16,8 @@ from PIL import Image
 from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 
 from ganjax.cli import main
+from ganjax.evaluation.protocol import library_versions
+from ganjax.ground.versions import version_of
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 MLP = str(CONFIGS / "mlp_digits.py")
@@ -309,3 +312,29 @@ def test_the_command_itself() -> None:
     done = subprocess.run([sys.executable, "-m", "ganjax", "train"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("ganjax: no config named")
+
+
+def test_a_run_from_sources_that_are_not_installed_says_so_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    version = importlib.metadata.version
+
+    def installed(package: str) -> str:
+        if package == "ganjax":
+            raise importlib.metadata.PackageNotFoundError(package)
+        return version(package)
+
+    monkeypatch.setattr(importlib.metadata, "version", installed)
+    caches = (version_of, library_versions)
+    for cache in caches:
+        cache.cache_clear()
+    try:
+        assert main(["--version"]) == 0
+        assert capsys.readouterr().out.startswith("ganjax (not installed), ")
+        assert train(tmp_path / "run", "--run.total-images=64") == 0
+        assert main(["sample", "--workdir", str(tmp_path / "run"), "--out", str(tmp_path / "samples.png")]) == 0
+        starts = json.loads((tmp_path / "run" / "starts.json").read_text())
+        assert "(not installed)" in json.dumps(starts)
+    finally:
+        for cache in caches:
+            cache.cache_clear()

@@ -2,6 +2,8 @@
 
 import json
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +35,14 @@ def test_it_measures_keeps_what_it_has_and_goes_on(
     assert json.loads((tmp_path / "card.json").read_text()) == found
 
 
-def test_a_part_that_fails_or_hangs_is_said_and_tried_again(
+def test_a_part_that_fails_is_said_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def measure(name: str, options: gpu.Options, *, limit: float) -> dict[str, Any]:
-        return {"milliseconds": {}, "error": "not done after 3 s"} if name == "blocks" else {"python": "3"}
+    def measured(due: list[str], *_: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+        for name in due:
+            yield name, {"milliseconds": {}, "error": "not done after 3 s"} if name == "blocks" else {"python": "3"}
 
-    monkeypatch.setattr(gpu, "_measure", measure)
+    monkeypatch.setattr(gpu, "_measured", measured)
     monkeypatch.setattr(gpu, "PARTS", {name: gpu.PARTS[name] for name in ("device", "blocks", "training")})
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--out", str(tmp_path / "card")])
     for _ in range(2):
@@ -50,14 +53,52 @@ def test_a_part_that_fails_or_hangs_is_said_and_tried_again(
     assert "**blocks**" in (tmp_path / "card.md").read_text()
 
 
-def test_a_part_has_its_time_and_what_it_said_in_it_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = tmp_path / "slow.py"
-    script.write_text("import time\nprint('result {\"found\": 1}', flush=True)\ntime.sleep(60)\n")
+PARTS_OF_A_SCRIPT = """
+import sys, time
+part, events = sys.argv[sys.argv.index("--worker") + 1], open(sys.argv[-1], "a", buffering=1)
+def turn():
+    print("ready", flush=True)
+    sys.stdin.readline()
+    events.write(f"{part} begins\\n")
+if part == "fails":
+    raise SystemExit(3)
+if part == "slow":  # at getting ready
+    print('result {"found": 0}', flush=True)
+    time.sleep(60)
+turn()
+print('result {"found": 1}', flush=True)
+time.sleep(60 if part == "hangs" else 0.2)
+events.write(f"{part} ends\\n")
+"""
+
+
+def test_parts_get_ready_together_and_are_measured_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script, events = tmp_path / "parts.py", tmp_path / "events"
+    script.write_text(PARTS_OF_A_SCRIPT.replace("sys.argv[-1]", repr(str(events))))
     monkeypatch.setattr(gpu, "__file__", str(script))
-    options = gpu.Options(out=tmp_path / "card")
-    assert gpu._measure("blocks", options, limit=2) == {"found": 1, "error": "not done after 2 s"}
-    script.write_text("raise SystemExit(3)")
-    assert gpu._measure("blocks", options, limit=20) == {"error": "exit code 3; see card_log.txt"}
+    names = ["last", "first", "fails", "second", "slow", "hangs"]
+    seconds = {name: gpu.Part(lambda _: {}, 3, last=name == "last") for name in names}
+    seconds["second"] = gpu.Part(lambda _: {}, 3, after="first")
+    monkeypatch.setattr(gpu, "PARTS", seconds)
+    options = gpu.Options(out=tmp_path / "card", together=6, training=0.05)
+    found = dict(gpu._measured(names, options, tmp_path, time.monotonic() + 60))
+    for name, figures in found.items():
+        figures.pop("seconds", None)
+        assert figures.pop("found", None) == {"fails": None, "slow": 0}.get(name, 1)
+    assert found.pop("fails") == {"error": "exit code 3; see the log"}
+    assert found.pop("slow") == {"error": "not ready in time"}
+    assert found.pop("hangs") == {"error": "not done after 3 s"}
+    assert found == {"first": {}, "second": {}, "last": {}}
+    said = events.read_text().splitlines()
+    assert said.index("first ends") < said.index("second begins")
+    assert said[-2:] == ["last begins", "last ends"]
+    alone = [line for line in said if "hangs" not in line]
+    assert [line.split()[1] for line in alone] == ["begins", "ends"] * 3
+
+
+def test_parts_for_which_there_is_no_time_left_are_said(tmp_path: Path) -> None:
+    found = dict(gpu._measured(["device", "host"], gpu.Options(), tmp_path, time.monotonic()))
+    assert found == {name: {"error": "the time was over"} for name in ("device", "host")}
 
 
 def test_the_best_forms_are_those_of_the_least_time_over_all_sizes() -> None:

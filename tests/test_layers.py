@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.sharding import AxisType, PartitionSpec
 
 from ganjax.ground.errors import UserError
 from ganjax.models import layers
@@ -60,6 +61,7 @@ GROUPED_FORMS = {
     "products": forms(grouped="products", block_channels=1),
     "products of blocks of 32": forms(grouped="products", block_channels=32),
     "native": forms(grouped="native"),
+    "alone": forms(grouped="alone", block_channels=32),
 }
 
 
@@ -92,6 +94,22 @@ def test_grouped_forms_agree_in_bfloat16(name):
         expected = layers.grouped_convolution(images, kernel, groups=4)
     assert actual.dtype == jnp.bfloat16
     assert_close(np.asarray(actual, np.float32), np.asarray(expected), tolerance=0.02)
+
+
+@pytest.mark.skipif(len(jax.devices()) < 2, reason="needs several devices")
+def test_a_grouped_convolution_is_one_only_where_a_device_has_a_batch_of_its_own():
+    images, kernel = normal(0, 2, 5, 4, 64), normal(1, 3, 3, 16, 64) / 8
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
+
+    def layer(images, kernel):
+        with target_forms(GROUPED_FORMS["alone"]):
+            return layers.grouped_convolution(images, kernel, groups=4)
+
+    split = PartitionSpec("data")
+    own = jax.shard_map(layer, mesh=mesh, in_specs=(split, PartitionSpec()), out_specs=split)
+    assert "feature_group_count = 4" in jax.jit(own).lower(images, kernel).as_text()
+    assert "feature_group_count = 4" not in jax.jit(layer).lower(images, kernel).as_text()
+    np.testing.assert_allclose(jax.jit(own)(images, kernel), jax.jit(layer)(images, kernel), atol=1e-5)
 
 
 def test_groups_that_do_not_fit_are_refused():

@@ -7,12 +7,12 @@ the network differ. So a result without its stamp is not written, and two result
 import dataclasses
 import difflib
 import functools
-import importlib.metadata
 from typing import Any, Literal, NamedTuple
 
 import jax
 
 from ganjax.ground.errors import UserError
+from ganjax.ground.versions import version_of
 
 Role = Literal["network", "classifier"]
 """Whose features a metric is made of: the network that was asked for, or always the dataset's own classifier."""
@@ -189,7 +189,7 @@ class Result:
 @functools.cache
 def library_versions() -> dict[str, str]:
     """What of the surroundings can change a digit."""
-    versions = {name: importlib.metadata.version(name) for name in ("ganjax", "jax", "jaxlib", "flax", "numpy")}
+    versions = {name: version_of(name) for name in ("ganjax", "jax", "jaxlib", "flax", "numpy")}
     return {**versions, "device": jax.devices()[0].device_kind}
 
 

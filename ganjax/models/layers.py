@@ -11,7 +11,7 @@ from jax import lax
 from jaxtyping import Array, Float, Key
 
 from ganjax.ground.errors import UserError
-from ganjax.platform.forms import current_forms, kernel_memory
+from ganjax.platform.forms import current_forms, kernel_memory, own_batch
 
 __all__ = [
     "Dropout",
@@ -73,7 +73,7 @@ def grouped_convolution(
         raise ValueError(f"{groups} groups do not fit {images.shape[-1]} channels and a kernel of shape {kernel.shape}")
     forms = current_forms()
     merged = max(1, min(groups, forms.block_channels // kernel.shape[2]))
-    if forms.grouped == "native" or groups == 1:
+    if forms.grouped == "native" or groups == 1 or (forms.grouped == "alone" and own_batch()):
         return _same_convolution(images, kernel, groups=groups)
     if forms.grouped == "packed" and groups % merged == 0:
         return _same_convolution(images, _merge_groups(kernel, groups, merged), groups=groups // merged)

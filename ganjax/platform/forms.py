@@ -6,7 +6,7 @@ very different speeds:
 - XLA on CPU runs grouped and depthwise convolutions up to a hundred times slower than dense ones, and the derivatives
   of strided ones several times slower than matrix products.
 - On GPU a grouped convolution under a sharded ``jit`` gathers the whole batch onto every device
-  (openxla/xla issue 47945), so it becomes dense convolutions.
+  (openxla/xla issue 47945), so it becomes dense convolutions, which are slower than it is on one device.
 - The TPU's matrix unit is 128 wide and narrower groups waste it, so they are packed to 128 channels.
 - The TPU's compiler gives every kernel the same part of the core's vector memory, which is too little for some and
   costs time to compile for others.
@@ -22,7 +22,16 @@ from jax.experimental.xla_metadata import set_xla_metadata
 
 from ganjax.ground.errors import UserError
 
-__all__ = ["FORMS", "Forms", "current_forms", "current_platform", "kernel_memory", "target_forms", "target_platform"]
+__all__ = [
+    "FORMS",
+    "Forms",
+    "current_forms",
+    "current_platform",
+    "kernel_memory",
+    "own_batch",
+    "target_forms",
+    "target_platform",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +41,8 @@ class Forms:
     Attributes:
       grouped: ``native`` is XLA's grouped convolution, ``packed`` the same with groups merged into wider ones, and
         ``dense`` a convolution without groups for each merged group, which the others are, too, where the merged groups
-        are not all of one width; ``products`` is a matrix product for each merged group, over the pixels' neighbours.
+        are not all of one width; ``products`` is a matrix product for each merged group, over the pixels' neighbours;
+        ``alone`` is ``native`` where each device has a batch of its own, and ``dense`` where the compiler divides one.
         Merging fills the kernel up with zeros.
       block_channels: the most input channels that a merged group has.
       resampling: ``shifts`` adds shifted copies, ``depthwise`` is a depthwise convolution.
@@ -74,7 +84,7 @@ class Forms:
       kernel_memory: whether ``kernel_memory`` has an effect, or all is left to the compiler.
     """
 
-    grouped: Literal["native", "packed", "dense", "products"]
+    grouped: Literal["native", "packed", "dense", "products", "alone"]
     block_channels: int
     resampling: Literal["shifts", "depthwise"]
     strided: Literal["native", "products"]
@@ -115,7 +125,7 @@ FORMS = {
         convolutions="ordered",
     ),
     "gpu": Forms(
-        grouped="dense", block_channels=128, resampling="shifts", strided="native", pointwise="product", recomputes=True
+        grouped="alone", block_channels=128, resampling="shifts", strided="native", pointwise="product", recomputes=True
     ),
     "tpu": Forms(
         grouped="packed",
@@ -176,6 +186,11 @@ def current_forms() -> Forms:
     """The forms in effect: the enclosing ``target_platform``'s, or those of JAX's default backend."""
     forms = _forms_context.value
     return forms if forms is not None else FORMS.get(jax.default_backend(), FORMS["gpu"])
+
+
+def own_batch() -> bool:
+    """Whether what is being traced is of one device's batch: there is one device, or ``shard_map`` has divided it."""
+    return jax.device_count() == 1 or bool(jax.sharding.get_abstract_mesh().manual_axes)
 
 
 def kernel_memory(kibibytes: int | None) -> contextlib.AbstractContextManager[None]:

@@ -1,13 +1,13 @@
 """Runs as a page: what ``report.js`` is given to show."""
 
 import dataclasses
-import importlib.metadata
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from ganjax.evaluation.protocol import RESULTS, SUBJECT, Stamp
+from ganjax.ground.versions import version_of
 from ganjax.runs.album import Album, album_of
 from ganjax.runs.curves import panels
 from ganjax.runs.summary import SPEED, Measured, Summary, best_of, stamp_lines
@@ -28,7 +28,7 @@ def report_page(summaries: Sequence[Summary], *, now: datetime) -> str:
     names = _names(summaries)
     best = _best_of_each(summaries)
     data = {
-        "version": importlib.metadata.version("ganjax"),
+        "version": version_of("ganjax"),
         "made": f"{now:%Y-%m-%d %H:%M:%S %Z}".strip(),
         "panels": [list(panel) for panel in _panels(summaries).items()],
         "runs": [

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
-import importlib.metadata
 import io
 import json
 import tempfile
@@ -25,6 +23,7 @@ import numpy as np
 from jaxtyping import Shaped
 from PIL import Image
 
+from ganjax.ground.versions import version_of
 from ganjax.using.credentials import Signer
 from ganjax.using.pictures import Frame, Picture, write_picture
 from ganjax.using.watermark import Watermark
@@ -38,11 +37,6 @@ _LONGEST = 2_000  # characters of one field
 
 Made = Picture | Image.Image | np.ndarray | Mapping[str, np.ndarray]
 """What can be written: a picture or an animation, pixels [height, width, channels], or named arrays."""
-
-
-@functools.cache
-def _version() -> str:
-    return importlib.metadata.version("ganjax")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,7 +57,7 @@ class Origin:
     """
 
     tool: str = "ganjax"
-    version: str = dataclasses.field(default_factory=_version)
+    version: str = dataclasses.field(default_factory=lambda: version_of("ganjax"))
     run: str | None = None
     checkpoint: str | None = None
     step: int | None = None

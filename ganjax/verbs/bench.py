@@ -15,7 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -168,10 +168,18 @@ def run_bench(config: Config, options: BenchOptions, *, name: str) -> None:
     print(json.dumps(report) if options.json else table(report))
 
 
-def bench(config: Config, options: BenchOptions, *, name: str) -> dict[str, Any]:
+def bench(
+    config: Config, options: BenchOptions, *, name: str, ready: Callable[[], object] = lambda: None
+) -> dict[str, Any]:
     """Measures the step on random images that are on the device, then the loop on the config's own data.
 
     The program is the one that training compiles: random images come in the number and by the way of the real ones.
+
+    Args:
+        config: what is measured.
+        options: how.
+        name: of it, in the report.
+        ready: called once all is compiled, before the device has anything else to do.
 
     Returns:
         What ``ganjax bench --json`` prints. Rates are medians, with the lowest and the highest round beside them.
@@ -183,11 +191,12 @@ def bench(config: Config, options: BenchOptions, *, name: str) -> dict[str, Any]
     use_compilation_cache(run.compilation_cache)
     source, skipped = _open(config)
     with _quiet():
-        feed = _noise_feed(config, source)
+        feed = noise_feed(config, source)
     key = jax.device_put(jax.random.key(run.seed), replicated(mesh))
     whole = steps_per_launch(gan, run, feed, num_devices=mesh.size)
     abstract = abstract_state(gan, mesh, shard=run.shard_state)
     program = compile_launch(gan, feed, abstract, key, num_steps=whole, say=False)
+    ready()
     state = jax.jit(init, static_argnums=0, out_shardings=shardings(abstract))(gan, key)
     steps = step_rate(program, feed, state, key, rounds=options.rounds, seconds=options.seconds, profile=folder)
     memory = jax.devices()[0].memory_stats() or {}
@@ -347,7 +356,8 @@ def _open(config: Config) -> tuple[Source | None, str | None]:
     return source, None
 
 
-def _noise_feed(config: Config, source: Source | None) -> Feed:
+def noise_feed(config: Config, source: Source | None) -> Feed:
+    """Random records in the number and the fields of the dataset; without one, of what the model takes."""
     gan, run = config.gan, config.run
     rows, shape = run.batch_size * gan.num_batches, gan.generator.image_shape
     resident = run.resident
