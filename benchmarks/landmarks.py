@@ -53,8 +53,8 @@ MODELS: dict[str, tuple[str, list[str], int]] = {
         ],
         10_000,
     ),
-    "StyleGAN3-T": ("stylegan3", [*_ALIAS_FREE, "--batch-size", "8"], 4_800),
-    "StyleGAN3-R": ("stylegan3", [*_ALIAS_FREE, "--batch-size", "16", "--variant", "r", "--blur", "0"], 14_400),
+    "StyleGAN3-T": ("stylegan3", [*_ALIAS_FREE, "--batch-size", "16"], 57_600),
+    "StyleGAN3-R": ("stylegan3", [*_ALIAS_FREE, "--batch-size", "16", "--variant", "r", "--blur", "0"], 28_800),
     "BigGAN": ("biggan_cifar10", [*_RESIDUAL, "--learning-rate", "1e-3", "--ema-half-life", "2000"], 14_000),
     "SNGAN": (
         "sngan_cifar10",

@@ -26,7 +26,13 @@ from ganjax.algorithms.distillation import Distillation
 from ganjax.algorithms.encoders import encode, reconstruct
 from ganjax.algorithms.gan import GAN, TrainState
 from ganjax.algorithms.gan_step import iterate_gan as _iterate_gan  # noqa: F401  (registers itself)
-from ganjax.algorithms.generator_terms import FeatureMatching, PathLength, RealDistance, Repelling
+from ganjax.algorithms.generator_terms import (
+    FeatureMatching,
+    PathLength,
+    RealDistance,
+    Repelling,
+    ScaleConsistency,
+)
 from ganjax.algorithms.generators import generator_state, with_generator
 from ganjax.algorithms.given import Generated, Judged, Scored
 from ganjax.algorithms.head_terms import Classification, DiscriminativeClassification, MutualInformation
@@ -107,6 +113,7 @@ __all__ = [
     "RealDistance",
     "Repelling",
     "Run",
+    "ScaleConsistency",
     "Schedule",
     "Scored",
     "StarGAN",

@@ -17,7 +17,7 @@ from ganjax.algorithms.differences import DifferenceR1, DifferenceR2
 from ganjax.algorithms.distillation import Distillation
 from ganjax.algorithms.frozen import Decoder
 from ganjax.algorithms.gan import GAN
-from ganjax.algorithms.generator_terms import PathLength, RealDistance
+from ganjax.algorithms.generator_terms import PathLength, RealDistance, ScaleConsistency
 from ganjax.algorithms.model import Model
 from ganjax.algorithms.optimizers import Adam
 from ganjax.algorithms.penalties import R1, R2
@@ -152,6 +152,9 @@ class GATSettings:
         augmentation: whether the discriminator sees augmented images.
         noise: how much of the last image noise takes the place of, as the discriminator sees it; more is for short runs
             of small networks on pixels.
+        judging: of the generator's four images ``together``, or ``by_scale``, each by itself, earlier ones smaller, as
+            CAT has it (arXiv 2605.26449).
+        consistency: weight of how far the earlier images are from the last, which is CAT's, too; 0 leaves it out.
         teacher: whether the discriminator also learns what DINOv2 says of reals, as the authors' does on ImageNet.
         teacher_weights: the published file of DINOv2 ViT-B/14; None: that in the cache folder.
         checkpointed: whether blocks are computed again on the way back, where memory is short.
@@ -172,6 +175,8 @@ class GATSettings:
     ema: float = 0.999
     augmentation: bool = True
     noise: float = 0.01
+    judging: Literal["together", "by_scale"] = "together"
+    consistency: float = 0.0
     teacher: bool = False
     teacher_weights: Path | None = None
     checkpointed: bool = False
@@ -211,10 +216,12 @@ class GATSettings:
         penalties: tuple[Term, ...] = (DifferenceR1(self.gamma), DifferenceR2(self.gamma)) if self.gamma else ()
         if self.teacher:
             penalties += (Distillation(1.0, DinoTokens(self.teacher_weights), decoder),)
+        check_number("consistency", self.consistency, at_least=0, example=1.0)
         adam = Adam(self.learning_rate * 768 / sizes["width"], b1=0.0, b2=0.99, largest_norm=1.0)
+        discriminator = gat.ScaleDiscriminator if self.judging == "by_scale" else gat.Discriminator
         return GAN(
             generator=gat.Generator(**networks),
-            discriminator=gat.Discriminator(
+            discriminator=discriminator(
                 **networks,
                 class_size=self.class_size,
                 teacher_size=dinov2.WIDTH if self.teacher else 0,
@@ -224,6 +231,7 @@ class GATSettings:
             discriminator_optimizer=adam,
             loss=losses.relativistic_pairing,
             penalties=penalties,
+            generator_terms=(ScaleConsistency(self.consistency),) if self.consistency else (),
             augmentation=augment.PyramidAugment(image_shape[-1]) if self.augmentation else None,
             shared_draws=True,
             ema_half_life=self.batch_size * math.log(0.5) / math.log(self.ema),

@@ -17,6 +17,7 @@ from ganjax.algorithms.terms import check_latents, check_term, global_mean
 from ganjax.ground.checks import check_number
 from ganjax.ground.errors import UserError
 from ganjax.ground.schedules import Schedule
+from ganjax.models.layers import fit_maps
 
 __all__ = [
     "FeatureMatching",
@@ -25,6 +26,7 @@ __all__ = [
     "PathLength",
     "RealDistance",
     "Repelling",
+    "ScaleConsistency",
     "distance_between",
 ]
 
@@ -118,6 +120,52 @@ class PathLength:
         lengths = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
         after = mean + self.decay * (global_mean(lengths, generated.axis_name) - mean)
         return jnp.mean(jnp.square(lengths - after)), jax.lax.stop_gradient(after)
+
+
+@dataclasses.dataclass(frozen=True)
+class ScaleConsistency:
+    """How far the images that a generator makes on its way are from its last: the mean of squared differences.
+
+    Image i of n is compared at a size of 2^(i + 1 - n) of a side, to which both are averaged, with the last one as a
+    constant: earlier ones follow it, and not the reverse. By CAT (arXiv 2605.26449), which ties the images of
+    generators that are judged at several sizes together; its own weight and distance were not at hand.
+
+    Attributes:
+        weight: of the mean over these images.
+        every: interval, in iterations.
+    """
+
+    weight: Schedule = 1.0
+    every: int = 1
+    name: ClassVar[str] = "scale_consistency"
+
+    def __post_init__(self) -> None:
+        check_term(self)
+
+    def check(self, generator: Any, discriminator: Any) -> None:
+        """Raises ``UserError`` unless there are images on the way, of sides that can be halved so often."""
+        count = getattr(generator, "num_images", 1)
+        if count < 2:
+            raise UserError(
+                "ScaleConsistency compares the images that a generator makes on its way with its last, and this one "
+                "makes one alone; give it one that makes several, as ganjax.models.gat has, or take the term away"
+            )
+        height, width, _ = generator.image_shape
+        if height % 2 ** (count - 1) or width % 2 ** (count - 1):
+            raise UserError(
+                f"ScaleConsistency halves sides of {height} x {width} {count - 1} times; expected multiples of "
+                f"{2 ** (count - 1)}"
+            )
+
+    def __call__(self, generated: Generated) -> Float[Array, ""]:
+        count = generated.images.shape[-1] // generated.last.shape[-1]
+        *earlier, last = jnp.split(wide(generated.images), count, axis=-1)
+        distances = []
+        for index, image in enumerate(earlier):
+            shrink = 2 ** (count - 1 - index)
+            size = (image.shape[1] // shrink, image.shape[2] // shrink)
+            distances.append(jnp.mean(jnp.square(fit_maps(image - jax.lax.stop_gradient(last), size))))
+        return jnp.mean(jnp.stack(distances))
 
 
 def _layer(judged: Judged, term: Any) -> Array:

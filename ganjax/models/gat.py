@@ -2,7 +2,8 @@
 
 The generator makes four images, each the sum of what it has so far, after each quarter of its blocks. In training it
 gives all four, beside each other on the channels, the earliest first; else the last. The discriminator sees all four
-with noise on them, more on earlier ones (the paper's multi-level noise): a real stands in for all four.
+with noise on them, more on earlier ones (the paper's multi-level noise): a real stands in for all four. Or it judges
+each by itself, earlier ones smaller, as CAT does (arXiv 2605.26449).
 """
 
 import dataclasses
@@ -22,7 +23,7 @@ from ganjax.ground.errors import UserError
 from ganjax.models import network, transformer
 from ganjax.models.condition import Condition
 from ganjax.models.equalized import normalize_second_moment
-from ganjax.models.layers import Mode
+from ganjax.models.layers import Mode, fit_maps
 from ganjax.models.network import SCORES, STYLES
 from ganjax.models.transformer import (
     Attention,
@@ -40,7 +41,7 @@ from ganjax.models.transformer import (
     unpatched,
 )
 
-__all__ = ["LEVELS", "NOISE_LEVELS", "SIZES", "Discriminator", "Generator", "add_noise"]
+__all__ = ["LEVELS", "NOISE_LEVELS", "SIZES", "Discriminator", "Generator", "ScaleDiscriminator", "add_noise"]
 
 LEVELS = 4
 """How many images the generator makes on its way."""
@@ -325,9 +326,7 @@ class Discriminator(_Transformer, network.Discriminator):
 
     def setup(self) -> None:
         width = self.width
-        self.patches = Linear(width)
-        self.places = self.param("places", self.positions)
-        self.class_token = self.param("class_token", _table, (1, 1, width))
+        self._set_up_tokens()
 
         def block() -> nn.Module:
             return _ScaledBlock(self.num_heads, self.dtype, parent=None)
@@ -340,6 +339,16 @@ class Discriminator(_Transformer, network.Discriminator):
         sizes = (_TEACHER_WIDTH, _TEACHER_WIDTH, self.teacher_size) if self.teacher_size else ()
         self.teacher = [Linear(size, dtype=self.dtype) for size in sizes]
 
+    @property
+    def noise_levels(self) -> tuple[float, ...]:
+        """How much of each image the noise takes the place of."""
+        return (*NOISE_LEVELS[:-1], self.noise)
+
+    def _set_up_tokens(self) -> None:
+        self.patches = Linear(self.width)
+        self.places = self.param("places", self.positions)
+        self.class_token = self.param("class_token", _table, (1, 1, self.width))
+
     def judge(self, images: Array, condition: Condition, mode: Mode) -> Array:
         """See ``network.Discriminator``.
 
@@ -350,21 +359,30 @@ class Discriminator(_Transformer, network.Discriminator):
 
     def judge_seen(
         self, seen: Float[Array, "batch height width channels"], condition: Condition
-    ) -> Float[Array, " batch"]:
+    ) -> Float[Array, "batch *scales"]:
         """The logits of four images with their noise."""
         # In float32: the noise of a penalty by differences is lost in the rounding of bfloat16.
         tokens = self.patches(patches_of(seen, self.patch)) + self.places[None]
-        class_tokens = jnp.broadcast_to(self.class_token, (len(tokens), 1, self.width))
+        tokens = self._read(tokens, self.class_token, self.turn)
+        return self._judge_tokens(tokens, self._told(condition, len(seen)))
+
+    def _read(self, tokens: Tokens, class_token: Float[Array, "1 1 width"], turn: Turn) -> Tokens:
+        """The tokens after all blocks, that of the class first."""
+        class_tokens = jnp.broadcast_to(class_token, (len(tokens), 1, self.width))
         kinds = tuple(each.astype(self.sum_dtype) for each in (tokens, class_tokens))
-        tokens, class_tokens = (each[0] for each in self.stack(kinds, None, self.turn))
-        tokens = jnp.concatenate([class_tokens, tokens], axis=1)
+        tokens, class_tokens = (each[0] for each in self.stack(kinds, None, turn))
+        return jnp.concatenate([class_tokens, tokens], axis=1)
+
+    def _judge_tokens(self, tokens: Tokens, told: Float[Array, "batch size"]) -> Float[Array, " batch"]:
+        """The logits of tokens that were read, of which heads and a teacher are told, too."""
         self.show(tokens)
         self._tell_teacher(tokens)
-        told = rms_normalize(class_tokens[:, 0]) * self.output_norm[None]
-        if (judged := self.tell_heads(told)) is not None:
-            return judged
-        output = self.output(told)
-        return jnp.sum(output * self._told(condition, len(seen)), axis=-1)
+        seen = self._seen(tokens)
+        return jnp.sum(self.output(seen) * told, axis=-1) if (judged := self.tell_heads(seen)) is None else judged
+
+    def _seen(self, tokens: Tokens) -> Float[Array, "batch width"]:
+        """What the class token has gathered."""
+        return rms_normalize(tokens[:, 0]) * self.output_norm[None]
 
     def _tell_teacher(self, tokens: Tokens) -> None:
         """Tells what is said of each token, that of the class first."""
@@ -383,7 +401,7 @@ class Discriminator(_Transformer, network.Discriminator):
                 f"generator's {LEVELS} beside each other: {LEVELS * channels}"
             )
         four = images if images.shape[-1] != channels else jnp.tile(images, (1, 1, 1, LEVELS))
-        four, levels = four.astype(jnp.float32), (*NOISE_LEVELS[:-1], self.noise)
+        four, levels = four.astype(jnp.float32), self.noise_levels
         if mode.keys is None:
             if mode.train and not self.is_initializing():
                 raise UserError("gat's discriminator adds noise in training and got no keys: give one key a sample")
@@ -396,3 +414,60 @@ class Discriminator(_Transformer, network.Discriminator):
         first, second = self.mapping
         told = jnp.einsum("bc,cs->bs", shares.astype(self.classes.dtype), self.classes, precision=Precision.HIGHEST)
         return second(nn.silu(first(told)))
+
+
+class ScaleDiscriminator(Discriminator):
+    """Judges each of the four images by itself, at a size of its own: a logit each, as CAT has it (arXiv 2605.26449).
+
+    The earliest is averaged to an eighth of a side, the next to a quarter and a half, and the last is whole. Tokens of
+    an image attend to each other alone, in the same blocks; the paper masks its attention to this end. There is no
+    multi-level noise: all have that of the last. The loss, and penalties, are means over the four logits.
+
+    What heads, features and a teacher are told of is the last image. The paper's sizes and embeddings were not at hand:
+    here each size has its own embedding of patches, places and class token.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        height, width, _ = self.image_shape
+        coarsest = self.patch * 2 ** (LEVELS - 1)
+        if height % coarsest or width % coarsest:
+            raise UserError(
+                f"an image of {height} x {width} is judged at an eighth of a side too, in patches of {self.patch}; "
+                f"expected sides that are multiples of {coarsest}, or patches of {max(1, min(height, width) // 8)}"
+            )
+
+    def _set_up_tokens(self) -> None:
+        self.patches_by_scale = [Linear(self.width) for _ in range(LEVELS)]
+        rows, columns = self.grid
+        self.grids = [(rows >> scale, columns >> scale) for scale in reversed(range(LEVELS))]
+
+        def places(_: Any, grid: tuple[int, int]) -> Float[Array, "tokens width"]:
+            return jnp.asarray(place_vectors(*grid, self.width))
+
+        self.places_by_scale = [self.param(f"places_{scale}", places, grid) for scale, grid in enumerate(self.grids)]
+        self.class_tokens = self.param("class_tokens", _table, (LEVELS, 1, self.width))
+
+    @property
+    def noise_levels(self) -> tuple[float, ...]:
+        """How much of each image the noise takes the place of."""
+        return (self.noise,) * LEVELS
+
+    def judge_seen(
+        self, seen: Float[Array, "batch height width channels"], condition: Condition
+    ) -> Float[Array, "batch *scales"]:
+        """A logit of each of four images, the earliest first."""
+        told, logits = self._told(condition, len(seen)), []
+        parts = zip(
+            jnp.split(seen, LEVELS, axis=-1), self.grids, self.patches_by_scale, self.places_by_scale, strict=True
+        )
+        for scale, (image, (rows, columns), patches, places) in enumerate(parts):
+            image = fit_maps(image, (rows * self.patch, columns * self.patch))
+            tokens = patches(patches_of(image, self.patch)) + places[None]
+            turn = turns_of(rows, columns, self.width // self.num_heads)
+            tokens = self._read(tokens, self.class_tokens[scale][None], turn)
+            if scale == LEVELS - 1:
+                logits.append(self._judge_tokens(tokens, told))
+            else:
+                logits.append(jnp.sum(self.output(self._seen(tokens)) * told, axis=-1))
+        return jnp.stack(logits, axis=-1)
