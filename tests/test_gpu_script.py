@@ -1,14 +1,18 @@
 """The script that measures a GPU, on the CPU at small size: its parts, their limits, and that it goes on."""
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import authors_peer
 import gpu
 import pytest
+
+from ganjax import load_config
 
 
 def test_it_measures_keeps_what_it_has_and_goes_on(
@@ -112,3 +116,24 @@ def test_the_best_forms_are_those_of_the_least_time_over_all_sizes() -> None:
     }
     best = gpu._best_forms({"blocks": {"milliseconds": rows}})
     assert best == {"grouped": "dense", "block_channels": 64, "pointwise": "convolution", "resampling": "shifts"}
+
+
+def test_a_curve_is_of_what_a_run_has_measured(tmp_path: Path) -> None:
+    assert gpu._curve(tmp_path) == {"images": 0, "images_per_second": None, "curve": {}}
+    lines = [
+        {"images": 80, "g/loss": 0.7, "speed/images_per_second": 90.0},
+        {"images": 160, "evaluate/fid": 54.86214, "evaluate/kid": 0.1},
+        {"images": 240, "g/loss": 0.6, "speed/images_per_second": 110.0},
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    curve = {160: {"evaluate/fid": 54.8621, "evaluate/kid": 0.1}}
+    assert gpu._curve(tmp_path) == {"images": 240, "images_per_second": 100.0, "curve": curve}
+
+
+@pytest.mark.parametrize(
+    "command", [pair.config + flags for pair in authors_peer.PAIRS.values() for flags in ("", " " + pair.tiny)]
+)
+def test_what_runs_beside_authors_code_is_a_config_of_ours(command: str) -> None:
+    file, *flags = shlex.split(command)
+    config = load_config(gpu.ROOT / "configs" / file, flags)
+    assert config.run.batch_size == (4 if "--batch-size 4" in command else int(flags[flags.index("--batch-size") + 1]))
