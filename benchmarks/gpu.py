@@ -1,11 +1,12 @@
-"""All about one GPU in eight minutes: every form, PyTorch beside, host time, numerics, and a training.
+"""All about one GPU, eight minutes at a time: every form, PyTorch beside, host time, numerics, and trainings.
 
     pip install '.[bench]' && python benchmarks/gpu.py --path cifar10.npz
     python benchmarks/gpu.py --tiny --out /tmp/gpu      # the same at small size, on a CPU, too
 
 The parts come in the order of their importance. Each is a process of its own with a time limit of its own, so that one
 which fails or hangs costs the others nothing; some compile at once, and each is measured alone. After each the results
-are written (.json and .md), and the same command goes on with the parts that are missing. The forms are compared on one
+are written (.json and .md), and the same command goes on with the parts that are missing, the faster where
+JAX_COMPILATION_CACHE_DIR names a folder: most of the time is compiling. The forms are compared on one
 stage's block; the best are then tried on the whole step, beside those that ``forms.py`` has.
 """
 
