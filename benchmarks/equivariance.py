@@ -46,7 +46,7 @@ class Options:
     workdirs: Path = Path("runs/landmarks")
     sizes: tuple[int, ...] = (64, 128, 256)
     width: float = 0.125
-    num: int = 256
+    num: int = 64
     random_num: int = 16
     seed: int = 0
 
