@@ -23,12 +23,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import tyro
 from tables import RESULTS, environment, spread
+from turns import Part, Worker, measured, turn
 
 ROOT = Path(__file__).parents[1]
 
@@ -62,25 +63,6 @@ class Options:
     tiny: bool = False
     out: Path | None = None
     worker: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """Something that is measured.
-
-    Attributes:
-        run: gives the figures; in a process of its own, which calls ``_turn`` before it measures.
-        seconds: to get ready in, and as many to measure; then it is ended, and what it has said by then is kept.
-        needs: the option without which it is left out.
-        after: the part whose figures it needs.
-        last: it has its turn after all others, and what is left of the time.
-    """
-
-    run: Callable[[Options], dict[str, Any]]
-    seconds: float
-    needs: str | None = None
-    after: str | None = None
-    last: bool = False
 
 
 # ---- parts ----
@@ -143,7 +125,7 @@ def step(
     profile = str(_out(options).with_name(f"{_out(options).name}_trace")) if profiled else None
     settings = BenchOptions(rounds=3, seconds=0.05 if options.tiny else 1.0, loop=False, profile=profile)
     with target_forms(forms):
-        report = bench(_load(name, flags, options), settings, name=_command(name, options), ready=_turn)
+        report = bench(_load(name, flags, options), settings, name=_command(name, options), ready=turn)
     return report | {"forms": dataclasses.asdict(forms)}
 
 
@@ -199,7 +181,7 @@ def blocks(options: Options) -> dict[str, Any]:
                     lowered[name, size] = program.lower(maps, params, jnp.bfloat16)
     with concurrent.futures.ThreadPoolExecutor(options.together) as pool:
         compiled = dict(zip(lowered, pool.map(lambda one: one.compile(), lowered.values()), strict=True))
-    _turn()
+    turn()
     for (name, size), program in compiled.items():
         found.setdefault(name, {})[str(size)] = _milliseconds(functools.partial(program, *arguments[size]), options)
         _say({"milliseconds": found})
@@ -231,7 +213,7 @@ def beside_torch(name: str, options: Options) -> dict[str, Any]:
         batch_size=pair.batch_size,
         rounds=3,
         seconds=0.05 if options.tiny else 1.5,
-        ready=_turn,
+        ready=turn,
     )
     return figures | {"mfu": utilization(figures["images_per_second"])}
 
@@ -248,7 +230,7 @@ def beside_authors(name: str, options: Options) -> dict[str, Any]:
         tiny=options.tiny,
         rounds=3,
         seconds=0.05 if options.tiny else 2.0,
-        ready=_turn,
+        ready=turn,
     )
     return figures | {"mfu": utilization(figures["images_per_second"])}
 
@@ -284,7 +266,7 @@ def host(options: Options) -> dict[str, Any]:
     abstract = abstract_state(gan, mesh)
     lengths = (1, 2 if options.tiny else 16)
     programs = {n: compile_launch(gan, feed, abstract, key, num_steps=n, say=False) for n in lengths}
-    _turn()
+    turn()
     for length, program in programs.items():
         state = jax.jit(init, static_argnums=0, out_shardings=shardings(abstract))(gan, key)
         with feed.iterate(0, [length] if length > 1 else None) as inputs:
@@ -386,7 +368,7 @@ def training(options: Options) -> dict[str, Any]:
         for name, process in first.items():
             if process.wait():
                 raise SystemExit(f"{name} ended with exit code {process.returncode}")
-        ends = _turn() - 20  # for the last checkpoint
+        ends = turn() - 20  # for the last checkpoint
         processes = {name: start("whole", name, 10_000_000 if not options.tiny else 128, every) for name in runs}
         for process in processes.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -447,69 +429,6 @@ PARTS = {
 # ---- the process that starts them ----
 
 
-@dataclasses.dataclass
-class Worker:
-    """The process of a part.
-
-    Attributes:
-        name: of the part.
-        process: with children of its own, perhaps: a group of its own.
-        said: the file of what it says.
-        started: when; later by the time for which it was stopped.
-    """
-
-    name: str
-    process: subprocess.Popen
-    said: Path
-    started: float = dataclasses.field(default_factory=time.monotonic)
-
-    @property
-    def ready(self) -> bool:
-        """Whether it waits for its turn, or is done without one."""
-        return self.process.poll() is not None or "ready" in self.said.read_text().splitlines()
-
-    @property
-    def overdue(self) -> bool:
-        """Whether it has not become ready in its time."""
-        return not self.ready and time.monotonic() - self.started > PARTS[self.name].seconds
-
-    def signal(self, number: signal.Signals) -> None:
-        """To it and its children."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
-
-    def end(self, error: str | None = None) -> dict[str, Any]:
-        """What it has found; with what went wrong, if something did."""
-        self.signal(signal.SIGKILL)
-        code = self.process.wait()
-        if self.process.stdin:
-            with contextlib.suppress(BrokenPipeError):
-                self.process.stdin.close()
-        if error is None and code not in (0, -signal.SIGKILL):
-            error = f"exit code {code}; see the log"
-        figures: dict[str, Any] = {}
-        for line in self.said.read_text().splitlines():
-            if line.startswith("result "):
-                figures |= json.loads(line.removeprefix("result "))
-        return figures | ({"error": error} if error else {})
-
-    def measure(self, seconds: float) -> dict[str, Any]:
-        """Gives it its turn; what it has found by the end of so many seconds."""
-        assert self.process.stdin
-        with contextlib.suppress(BrokenPipeError):  # done without a turn
-            self.process.stdin.write(f"{time.monotonic() + seconds}\n")
-            self.process.stdin.close()
-        try:
-            code = self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return self.end(f"not done after {seconds:.0f} s")
-        return self.end(f"exit code {code}; see the log" if code else None)
-
-
-PATIENCE = 45.0
-"""Seconds for which those that are ready wait for the others."""
-
-
 def main() -> int:
     """0 when every part that was due has figures."""
     options = tyro.cli(Options, description=__doc__)
@@ -523,7 +442,10 @@ def main() -> int:
     due = [name for name in due if options.again or "error" in found.get(name, {"error": "missing"})]
     missing = []
     with tempfile.TemporaryDirectory() as folder:
-        for name, figures in _measured(due, options, Path(folder), ends):
+        start = functools.partial(_start, options=options, folder=Path(folder))
+        parts = {name: PARTS[name] for name in due}
+        kept = 60 * options.training if any(part.last for part in parts.values()) else 15
+        for name, figures in measured(parts, start, together=options.together, kept=kept, ends=ends):
             print(f"{name}: {json.dumps(figures)}", flush=True)
             _write(_read(_file(options)) | {name: figures}, options)
             if "error" in figures:
@@ -533,45 +455,7 @@ def main() -> int:
     return bool(missing)
 
 
-def _measured(due: list[str], options: Options, folder: Path, ends: float) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Some parts compile at once; then those that do are stopped, and those that are ready measured one by one."""
-    waiting, running = list(due), list[Worker]()
-    kept = 60 * options.training if any(PARTS[name].last for name in due) else 15
-    while waiting or running:
-        left = ends - time.monotonic() - kept
-        if left < 0 or (not waiting and all(PARTS[worker.name].last for worker in running)):
-            for worker in [worker for worker in running if not PARTS[worker.name].last]:
-                running.remove(worker)
-                yield worker.name, worker.end("the time was over")
-            yield from ((name, {"error": "the time was over"}) for name in waiting)
-            yield from ((worker.name, worker.measure(max(1.0, ends - time.monotonic()))) for worker in running)
-            return
-        for name in list(waiting):
-            after = PARTS[name].after
-            held = after in waiting or any(after == worker.name for worker in running)
-            if len(running) < options.together and not held:
-                waiting.remove(name)
-                running.append(_start(name, options, folder))
-        patience = time.monotonic() + min(PATIENCE, left)
-        turns = [worker for worker in running if not PARTS[worker.name].last]
-        while not all(worker.ready or worker.overdue for worker in turns):
-            if time.monotonic() > patience and (any(worker.ready for worker in turns) or left < PATIENCE):
-                break
-            time.sleep(0.1)
-        stopped = time.monotonic()
-        for worker in running:
-            worker.signal(signal.SIGCONT if worker.ready else signal.SIGSTOP)
-        for worker in [worker for worker in turns if worker.ready or worker.overdue]:
-            running.remove(worker)
-            seconds, began = min(PARTS[worker.name].seconds, ends - kept - time.monotonic()), time.monotonic()
-            figures = worker.end("not ready in time") if worker.overdue else worker.measure(max(1.0, seconds))
-            yield worker.name, figures | {"seconds": round(time.monotonic() - began, 1)}
-        for worker in running:
-            worker.started += time.monotonic() - stopped
-            worker.signal(signal.SIGCONT)
-
-
-def _start(name: str, options: Options, folder: Path) -> Worker:
+def _start(name: str, part: Part, *, options: Options, folder: Path) -> Worker:
     out = _out(options)
     out.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, __file__, "--worker", name, "--out", str(out), "--together", str(options.together)]
@@ -588,13 +472,7 @@ def _start(name: str, options: Options, folder: Path) -> Worker:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=file, stderr=log, text=True, env=environ, start_new_session=True
         )
-    return Worker(name, process, said)
-
-
-def _turn() -> float:
-    """Waits until this process may have the device for itself; until when it has it, by the machine's clock."""
-    print("ready", flush=True)
-    return float(sys.stdin.readline() or "inf")
+    return Worker(name, part, process, said)
 
 
 def _say(figures: dict[str, Any]) -> None:

@@ -152,6 +152,8 @@ def test_what_does_not_fit_is_refused_in_one_line() -> None:
         UserError, match="a side too, in patches of 8; expected sides that are multiples of 64, or patches of 4"
     ):
         gat.ScaleDiscriminator(**{**SIZES, "image_shape": (32, 32, 3), "patch": 8})
+    with pytest.raises(UserError, match=r"expected sides that are multiples of 16$"):
+        gat.ScaleDiscriminator(**{**SIZES, "image_shape": (20, 16, 3)})
     adam = load_config(CONFIGS / "quickstart.py", []).gan
     with pytest.raises(UserError, match="ScaleConsistency compares the images that a generator makes on its way"):
         dataclasses.replace(adam, generator_terms=(ScaleConsistency(),))

@@ -1,5 +1,6 @@
 """The script that measures a GPU, on the CPU at small size: its parts, their limits, and that it goes on."""
 
+import functools
 import json
 import shlex
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 import authors_peer
 import gpu
 import pytest
+import turns
 
 from ganjax import load_config
 
@@ -42,11 +44,12 @@ def test_it_measures_keeps_what_it_has_and_goes_on(
 def test_a_part_that_fails_is_said_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def measured(due: list[str], *_: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-        for name in due:
+    def measured(parts: dict[str, turns.Part], *_: Any, **settings: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+        assert settings["kept"] == 15  # no training without a path
+        for name in parts:
             yield name, {"milliseconds": {}, "error": "not done after 3 s"} if name == "blocks" else {"python": "3"}
 
-    monkeypatch.setattr(gpu, "_measured", measured)
+    monkeypatch.setattr(gpu, "measured", measured)
     monkeypatch.setattr(gpu, "PARTS", {name: gpu.PARTS[name] for name in ("device", "blocks", "training")})
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--out", str(tmp_path / "card")])
     for _ in range(2):
@@ -76,16 +79,19 @@ events.write(f"{part} ends\\n")
 """
 
 
-def test_parts_get_ready_together_and_are_measured_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("together", [1, 6])
+def test_parts_get_ready_together_and_are_measured_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
     script, events = tmp_path / "parts.py", tmp_path / "events"
     script.write_text(PARTS_OF_A_SCRIPT.replace("sys.argv[-1]", repr(str(events))))
     monkeypatch.setattr(gpu, "__file__", str(script))
     names = ["last", "first", "fails", "second", "slow", "hangs"]
-    seconds = {name: gpu.Part(lambda _: {}, 3, last=name == "last") for name in names}
-    seconds["second"] = gpu.Part(lambda _: {}, 3, after="first")
-    monkeypatch.setattr(gpu, "PARTS", seconds)
-    options = gpu.Options(out=tmp_path / "card", together=6, training=0.05)
-    found = dict(gpu._measured(names, options, tmp_path, time.monotonic() + 60))
+    parts = {name: turns.Part(lambda _: {}, 3, last=name == "last") for name in names}
+    parts["second"] = turns.Part(lambda _: {}, 3, after="first")
+    options = gpu.Options(out=tmp_path / "card", together=together)
+    start = functools.partial(gpu._start, options=options, folder=tmp_path)
+    found = dict(turns.measured(parts, start, together=together, kept=3, ends=time.monotonic() + 60))
     for name, figures in found.items():
         figures.pop("seconds", None)
         assert figures.pop("found", None) == {"fails": None, "slow": 0}.get(name, 1)
@@ -101,8 +107,10 @@ def test_parts_get_ready_together_and_are_measured_one_by_one(tmp_path: Path, mo
 
 
 def test_parts_for_which_there_is_no_time_left_are_said(tmp_path: Path) -> None:
-    found = dict(gpu._measured(["device", "host"], gpu.Options(), tmp_path, time.monotonic()))
-    assert found == {name: {"error": "the time was over"} for name in ("device", "host")}
+    parts = {name: gpu.PARTS[name] for name in ("device", "host")}
+    start = functools.partial(gpu._start, options=gpu.Options(), folder=tmp_path)
+    found = dict(turns.measured(parts, start, together=1, kept=15, ends=time.monotonic()))
+    assert found == {name: {"error": "the time was over"} for name in parts}
 
 
 def test_the_best_forms_are_those_of_the_least_time_over_all_sizes() -> None:

@@ -7,6 +7,7 @@ each by itself, earlier ones smaller, as CAT does (arXiv 2605.26449).
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
@@ -430,11 +431,13 @@ class ScaleDiscriminator(Discriminator):
     def __post_init__(self) -> None:
         super().__post_init__()
         height, width, _ = self.image_shape
-        coarsest = self.patch * 2 ** (LEVELS - 1)
-        if height % coarsest or width % coarsest:
+        halvings = 2 ** (LEVELS - 1)
+        coarsest, common = self.patch * halvings, math.gcd(height, width)
+        if common % coarsest:
+            smaller = f", or patches of {common // halvings}" if common % halvings == 0 else ""
             raise UserError(
                 f"an image of {height} x {width} is judged at an eighth of a side too, in patches of {self.patch}; "
-                f"expected sides that are multiples of {coarsest}, or patches of {max(1, min(height, width) // 8)}"
+                f"expected sides that are multiples of {coarsest}{smaller}"
             )
 
     def _set_up_tokens(self) -> None:
