@@ -120,8 +120,11 @@ def step(
     from ganjax.verbs.bench import BenchOptions, bench
 
     forms = current_forms()
-    if tuned:  # after the part that finds out
-        forms = dataclasses.replace(forms, **_best_forms(_read(_file(options))))
+    if tuned:
+        found = _read(_file(options))
+        if "milliseconds" not in found.get("blocks", {}):
+            raise SystemExit("the blocks have no figures, which say what the best forms are: measure them, too")
+        forms = dataclasses.replace(forms, **_best_forms(found))
     profile = str(_out(options).with_name(f"{_out(options).name}_trace")) if profiled else None
     settings = BenchOptions(rounds=3, seconds=0.05 if options.tiny else 1.0, loop=False, profile=profile)
     with target_forms(forms):
